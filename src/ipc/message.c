@@ -1,0 +1,113 @@
+/* Messages between processes: their sizes, and taking them apart. */
+#include "ipc/message.h"
+
+#include "base/err.h"
+
+struct shape {
+    const char *name;
+    uint16_t body;
+    bool has_tail;
+    bool has_fd;
+};
+
+static const struct shape shapes[MSG_TYPE_COUNT] = {
+    [MSG_HELLO] = {"HELLO", sizeof(struct msg_hello), false, false},
+    [MSG_CONF] = {"CONF", 0, false, true},
+    [MSG_COUNTERS] = {"COUNTERS", 0, false, true},
+    [MSG_SHARED] = {"SHARED", 0, false, true},
+    [MSG_FILE] = {"FILE", 0, true, true},
+    [MSG_LISTENER] = {"LISTENER", sizeof(struct msg_listener), false, true},
+    [MSG_PEER] = {"PEER", sizeof(struct msg_peer), false, true},
+    [MSG_START] = {"START", sizeof(struct msg_start), false, false},
+    [MSG_STOP] = {"STOP", 0, false, false},
+    [MSG_READY] = {"READY", 0, false, false},
+    [MSG_OPEN] = {"OPEN", sizeof(struct msg_open), false, false},
+    [MSG_ADMIT] = {"ADMIT", sizeof(struct msg_admit), true, false},
+    [MSG_RESULT] = {"RESULT", sizeof(struct msg_result), false, false},
+    [MSG_END] = {"END", sizeof(struct msg_end), false, false},
+    [MSG_REPLAY] = {"REPLAY", sizeof(struct msg_replay), true, false},
+    [MSG_REPLAYED] = {"REPLAYED", 0, false, false},
+    [MSG_GO] = {"GO", 0, false, false},
+    [MSG_LEASE] = {"LEASE", sizeof(struct msg_lease), false, false},
+    [MSG_DONE] = {"DONE", 0, false, false},
+    [MSG_REFUSE] = {"REFUSE", sizeof(struct msg_refuse), true, false},
+    [MSG_RESOLVE] = {"RESOLVE", sizeof(struct msg_resolve), true, false},
+    [MSG_RESOLVED] = {"RESOLVED", sizeof(struct msg_resolved), true, false},
+};
+
+/* What is sent must be the same on both ends, whichever compiler built them: no holes. */
+_Static_assert(sizeof(struct msg_head) == 8, "head");
+_Static_assert(sizeof(struct msg_hello) == 16, "hello");
+_Static_assert(sizeof(struct msg_open) == 32, "open");
+_Static_assert(sizeof(struct msg_lease) == 16 + 28 * IPC_ADDRESSES_MAX, "lease");
+_Static_assert(sizeof(struct msg_result) == 16, "result");
+_Static_assert(sizeof(struct msg_end) == 24, "end");
+_Static_assert(sizeof(struct msg_replay) == 52, "replay");
+_Static_assert(sizeof(struct msg_resolved) == 8 + 28 * IPC_ADDRESSES_MAX, "resolved");
+_Static_assert(sizeof(struct msg_head) + sizeof(struct msg_lease) + IPC_TEXT_MAX + 8 <=
+                   IPC_MESSAGE_MAX,
+               "max");
+
+const char *role_name(enum role role)
+{
+    static const char *const names[ROLE_COUNT] = {"parent", "control", "worker", "lookup"};
+
+    INSIST(role < ROLE_COUNT);
+    return names[role];
+}
+
+static const struct shape *shape_of(enum msg_type type)
+{
+    INSIST(type > MSG_NONE && type < MSG_TYPE_COUNT);
+    return &shapes[type];
+}
+
+size_t msg_body_size(enum msg_type type)
+{
+    return shape_of(type)->body;
+}
+
+bool msg_has_tail(enum msg_type type)
+{
+    return shape_of(type)->has_tail;
+}
+
+bool msg_has_fd(enum msg_type type)
+{
+    return shape_of(type)->has_fd;
+}
+
+const char *msg_type_name(enum msg_type type)
+{
+    return shape_of(type)->name;
+}
+
+size_t msg_parse(struct slice packet, struct msg *out_msg)
+{
+    const struct shape *shape;
+    struct msg_head head;
+    size_t used, tail;
+
+    if (packet.n < sizeof head)
+        return 0;
+    memcpy(&head, packet.p, sizeof head);
+    if (head.type == MSG_NONE || head.type >= MSG_TYPE_COUNT)
+        return 0;
+    if (head.len % 8 != 0 || head.len > packet.n || head.len > IPC_MESSAGE_MAX || head.padding > 7)
+        return 0;
+    shape = &shapes[head.type];
+    used = sizeof head + shape->body + head.padding;
+    if (head.len < used)
+        return 0;
+    tail = head.len - used;
+    if (tail > (shape->has_tail ? IPC_TEXT_MAX : 0))
+        return 0;
+    *out_msg = (struct msg){
+        .type = (enum msg_type)head.type,
+        .id = head.id,
+        .body = packet.p + sizeof head,
+        .tail = slice_of(packet.p + sizeof head + shape->body, tail),
+        .fd = -1,
+    };
+    return head.len;
+}

@@ -1,0 +1,225 @@
+/* What usher's processes say to each other, version 1.
+ *
+ * Processes are joined by SOCK_SEQPACKET socket pairs. A packet holds one or more whole messages; a
+ * message is a head, a body of fixed size and, for some, a tail of bytes (a name, a text) that
+ * fills the rest, all padded to 8 bytes. Both ends are on one machine and of known versions, so
+ * numbers are in its byte order and bodies are plain structs without holes. The first message on
+ * every channel, from each end, is MSG_HELLO.
+ *
+ * A receiver trusts the length and nothing else: indices, ids and counts are checked where they are
+ * used, since a worker may have been taken over. What a worker says can only ever concern its own
+ * sessions.
+ *
+ *     worker                        control
+ *     OPEN      ------------------>                    a connection was accepted
+ *               <------------------  GO | REFUSE
+ *     ADMIT     ------------------>                    somebody wants to log in as `user`
+ *               <------------------  LEASE | REFUSE    use this backend | nobody serves this login
+ * now RESULT    ------------------>                    how the attempt went; after RESULT_FAILED:
+ *               <------------------  LEASE | REFUSE    the next backend | that was it
+ *     END       ------------------>                    in any state; the session is gone
+ *
+ * When control is replaced the worker tells the new one of each session (REPLAY) and then REPLAYED;
+ * questions that the old one left open are asked again behind it. Leases carry the epoch of the
+ * control that gave them.
+ */
+#ifndef USHER_IPC_MESSAGE_H
+#define USHER_IPC_MESSAGE_H
+
+#include "base/addr.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { IPC_VERSION = 1, IPC_MAGIC = 0x72687375 /* "ushr" */ };
+
+/* A user name in SASL and LOGIN is bounded to this many bytes before it comes here. */
+enum { IPC_USER_MAX = 512, IPC_TEXT_MAX = 1024, IPC_ADDRESSES_MAX = 8 };
+
+enum { IPC_MESSAGE_MAX = 4096, IPC_PACKET_MAX = 16384 };
+
+enum role { ROLE_PARENT, ROLE_CONTROL, ROLE_WORKER, ROLE_LOOKUP, ROLE_COUNT };
+
+/* "parent", "control" ... */
+const char *role_name(enum role role);
+
+enum msg_type {
+    MSG_NONE,
+    MSG_HELLO,
+    /* parent to child; those marked * carry a descriptor */
+    MSG_CONF,     /* *the configuration, printed; sealed memory */
+    MSG_COUNTERS, /* *shared memory of metrics/counters.h */
+    MSG_SHARED,   /* *shared memory of control/shared.h; to control only */
+    MSG_FILE, /* *a file that the configuration names (a certificate, a key, CAs); tail: its path */
+    MSG_LISTENER, /* *a listening socket of this worker's slot */
+    MSG_PEER,     /* *a channel to another process */
+    MSG_START,    /* all is given: begin */
+    MSG_STOP,     /* end what you do, then exit 0 */
+    /* child to parent */
+    MSG_READY, /* begun: everything is open and checked */
+    /* worker to control */
+    MSG_OPEN,
+    MSG_ADMIT,
+    MSG_RESULT,
+    MSG_END,
+    MSG_REPLAY,
+    MSG_REPLAYED,
+    /* control to worker */
+    MSG_GO,
+    MSG_LEASE,
+    MSG_DONE,
+    MSG_REFUSE,
+    /* control to lookup, and back */
+    MSG_RESOLVE,
+    MSG_RESOLVED,
+    MSG_TYPE_COUNT
+};
+
+struct msg_head {
+    uint16_t len; /* head, body, tail and padding; a multiple of 8 */
+    uint8_t type;
+    uint8_t padding; /* bytes of padding at the end, 0 to 7 */
+    uint32_t
+        id; /* worker and control: the session, unique in the worker's life; lookup: the question */
+};
+
+struct msg_hello {
+    uint32_t magic;
+    uint16_t version;
+    uint8_t role; /* of the sender */
+    uint8_t slot;
+    uint32_t instance; /* of the sender's process: never used twice while the parent lives */
+    uint32_t epoch;    /* of control; 0 from others */
+};
+
+struct msg_listener {
+    uint32_t listener; /* index into the configuration */
+    uint32_t reserved;
+};
+
+struct msg_peer {
+    uint8_t role;
+    uint8_t slot;
+    uint16_t reserved;
+    uint32_t instance;
+};
+
+struct msg_start {
+    uint32_t instance;
+    uint32_t epoch;
+    uint32_t slot;
+    uint32_t peers; /* control: so many workers live and will replay before anybody is admitted */
+};
+
+struct msg_open {
+    struct addr client;
+    uint32_t listener;
+};
+
+enum mech { MECH_LOGIN, MECH_PLAIN, MECH_COUNT };
+
+/* Tail: the user. */
+struct msg_admit {
+    uint32_t mech;
+    uint32_t reserved;
+};
+
+/* Names a lease; zero: none. */
+struct lease_id {
+    uint32_t epoch;
+    uint32_t number;
+};
+
+struct msg_lease {
+    struct lease_id lease;
+    uint16_t pool, backend; /* indices into the configuration */
+    uint16_t attempt;       /* 1 for the first backend of this login */
+    uint16_t addresses_n;   /* at least 1 */
+    struct addr addresses[IPC_ADDRESSES_MAX];
+};
+
+enum result {
+    RESULT_OK,      /* the backend said OK: the session is the user's now */
+    RESULT_REFUSED, /* the backend said NO: the lease is over, the client may try again */
+    RESULT_FAILED   /* no verdict: next lease, please */
+};
+
+struct msg_result {
+    struct lease_id lease;
+    uint32_t result;
+    uint32_t reserved;
+};
+
+enum refuse {
+    REFUSE_UNAVAILABLE, /* no backend can be had now */
+    REFUSE_INUSE,       /* the user is on hold */
+    REFUSE_LIMIT        /* a limit of ours */
+};
+
+/* Tail: words for the log. */
+struct msg_refuse {
+    uint32_t code;
+    uint32_t reserved;
+};
+
+struct msg_end {
+    uint64_t in, out;
+    uint32_t duration_ms;
+    uint32_t reason;
+};
+
+enum replay_stage {
+    REPLAY_OPEN,   /* no login is under way, or one whose ADMIT follows */
+    REPLAY_LEASED, /* an attempt runs under `lease`; its RESULT will follow */
+    REPLAY_RELAY   /* the user is logged in */
+};
+
+/* Tail: the user, unless REPLAY_OPEN. */
+struct msg_replay {
+    struct lease_id lease;
+    struct addr client;
+    uint32_t listener;
+    uint16_t pool, backend;
+    uint16_t stage;
+    uint16_t attempt;
+    uint32_t reserved;
+};
+
+/* Tail: a host name. */
+struct msg_resolve {
+    uint16_t port;
+    uint16_t reserved[3];
+};
+
+/* Tail: words for the log when addresses_n is 0. */
+struct msg_resolved {
+    uint32_t ttl_s;
+    uint32_t addresses_n;
+    struct addr addresses[IPC_ADDRESSES_MAX];
+};
+
+/* A message as received: body and tail lie in the channel's buffer, for the time of the callback
+ * only. */
+struct msg {
+    enum msg_type type;
+    uint32_t id;
+    const void *body;  /* as the struct of its type; aligned to 8 */
+    struct slice tail; /* without padding; empty for types without one */
+    int fd;            /* -1: none; else the receiver's to close */
+};
+
+/* Bytes of the body of a type; whether a tail may follow; whether it must come with a descriptor.
+ */
+size_t msg_body_size(enum msg_type type);
+bool msg_has_tail(enum msg_type type);
+bool msg_has_fd(enum msg_type type);
+const char *msg_type_name(enum msg_type type);
+
+/* Takes the message at the start of `packet` apart (fd is set to -1) and says how long it is; 0
+ * when it is malformed: a length that does not fit, an unknown type, a body that is too short, a
+ * tail where none may be or above IPC_TEXT_MAX. */
+size_t msg_parse(struct slice packet, struct msg *out_msg);
+
+#endif

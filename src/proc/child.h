@@ -1,0 +1,70 @@
+/* What every child process does: it is executed by the parent with one channel, is given its
+ * descriptors over it (the configuration, counters, files, sockets, channels to others), drops its
+ * privileges, and begins when told to.
+ *
+ * The role fills in struct child_role; child_main() is its main(). It ends with exit code 0 after
+ * MSG_STOP, when child_stopped() was called; and by itself when the parent is gone.
+ */
+#ifndef USHER_PROC_CHILD_H
+#define USHER_PROC_CHILD_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "conf/conf.h"
+#include "ipc/channel.h"
+#include "metrics/counters.h"
+#include "net/loop.h"
+
+#include <stdint.h>
+
+/* The descriptors that a child is executed with. */
+enum { CHILD_FD_PARENT = 3, CHILD_FD_LOG = 4 };
+
+struct child;
+
+struct child_role {
+    enum role role;
+    size_t state_size; /* bytes of child->state, zeroed */
+    /* Before the first message; child->loop is there. May be NULL. */
+    void (*on_init)(struct child *c);
+    /* MSG_LISTENER and MSG_SHARED come before the start, MSG_PEER after it; m->fd is the callee's.
+     */
+    void (*on_message)(struct child *c, const struct msg *m);
+    /* Everything is given. -1: cannot begin; logged as fatal, the process ends. */
+    int (*on_start)(struct child *c, struct err *err);
+    /* Told to end: call child_stopped() when done, at once or later. Called once, only after
+     * on_start. */
+    void (*on_stop)(struct child *c);
+    /* The loop has ended: free what the state points to. Not called when the process ends by a
+     * fault. May be NULL. */
+    void (*on_done)(struct child *c);
+};
+
+/* One a process. Members are set before on_start and do not change. */
+struct child {
+    const struct child_role *role;
+    void *state; /* the role's own */
+    struct loop *loop;
+    struct channels channels;
+    struct channel parent;
+    struct conf *conf;
+    struct counters *counters; /* this slot's block, shared */
+    struct msg_hello self;     /* what to say on channels to others */
+    uint32_t peers;            /* of MSG_START */
+    struct child_file *files;
+};
+
+/* Runs the role. Returns the exit code. */
+int child_main(const struct child_role *role);
+
+void child_stopped(struct child *c);
+
+/* Logs `what` as fatal and ends with code 1. For what cannot be gone on from, such as no memory at
+ * the start. */
+_Noreturn void child_fatal(const struct err *what);
+
+/* The content of a file that the configuration names, as the parent read it; an empty slice if it
+ * was not given. */
+struct slice child_file(const struct child *c, const char *path);
+
+#endif
