@@ -1,0 +1,108 @@
+/* usher help, usher version, and what is said of commands that are none. */
+#include "cli/cli.h"
+#include "conf/conf.h"
+#include "conf/nearest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    const char *synopsis; /* behind "usher NAME" */
+    const char *summary;  /* one line, in the list */
+    const char *help;
+};
+
+static const struct command commands[] = {
+    {"serve", " [-c FILE]", "open the ports and show clients to their backends",
+     "Runs in the foreground and logs to standard error, as service managers want it.\n"
+     "Start it as root if it shall open ports below 1024; it becomes the configured\n"
+     "user when they are open.\n"
+     "\n"
+     "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
+     "\n"
+     "SIGTERM and SIGINT stop it.\n"},
+    {"check", " [-c FILE] [--no-files] [--print]", "find the mistakes in a configuration",
+     "Tells all mistakes on standard error, each as FILE:LINE: what is wrong and what\n"
+     "to write instead. Nothing is started or changed.\n"
+     "\n"
+     "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
+     "    --no-files          do not ask whether the files and the user that it names exist\n"
+     "    --print             print it as it is understood, with defaults and included files\n"
+     "\n"
+     "Exit status: 0 it is good, 1 it is not, 2 the command was used wrongly.\n"},
+    {"help", " [COMMAND]", "list the commands, or explain one",
+     "The manual pages usher(8) and usher.conf(5) say more.\n"},
+    {"version", "", "print the versions of usher and of the libraries it runs with", ""},
+};
+
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static void list(FILE *out)
+{
+    fprintf(out, "usage: usher COMMAND [OPTION]...\n\nThe front door for IMAP.\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "    %-9s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\n\"usher help COMMAND\" explains one.\n");
+}
+
+int cli_help(int argc, char **argv)
+{
+    const struct command *command;
+
+    if (argc == 0) {
+        list(stderr);
+        return CLI_USAGE;
+    }
+    if (argc == 1) {
+        list(stdout);
+        return CLI_OK;
+    }
+    command = find(argv[1]);
+    if (!command)
+        return cli_unknown(argv[1]);
+    printf("usage: usher %s%s\n\n%s\n", command->name, command->synopsis, command->summary);
+    if (command->help[0])
+        printf("\n%s", command->help);
+    return CLI_OK;
+}
+
+int cli_version(const char *libraries)
+{
+    printf("usher %s\nlibConfuse %s\n%s", USHER_VERSION, conf_library(),
+           libraries ? libraries : "");
+    return CLI_OK;
+}
+
+int cli_unknown(const char *word)
+{
+    const char *names[COMMANDS];
+    const char *near;
+
+    for (size_t i = 0; i < COMMANDS; i++)
+        names[i] = commands[i].name;
+    near = nearest(word, names, COMMANDS);
+    fprintf(stderr, "usher: there is no command \"%s\"", word);
+    if (near)
+        fprintf(stderr, "; did you mean \"usher %s\"?", near);
+    fprintf(stderr, "\n\"usher help\" lists the commands.\n");
+    return CLI_USAGE;
+}
+
+int cli_usage(const char *name)
+{
+    const struct command *command = find(name);
+
+    INSIST(command);
+    fprintf(stderr, "usage: usher %s%s\n\"usher help %s\" explains it.\n", name, command->synopsis,
+            name);
+    return CLI_USAGE;
+}

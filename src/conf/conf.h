@@ -1,0 +1,144 @@
+/* The configuration: a file becomes one immutable snapshot of typed values.
+ *
+ * Its settings are the rows of tables/settings.def; each section below has one member a row, under
+ * the row's name. Loading has two steps, as people need them: conf_load() stops at the first
+ * mistake of form (syntax, unknown word, unfinished section), with file:line, since nothing behind
+ * it can be trusted; conf_check() then reports all mistakes of meaning at once, each with file,
+ * line and what to write instead.
+ *
+ * The parent reads the file; children get the text that conf_print() makes of the snapshot,
+ * includes resolved, and load that. So nothing but the parent opens files, and every process sees
+ * the same snapshot.
+ */
+#ifndef USHER_CONF_CONF_H
+#define USHER_CONF_CONF_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum conf_listener_tls { LISTENER_TLS_OFF, LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT };
+enum conf_backend_tls { BACKEND_TLS_OFF, BACKEND_TLS_STARTTLS, BACKEND_TLS_IMPLICIT };
+enum conf_storage { STORAGE_OWN, STORAGE_SHARED };
+
+/* Names are of letters, digits and . _ - and begin with a letter or digit. */
+enum {
+    CONF_NAME_MAX = 63,
+    CONF_LISTENERS_MAX = 64,
+    CONF_POOLS_MAX = 256,
+    CONF_BACKENDS_MAX = 4096,
+    CONF_WORKERS_MAX = 64
+};
+
+struct conf_list {
+    const char *const *items;
+    size_t n;
+};
+
+/* Where a section was written. Line 0: nowhere, it is the default. */
+struct conf_where {
+    const char *file;
+    unsigned line;
+};
+
+#define CONF_TYPE_STR      const char *
+#define CONF_TYPE_PATH     const char *
+#define CONF_TYPE_LIST     struct conf_list
+#define CONF_TYPE_BOOL     bool
+#define CONF_TYPE_INT      uint32_t
+#define CONF_TYPE_DURATION uint32_t
+#define CONF_TYPE_SIZE     uint64_t
+#define CONF_TYPE_CHOICE   uint8_t
+
+struct conf_global {
+#define SETTING_GLOBAL(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
+struct conf_tls {
+#define SETTING_TLS(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
+struct conf_listener {
+    const char *title;
+    struct conf_where where;
+#define SETTING_LISTENER(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
+struct conf_backend {
+    const char *title; /* unique over all pools, since logs and operators name a backend alone */
+    struct conf_where where;
+#define SETTING_BACKEND(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
+struct conf_pool {
+    const char *title;
+    struct conf_where where;
+    struct conf_backend *backends;
+    size_t backends_n;
+#define SETTING_POOL(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
+/* Everything that it points to is its own. In the order of the file; never changed after loading.
+ */
+struct conf {
+    struct conf_global global;
+    struct conf_tls tls;
+    struct conf_listener *listeners;
+    size_t listeners_n;
+    struct conf_pool *pools;
+    size_t pools_n;
+    struct conf_origin *origins; /* where each setting was written, for conf_check() */
+};
+
+/* Reads `path` and what it includes. The error is "file:line: what is wrong and what to write".
+ *
+ * A value that is no value of its kind, or out of range, is a mistake of meaning: the member holds
+ * the default meanwhile, and what was written is kept for conf_check(). So is a setting that stands
+ * twice in one section (the last one counts meanwhile). Sections of one kind with the same name are
+ * a mistake of form. A relative path becomes an absolute one, from the directory of the file that
+ * says it.
+ *
+ * Loading is not reentrant, as libconfuse's lexer is global: one thread, one file after the other.
+ */
+int conf_load(const char *path, struct conf **out_conf, struct err *err) MUST_CHECK;
+
+/* The same from memory; `name` stands for the file in messages. Relative paths are kept as they
+ * are, and include is refused: whoever loads a text opens no files. */
+int conf_load_text(const char *text, const char *name, struct conf **out_conf,
+                   struct err *err) MUST_CHECK;
+
+void conf_free(struct conf **conf);
+
+/* Told of one mistake; `text` says what is wrong and what to write instead. Line 0: the mistake is
+ * that something is missing from the whole. */
+typedef void conf_report(void *arg, const struct conf_where *where, const char *text);
+
+/* Finds all mistakes of meaning, tells them in the order of the files, and returns how many. Values
+ * that are out of range or no value of their kind, names that do not exist or exist twice,
+ * addresses that are none, listeners that collide, TLS without a certificate, a pool without
+ * backends, all weights zero ... `with_files`: also whether the files and the user that it names
+ * exist and can be read (only if we are root: the user). */
+unsigned conf_check(const struct conf *conf, bool with_files, conf_report *report,
+                    void *arg) MUST_CHECK;
+
+/* Writes the whole snapshot as text that conf_load_text() turns into an equal one. */
+int conf_print(const struct conf *conf, FILE *out, struct err *err) MUST_CHECK;
+
+/* The version of the library that parses, as in "3.3". */
+const char *conf_library(void);
+
+/* How many workers: the number, or the cores that this process may run on. */
+unsigned conf_workers(const struct conf *conf);
+
+/* The index of the pool that serves a listener. */
+size_t conf_listener_pool(const struct conf *conf, const struct conf_listener *listener);
+
+#endif

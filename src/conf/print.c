@@ -1,0 +1,59 @@
+/* Printing a snapshot as a file that loads to the same: every setting, defaults too, so that
+ * another binary's defaults cannot change what it means. */
+#include "conf/conf.h"
+#include "conf/settings.h"
+#include "conf/value.h"
+
+#include <errno.h>
+
+static void print_settings(enum section_id id, const void *object, int indent, FILE *out)
+{
+    for (size_t i = 0; i < conf_sections[id].n; i++) {
+        const struct setting *s = &conf_sections[id].settings[i];
+
+        fprintf(out, "%*s%s = ", indent, "", s->name);
+        value_print(s, object, out);
+        putc('\n', out);
+    }
+}
+
+static void print_begin(enum section_id id, const char *title, int indent, FILE *out)
+{
+    fprintf(out, "%*s%s ", indent, "", conf_sections[id].name);
+    if (title) {
+        value_print_text(title, out);
+        putc(' ', out);
+    }
+    fputs("{\n", out);
+}
+
+static void print_pool(const struct conf_pool *pool, FILE *out)
+{
+    print_begin(SECTION_POOL, pool->title, 0, out);
+    print_settings(SECTION_POOL, pool, 4, out);
+    for (size_t i = 0; i < pool->backends_n; i++) {
+        print_begin(SECTION_BACKEND, pool->backends[i].title, 4, out);
+        print_settings(SECTION_BACKEND, &pool->backends[i], 8, out);
+        fputs("    }\n", out);
+    }
+    fputs("}\n", out);
+}
+
+int conf_print(const struct conf *conf, FILE *out, struct err *err)
+{
+    errno = 0;
+    print_settings(SECTION_GLOBAL, &conf->global, 0, out);
+    for (size_t i = 0; i < conf->listeners_n; i++) {
+        print_begin(SECTION_LISTENER, conf->listeners[i].title, 0, out);
+        print_settings(SECTION_LISTENER, &conf->listeners[i], 4, out);
+        fputs("}\n", out);
+    }
+    print_begin(SECTION_TLS, NULL, 0, out);
+    print_settings(SECTION_TLS, &conf->tls, 4, out);
+    fputs("}\n", out);
+    for (size_t i = 0; i < conf->pools_n; i++)
+        print_pool(&conf->pools[i], out);
+    if (fflush(out) || ferror(out))
+        return err_sys(err, errno ? errno : EIO, "cannot print the configuration");
+    return 0;
+}

@@ -1,0 +1,123 @@
+/* Admission: control's side of the dialogue in ipc/message.h. Who may come in, on which backend,
+ * who waits and for how long.
+ *
+ * Pure: time is an argument, answers and news leave through callbacks, nothing blocks. The caller
+ * feeds it each worker's messages in their order and calls admission_tick() when admission_due_ms()
+ * says. All backends' addresses come from control/resolve.h by way of the table that both share.
+ *
+ * What it guarantees, for workers that keep to the dialogue:
+ *
+ * - Every OPEN, ADMIT and RESULT_FAILED gets exactly one answer, and so does RESULT_OK, unless its
+ *   session or worker ends first. RESULT_REFUSED gets none.
+ * - No two sessions of one user in one pool are ever logged in on two backends.
+ * - After a restart nobody is admitted before all workers have replayed their sessions, since any
+ *   of these may say where a user is. Questions wait meanwhile and are answered in their order.
+ *
+ * A worker may have been taken over. What it says can only concern its own sessions; what makes no
+ * sense (an unknown session, another's lease, an index out of range, a message out of order)
+ * changes nothing, and the function returns words that say what was wrong, for the log. The channel
+ * is not closed for it: a worker that lost its control for one wrong message would refuse all its
+ * clients, which is worse than whatever the message meant to do.
+ */
+#ifndef USHER_CONTROL_ADMISSION_H
+#define USHER_CONTROL_ADMISSION_H
+
+#include "base/slice.h"
+#include "conf/conf.h"
+#include "control/backends.h"
+#include "control/registry.h"
+#include "control/shared.h"
+#include "ipc/message.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    /* Logins of users on hold that wait at one time; further ones are refused at once. */
+    HELD_MAX = 10000,
+    /* Sessions that workers may replay. The setting max_sessions goes no further. */
+    REPLAY_MAX = 1000000
+};
+
+/* Called from within the functions below; none of them may be called from there. Slices and texts
+ * are valid for the call. */
+struct admission_effects {
+    void (*go)(void *arg, struct admission_worker *w, uint32_t id);
+    void (*lease)(void *arg, struct admission_worker *w, uint32_t id,
+                  const struct msg_lease *lease);
+    void (*done)(void *arg, struct admission_worker *w, uint32_t id);
+    /* `why` is for the log. */
+    void (*refuse)(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
+                   const char *why);
+    /* A user of own storage now belongs to a backend: to be recorded. */
+    void (*placed)(void *arg, struct slice user, const char *pool, const char *backend);
+    /* A login waits because its user is on hold; `waiting`: how many do, this one included. */
+    void (*held)(void *arg, struct slice user, size_t waiting);
+    /* All workers have replayed; from now on questions are answered. Told once. */
+    void (*recovered)(void *arg, size_t sessions, size_t users);
+};
+
+struct admission_params {
+    const struct conf *conf;
+    struct backends *backends;
+    uint32_t epoch;
+    const struct admission_effects *effects;
+    void *arg;
+};
+
+struct admission;
+
+/* NULL when memory is out. What the params point to must outlive it. */
+struct admission *admission_new(const struct admission_params *params);
+
+/* Where affinity is kept from now on; NULL, as at first: there is none. */
+void admission_share(struct admission *a, struct shared *shared);
+
+/* All workers have been detached. Clears *a; harmless when it is NULL. */
+void admission_free(struct admission **a);
+
+/* For control/load.h, before admission_start(). */
+struct registry *admission_registry(struct admission *a);
+
+/* Ends a user's hold: who waited is served, in order. */
+void admission_release(struct admission *a, struct slice user, uint64_t now_ms);
+
+/* --- workers --- */
+
+/* The first `peers` workers attached will replay. Told once, after loading, before any worker. */
+void admission_start(struct admission *a, size_t peers, uint64_t now_ms);
+
+void admission_attach(struct admission *a, struct admission_worker *w);
+
+/* The worker has gone: so have all its sessions. */
+void admission_detach(struct admission *a, struct admission_worker *w, uint64_t now_ms);
+
+/* Messages of a worker, by their names. NULL, or what is wrong with it. */
+const char *admission_open(struct admission *a, struct admission_worker *w, uint32_t id,
+                           const struct msg_open *m);
+const char *admission_admit(struct admission *a, struct admission_worker *w, uint32_t id,
+                            struct slice user, uint64_t now_ms);
+const char *admission_result(struct admission *a, struct admission_worker *w, uint32_t id,
+                             const struct msg_result *m, uint64_t now_ms);
+/* Not to know the session is nothing wrong: its OPEN may have been refused. */
+void admission_end(struct admission *a, struct admission_worker *w, uint32_t id, uint64_t now_ms);
+const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,
+                             const struct msg_replay *m, struct slice user, uint64_t now_ms);
+const char *admission_replayed(struct admission *a, struct admission_worker *w, uint64_t now_ms);
+
+/* --- time and news --- */
+
+/* The backend has got addresses. */
+void admission_addresses(struct admission *a, uint32_t backend);
+
+/* When admission_tick() should be called; 0: not before something else happens. */
+uint64_t admission_due_ms(const struct admission *a);
+
+/* Gives up on who has waited long enough. */
+void admission_tick(struct admission *a, uint64_t now_ms);
+
+/* For the log and for tests. */
+size_t admission_sessions(const struct admission *a);
+size_t admission_users(const struct admission *a);
+
+#endif

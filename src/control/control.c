@@ -1,0 +1,512 @@
+/* The control process' wiring: channels to workers and lookup, deadlines, the state file, the log.
+ * Every rule is in admission.c and below. */
+#include "control/control.h"
+
+#include "base/log.h"
+#include "control/admission.h"
+#include "control/load.h"
+#include "control/resolve.h"
+#include "control/shared.h"
+#include "control/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* How long placements gather before they are written, and how long after a failure. */
+enum { FLUSH_MS = 200, FLUSH_RETRY_MS = 2000 };
+
+struct control {
+    struct child *child;
+    bool has_started;
+    struct list peers;   /* of peer, in the order in which they came */
+    struct peer *lookup; /* the newest; NULL while there is none */
+    struct backends backends;
+    struct resolve resolve;
+    struct admission *admission;
+    struct state *state;
+    struct shared *shared; /* NULL: there is no affinity */
+    struct deadline admission_due, resolve_due, flush_due;
+    uint64_t admission_due_ms; /* as set */
+    bool is_failing;           /* the state file; it has been told */
+    bool is_losing;            /* placements; it has been told */
+};
+
+/* Another process: its channel, opened when we have begun. */
+struct peer {
+    struct list node;
+    struct control *control;
+    struct msg_peer who;
+    int fd; /* until the channel is opened; then -1 */
+    struct channel channel;
+    struct admission_worker worker; /* if it is one */
+};
+
+static uint64_t now_ms(const struct control *c)
+{
+    return loop_now_ms(c->child->loop);
+}
+
+/* --- deadlines ----------------------------------------------------------------------------- */
+
+static void arm(struct control *c, struct deadline *d, uint64_t due_ms)
+{
+    uint64_t now = now_ms(c);
+
+    if (due_ms == 0)
+        deadline_clear(d);
+    else
+        deadline_set(c->child->loop, d, due_ms > now ? due_ms - now : 0);
+}
+
+static void arm_admission(struct control *c)
+{
+    uint64_t due = admission_due_ms(c->admission);
+
+    if (due == c->admission_due_ms)
+        return;
+    c->admission_due_ms = due;
+    arm(c, &c->admission_due, due);
+}
+
+static void on_admission_due(struct deadline *d)
+{
+    struct control *c = CONTAINER(d, struct control, admission_due);
+
+    c->admission_due_ms = 0;
+    admission_tick(c->admission, now_ms(c));
+    arm_admission(c);
+}
+
+static void on_resolve_due(struct deadline *d)
+{
+    struct control *c = CONTAINER(d, struct control, resolve_due);
+
+    resolve_step(&c->resolve, now_ms(c));
+    arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
+}
+
+/* --- the state file ------------------------------------------------------------------------ */
+
+static void log_state_failed(const struct control *c, const struct err *err)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_STATE_FAILED);
+    log_str(&l, "file", state_path(c->state));
+    log_str(&l, "detail", err->text);
+    log_end(&l);
+}
+
+/* A failure is told once until writing works again. Says whether all is written. */
+static bool flush(struct control *c)
+{
+    struct err err;
+
+    if (state_flush(c->state, &err) == 0) {
+        c->is_failing = c->is_losing = false;
+        return true;
+    }
+    if (!c->is_failing)
+        log_state_failed(c, &err);
+    c->is_failing = true;
+    return false;
+}
+
+static void on_flush_due(struct deadline *d)
+{
+    struct control *c = CONTAINER(d, struct control, flush_due);
+
+    if (!flush(c))
+        deadline_set(c->child->loop, d, FLUSH_RETRY_MS);
+}
+
+/* --- what admission wants ------------------------------------------------------------------ */
+
+static struct channel *channel_of(struct admission_worker *w)
+{
+    return &CONTAINER(w, struct peer, worker)->channel;
+}
+
+static void send_go(void *arg, struct admission_worker *w, uint32_t id)
+{
+    (void)arg;
+    channel_send(channel_of(w), MSG_GO, id, NULL, SLICE(""), -1);
+}
+
+static void send_lease(void *arg, struct admission_worker *w, uint32_t id,
+                       const struct msg_lease *lease)
+{
+    (void)arg;
+    channel_send(channel_of(w), MSG_LEASE, id, lease, SLICE(""), -1);
+}
+
+static void send_done(void *arg, struct admission_worker *w, uint32_t id)
+{
+    (void)arg;
+    channel_send(channel_of(w), MSG_DONE, id, NULL, SLICE(""), -1);
+}
+
+static void send_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
+                        const char *why)
+{
+    struct msg_refuse m = {.code = code};
+
+    (void)arg;
+    channel_send(channel_of(w), MSG_REFUSE, id, &m, slice_str(why), -1);
+}
+
+static void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
+{
+    struct control *c = arg;
+    struct log_line l;
+    struct err err;
+
+    log_begin(&l, LOG_PLACED);
+    log_slice(&l, "user", user);
+    log_str(&l, "pool", pool);
+    log_str(&l, "backend", backend);
+    log_end(&l);
+    if (state_place(c->state, pool, user, backend, &err) < 0) {
+        if (!c->is_losing)
+            log_state_failed(c, &err);
+        c->is_losing = true;
+    } else if (c->flush_due.at_ms == 0) {
+        deadline_set(c->child->loop, &c->flush_due, FLUSH_MS);
+    }
+}
+
+static void on_held(void *arg, struct slice user, size_t waiting)
+{
+    struct log_line l;
+
+    (void)arg;
+    log_begin(&l, LOG_HELD);
+    log_slice(&l, "user", user);
+    log_uint(&l, "waiting", waiting);
+    log_end(&l);
+}
+
+static void on_recovered(void *arg, size_t sessions, size_t users)
+{
+    const struct control *c = arg;
+    struct log_line l;
+
+    /* The first control of all had nothing to recover. */
+    if (c->child->self.epoch <= 1)
+        return;
+    log_begin(&l, LOG_CONTROL_RECOVERED);
+    log_uint(&l, "epoch", c->child->self.epoch);
+    log_uint(&l, "sessions", sessions);
+    log_uint(&l, "users", users);
+    log_end(&l);
+}
+
+static const struct admission_effects admission_effects = {
+    .go = send_go,
+    .lease = send_lease,
+    .done = send_done,
+    .refuse = send_refuse,
+    .placed = on_placed,
+    .held = on_held,
+    .recovered = on_recovered,
+};
+
+/* --- what resolving wants ------------------------------------------------------------------ */
+
+static void send_ask(void *arg, uint32_t question, struct slice host, uint16_t port)
+{
+    const struct control *c = arg;
+    struct msg_resolve m = {.port = port};
+
+    /* Without a lookup the question stays open; the next one is asked it again. */
+    if (c->lookup)
+        channel_send(&c->lookup->channel, MSG_RESOLVE, question, &m, host, -1);
+}
+
+static void on_addresses(void *arg, uint32_t backend, uint32_t ttl_s)
+{
+    struct control *c = arg;
+    const struct backend *b = &c->backends.all[backend];
+    char list[IPC_ADDRESSES_MAX * ADDR_TEXT];
+    size_t n = 0;
+    struct log_line l;
+
+    for (size_t i = 0; i < b->addresses_n; i++) {
+        char text[ADDR_TEXT];
+
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? "," : "",
+                              addr_format(&b->addresses[i], text));
+    }
+    log_begin(&l, LOG_RESOLVED);
+    log_str(&l, "backend", b->conf->title);
+    log_slice(&l, "name", b->host);
+    log_slice(&l, "addresses", slice_of(list, n));
+    log_uint(&l, "ttl", ttl_s);
+    log_end(&l);
+    admission_addresses(c->admission, backend);
+}
+
+static void on_unresolved(void *arg, uint32_t backend, struct slice detail)
+{
+    const struct control *c = arg;
+    const struct backend *b = &c->backends.all[backend];
+    struct log_line l;
+
+    log_begin(&l, LOG_RESOLVE_FAILED);
+    log_str(&l, "backend", b->conf->title);
+    log_slice(&l, "name", b->host);
+    log_slice(&l, "detail", detail);
+    log_end(&l);
+}
+
+static const struct resolve_effects resolve_effects = {
+    .ask = send_ask,
+    .changed = on_addresses,
+    .failed = on_unresolved,
+};
+
+/* --- peers --------------------------------------------------------------------------------- */
+
+static void drop_peer(struct peer *p)
+{
+    struct control *c = p->control;
+
+    if (p->fd >= 0)
+        close(p->fd); /* never opened */
+    channel_close(&p->channel);
+    list_remove(&p->node);
+    if (p == c->lookup)
+        c->lookup = NULL;
+    if (p->fd < 0 && p->who.role == ROLE_WORKER) {
+        admission_detach(c->admission, &p->worker, now_ms(c));
+        arm_admission(c);
+    }
+    free(p);
+}
+
+static const char *take_worker_message(struct peer *p, const struct msg *m)
+{
+    struct control *c = p->control;
+    struct admission *a = c->admission;
+    struct admission_worker *w = &p->worker;
+    uint64_t now = now_ms(c);
+
+    if (m->type == MSG_OPEN)
+        return admission_open(a, w, m->id, m->body);
+    if (m->type == MSG_ADMIT)
+        return admission_admit(a, w, m->id, m->tail, now);
+    if (m->type == MSG_RESULT)
+        return admission_result(a, w, m->id, m->body, now);
+    if (m->type == MSG_REPLAY)
+        return admission_replay(a, w, m->id, m->body, m->tail, now);
+    if (m->type == MSG_REPLAYED)
+        return admission_replayed(a, w, now);
+    if (m->type != MSG_END)
+        return "not a message to control";
+    admission_end(a, w, m->id, now);
+    return NULL;
+}
+
+static void on_worker_message(struct channel *ch, const struct msg *m)
+{
+    struct peer *p = CONTAINER(ch, struct peer, channel);
+    const char *wrong = take_worker_message(p, m);
+
+    if (wrong)
+        log_detail(LOG_DEBUG, "worker in slot %u, session %u: %s", p->who.slot, m->id, wrong);
+    if (m->fd >= 0)
+        close(m->fd);
+    arm_admission(p->control);
+}
+
+static void on_lookup_message(struct channel *ch, const struct msg *m)
+{
+    struct control *c = CONTAINER(ch, struct peer, channel)->control;
+
+    if (m->fd >= 0)
+        close(m->fd);
+    if (m->type != MSG_RESOLVED) {
+        log_detail(LOG_DEBUG, "lookup: %s is not a message to control", msg_type_name(m->type));
+        return;
+    }
+    resolve_answer(&c->resolve, m->id, m->body, m->tail, now_ms(c));
+    arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
+    arm_admission(c);
+}
+
+static void on_peer_closed(struct channel *ch, const char *why)
+{
+    struct peer *p = CONTAINER(ch, struct peer, channel);
+
+    log_detail(LOG_DEBUG, "%s in slot %u: %s", role_name((enum role)p->who.role), p->who.slot, why);
+    drop_peer(p);
+}
+
+static const struct channel_events worker_events = {.on_message = on_worker_message,
+                                                    .on_closed = on_peer_closed};
+static const struct channel_events lookup_events = {.on_message = on_lookup_message,
+                                                    .on_closed = on_peer_closed};
+
+static void open_peer(struct peer *p)
+{
+    struct control *c = p->control;
+    bool is_worker = p->who.role == ROLE_WORKER;
+
+    if (is_worker)
+        admission_attach(c->admission, &p->worker);
+    channel_open(&p->channel, &c->child->channels, p->fd, &c->child->self,
+                 is_worker ? &worker_events : &lookup_events);
+    p->fd = -1;
+    if (is_worker)
+        return;
+    if (c->lookup)
+        drop_peer(c->lookup);
+    c->lookup = p;
+    resolve_repeat(&c->resolve, now_ms(c));
+    arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
+}
+
+static void take_peer(struct control *c, const struct msg *m)
+{
+    struct peer *p = calloc(1, sizeof *p);
+
+    if (!p) {
+        /* The peer finds its channel closed, and the parent makes another. */
+        close(m->fd);
+        return;
+    }
+    memcpy(&p->who, m->body, sizeof p->who);
+    p->control = c;
+    p->fd = m->fd;
+    if (p->who.role != ROLE_WORKER && p->who.role != ROLE_LOOKUP) {
+        close(p->fd);
+        free(p);
+        return;
+    }
+    list_append(&c->peers, &p->node);
+    if (c->has_started)
+        open_peer(p);
+}
+
+static void take_shared(struct control *c, int fd)
+{
+    struct shared *shared = NULL;
+    const char *lost = NULL;
+    struct log_line l;
+    struct err err;
+
+    if (shared_map(fd, &shared, &lost, &err) < 0)
+        lost = err.text;
+    close(fd);
+    if (lost) {
+        log_begin(&l, LOG_STATE_FAILED);
+        log_str(&l, "file", "shared memory");
+        log_str(&l, "detail", lost);
+        log_end(&l);
+    }
+    if (!shared)
+        return;
+    shared_unmap(&c->shared);
+    c->shared = shared;
+    if (c->admission)
+        admission_share(c->admission, shared);
+}
+
+/* --- the process --------------------------------------------------------------------------- */
+
+static void on_init(struct child *child)
+{
+    struct control *c = child->state;
+
+    c->child = child;
+    list_init(&c->peers);
+    deadline_init(&c->admission_due, on_admission_due);
+    deadline_init(&c->resolve_due, on_resolve_due);
+    deadline_init(&c->flush_due, on_flush_due);
+}
+
+static void on_message(struct child *child, const struct msg *m)
+{
+    struct control *c = child->state;
+
+    if (m->type == MSG_PEER)
+        take_peer(c, m);
+    else if (m->type == MSG_SHARED)
+        take_shared(c, m->fd);
+    else if (m->fd >= 0)
+        close(m->fd);
+}
+
+static int load(struct control *c, struct err *err)
+{
+    const struct conf *conf = c->child->conf;
+    struct admission_params params = {.conf = conf,
+                                      .backends = &c->backends,
+                                      .epoch = c->child->self.epoch,
+                                      .effects = &admission_effects,
+                                      .arg = c};
+    struct load rows;
+
+    if (backends_init(&c->backends, conf, err) < 0)
+        return -1;
+    c->resolve = (struct resolve){.backends = &c->backends, .effects = &resolve_effects, .arg = c};
+    c->admission = admission_new(&params);
+    if (!c->admission)
+        return err_set(err, ENOMEM, "no memory");
+    admission_share(c->admission, c->shared);
+    if (state_open(conf->global.state, &c->state, err) < 0)
+        return -1;
+    rows = (struct load){admission_registry(c->admission), &c->backends};
+    return state_load(c->state, &load_rows, &rows, err);
+}
+
+static int on_start(struct child *child, struct err *err)
+{
+    struct control *c = child->state;
+
+    if (load(c, err) < 0)
+        return -1;
+    c->has_started = true;
+    admission_start(c->admission, child->peers, now_ms(c));
+    resolve_start(&c->resolve, now_ms(c));
+    list_for_each_safe (it, &c->peers)
+        open_peer(CONTAINER(it, struct peer, node));
+    arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
+    return 0;
+}
+
+static void on_stop(struct child *child)
+{
+    struct control *c = child->state;
+
+    /* Workers that still run are told of our end by their channels, and of our successor by the
+     * parent. */
+    flush(c);
+    child_stopped(child);
+}
+
+static void on_done(struct child *child)
+{
+    struct control *c = child->state;
+
+    while (!list_empty(&c->peers))
+        drop_peer(CONTAINER(c->peers.next, struct peer, node));
+    deadline_clear(&c->admission_due);
+    deadline_clear(&c->resolve_due);
+    deadline_clear(&c->flush_due);
+    admission_free(&c->admission);
+    state_close(&c->state);
+    shared_unmap(&c->shared);
+    backends_done(&c->backends);
+}
+
+const struct child_role control_role = {
+    .role = ROLE_CONTROL,
+    .state_size = sizeof(struct control),
+    .on_init = on_init,
+    .on_message = on_message,
+    .on_start = on_start,
+    .on_stop = on_stop,
+    .on_done = on_done,
+};

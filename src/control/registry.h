@@ -1,0 +1,153 @@
+/* Who is here: sessions, users, and what operators ordered about users. Data structures only; the
+ * rules are control/route.h's and control/admission.h's.
+ *
+ * A session is named by its worker and a number that the worker chose. Each worker has a table of
+ * its own, so that whatever it says finds its own sessions and no other's.
+ *
+ * A user is a name in a pool. It is known as long as a session names it, and for ever when it has
+ * a placement (pools with own storage), so there may be millions: nothing goes into struct user
+ * that does not have to.
+ *
+ * An order (a pin, a hold) is about a name, whatever the pool.
+ */
+#ifndef USHER_CONTROL_REGISTRY_H
+#define USHER_CONTROL_REGISTRY_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/slice.h"
+#include "control/backends.h"
+#include "ipc/message.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { ATTEMPTS_MAX = 3 };
+
+/* Embedded by whoever holds the channel to a worker. */
+struct admission_worker {
+    struct map sessions;
+    bool is_awaited;  /* it lived before this control did; nobody is admitted before its replay */
+    bool is_replayed; /* it has said REPLAYED */
+};
+
+enum stage {
+    STAGE_OPENING,   /* its OPEN has not been answered */
+    STAGE_OPEN,      /* nobody is logging in */
+    STAGE_ASKING,    /* its ADMIT waits for the replays */
+    STAGE_HELD,      /* its ADMIT waits because the user is on hold */
+    STAGE_RESOLVING, /* its ADMIT waits for addresses of `backend` */
+    STAGE_LEASED,    /* the worker tries `backend` under `lease` */
+    STAGE_DONE       /* logged in on `backend` */
+};
+
+struct session {
+    struct map_node node; /* in its worker's table */
+    struct list of_user;  /* from RESOLVING on: in user.sessions */
+    struct list waiting;  /* in one of admission's lines */
+    struct admission_worker *worker;
+    struct user *user;     /* from ASKING on; NULL before */
+    uint64_t until_ms;     /* how long it waits in a line */
+    struct lease_id lease; /* while LEASED */
+    uint32_t id;
+    uint32_t backend; /* from RESOLVING on */
+    uint32_t tried[ATTEMPTS_MAX];
+    uint16_t pool;
+    uint8_t attempt; /* backends tried in this login, the present one included */
+    uint8_t stage;   /* enum stage */
+    uint8_t result;  /* enum result, in LEASED: one that waits for the replays; RESULT_NONE */
+};
+
+enum { RESULT_NONE = 0xff };
+
+struct user {
+    struct map_node node;
+    /* Its sessions that are on a backend or on the way to one; those that are DONE come first. */
+    struct list sessions;
+    uint32_t sessions_n; /* that name it, in any stage */
+    uint32_t placed;     /* number of a backend, or BACKEND_NONE */
+    uint16_t pool;
+    uint16_t name_n;
+    char name[];
+};
+
+/* Budgets. A malloc takes up to 24 bytes beside what is asked for, a table 16 a node. */
+enum { NODE_COST = 24 + 16 };
+_Static_assert(sizeof(struct session) + NODE_COST + sizeof(struct user) + NODE_COST <= 256,
+               "control's share of a logged-in session");
+_Static_assert(sizeof(struct user) + NODE_COST <= 128, "a known user, beside its name");
+
+struct order {
+    struct map_node node;
+    uint32_t pin; /* number of a backend, or BACKEND_NONE */
+    bool is_held;
+    uint16_t name_n;
+    char name[];
+};
+
+struct registry {
+    struct map users;
+    struct map orders;
+    uint64_t salt; /* so that a worker cannot choose ids that fill one chain */
+    size_t sessions_n;
+    size_t users_n; /* that sessions name */
+};
+
+void registry_init(struct registry *r);
+
+/* Frees users and orders. All sessions have been removed by then. */
+void registry_done(struct registry *r);
+
+void registry_attach(struct admission_worker *w);
+
+struct session *registry_find(const struct registry *r, const struct admission_worker *w,
+                              uint32_t id);
+
+/* A session in STAGE_OPENING of a number that is free. NULL when memory is out. */
+struct session *registry_add(struct registry *r, struct admission_worker *w, uint32_t id,
+                             uint16_t pool);
+
+/* Takes it out of everything and frees it. */
+void registry_remove(struct registry *r, struct session *s);
+
+/* The session now names this user, and no other. -1 when memory is out; it names none then. */
+int registry_name(struct registry *r, struct session *s, struct slice user) MUST_CHECK;
+
+/* The session names no user any more. One whom nobody names and who is not placed is forgotten. */
+void registry_unname(struct registry *r, struct session *s);
+
+/* The session is on `backend`, or on its way there (STAGE_RESOLVING, LEASED, DONE). */
+void registry_bind(struct session *s, uint32_t backend, enum stage stage);
+
+/* It is on no backend (any more). */
+void registry_unbind(struct session *s, enum stage stage);
+
+/* Records where a user belongs; makes the user when it is not known. -1 when memory is out. */
+int registry_place(struct registry *r, uint16_t pool, struct slice user,
+                   uint32_t backend) MUST_CHECK;
+
+/* NULL when there is none. */
+struct order *registry_order(const struct registry *r, struct slice user);
+
+/* The same, made when there is none. NULL when memory is out. */
+struct order *registry_order_make(struct registry *r, struct slice user);
+
+/* One byte to IPC_USER_MAX, without what SASL and IMAP never let through: NUL, CR, LF. */
+bool user_is_name(struct slice name);
+
+static inline struct slice user_name(const struct user *u)
+{
+    return slice_of(u->name, u->name_n);
+}
+
+/* The session that says where the user is: one that is logged in, else one on its way; NULL. */
+static inline struct session *user_first(const struct user *u)
+{
+    return list_empty(&u->sessions) ? NULL : CONTAINER(u->sessions.next, struct session, of_user);
+}
+
+/* Whether another session than `s` is on the backend of `s`, or on its way there. */
+bool user_has_other(const struct session *s);
+
+#endif

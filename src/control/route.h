@@ -1,0 +1,50 @@
+/* Which backend serves a login. Pure rules over the registry; nothing is changed here.
+ *
+ * In this order, the first that speaks decides:
+ *
+ *     a pin (of this pool)        an operator's word
+ *     own storage: a placement    where the user's mail is
+ *     live sessions and leases    all of a user's sessions stay together
+ *     shared storage: affinity    where the user was lately
+ *     the rendezvous hash         over backends of weight above 0 on which nothing is to be spared
+ *
+ * What a pin, a placement or live sessions name is never replaced by another: when that backend is
+ * down, or no longer configured, the login is refused as unavailable. For a user of own storage of
+ * whom nothing is known the hash's first choice counts even when it is down, since the user may
+ * have mail there all the same (a record lost, a mailbox from before usher); an operator who wants
+ * new users elsewhere drains the backend or gives it weight 0.
+ */
+#ifndef USHER_CONTROL_ROUTE_H
+#define USHER_CONTROL_ROUTE_H
+
+#include "control/registry.h"
+#include "control/shared.h"
+
+struct route {
+    const struct backends *backends;
+    const struct registry *registry;
+    struct shared *shared; /* NULL: no affinity */
+    uint32_t user_expire_s;
+};
+
+enum { ROUTE_WHY = 256 };
+
+/* The backend for a session, whose user is named and which is on no backend now; those that it has
+ * tried are not chosen by hash or affinity. BACKEND_NONE: none may serve it, and `out_why` says
+ * so for the log. */
+uint32_t route_choose(const struct route *r, const struct session *s, uint64_t now_ms,
+                      char out_why[ROUTE_WHY]);
+
+/* Whether a session may log in on its backend, as it has just done there: not when sessions of its
+ * user are on another, or its mail is. */
+bool route_may_stay(const struct route *r, const struct session *s, char out_why[ROUTE_WHY]);
+
+/* Shared storage: notes that the session's user is on its backend now. */
+void route_remember(const struct route *r, const struct session *s, uint64_t now_ms);
+
+static inline bool route_is_shared(const struct route *r, uint16_t pool)
+{
+    return r->backends->conf->pools[pool].storage == STORAGE_SHARED;
+}
+
+#endif

@@ -1,0 +1,188 @@
+/* The affinity table in shared memory. Whose hashes they are, and for how long they count, is left
+ * to the caller. */
+#include "control/shared.h"
+
+#include "base/num.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BUCKETS = SHARED_SLOTS / SHARED_BUCKET };
+
+struct header {
+    char magic[8];
+    uint32_t version;
+    uint32_t slot_bytes;
+    uint64_t bytes;
+    uint64_t check; /* of what stands before */
+};
+
+/* All zero: never used. Its check does not hold then either. */
+struct slot {
+    struct hash128 key;
+    uint64_t backend;
+    uint32_t seen_s;
+    uint32_t check;
+};
+
+struct shared {
+    struct header header;
+    char unused[SHARED_HEADER - sizeof(struct header)];
+    struct slot slots[SHARED_SLOTS];
+};
+
+_Static_assert(sizeof(struct slot) == SHARED_SLOT, "a user's affinity");
+_Static_assert(sizeof(struct shared) == SHARED_BYTES, "no hole before the slots");
+
+static uint64_t header_check(const struct header *h)
+{
+    uint64_t check;
+
+    memcpy(&check, h->magic, sizeof check);
+    check = num_mix(check ^ h->version);
+    check = num_mix(check ^ h->slot_bytes);
+    return num_mix(check ^ h->bytes);
+}
+
+static struct header fresh_header(void)
+{
+    struct header h = {.magic = "usherAFF",
+                       .version = SHARED_VERSION,
+                       .slot_bytes = SHARED_SLOT,
+                       .bytes = SHARED_BYTES};
+
+    h.check = header_check(&h);
+    return h;
+}
+
+int shared_create(struct err *err)
+{
+    struct header h = fresh_header();
+    int fd = memfd_create("usher-affinity", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return err_sys(err, errno, "cannot make shared memory");
+    if (ftruncate(fd, (off_t)SHARED_BYTES) < 0 || pwrite(fd, &h, sizeof h, 0) != sizeof h ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        err_sys(err, errno, "cannot size shared memory");
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static const char *why_lost(const struct header *h)
+{
+    struct header fresh = fresh_header();
+
+    if (memcmp(h, &fresh, sizeof fresh) == 0)
+        return NULL;
+    if (memcmp(h->magic, fresh.magic, sizeof h->magic) != 0 || h->check != header_check(h))
+        return "the header is broken";
+    return "written by another version";
+}
+
+int shared_map(int fd, struct shared **out_shared, const char **out_lost, struct err *err)
+{
+    struct stat st;
+    struct shared *s;
+
+    if (fstat(fd, &st) < 0)
+        return err_sys(err, errno, "cannot look at shared memory");
+    /* Touching pages behind its end would kill us. */
+    if (st.st_size < (off_t)SHARED_BYTES)
+        return err_set(err, 0, "shared memory is of %lld bytes, not %zu", (long long)st.st_size,
+                       SHARED_BYTES);
+    s = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (s == MAP_FAILED)
+        return err_sys(err, errno, "cannot map shared memory");
+    *out_lost = why_lost(&s->header);
+    if (*out_lost) {
+        /* Gives the pages back; they read as zero again. */
+        if (madvise(s, SHARED_BYTES, MADV_REMOVE) < 0)
+            memset(s, 0, SHARED_BYTES);
+        s->header = fresh_header();
+    }
+    *out_shared = s;
+    return 0;
+}
+
+void shared_unmap(struct shared **shared)
+{
+    if (*shared)
+        munmap(*shared, SHARED_BYTES);
+    *shared = NULL;
+}
+
+/* Salted, so that a slot of zeros does not check. */
+static uint32_t slot_check(const struct slot *slot)
+{
+    uint64_t h = num_mix(slot->key.high ^ 0x7573686572616666U);
+
+    h = num_mix(h ^ slot->key.low);
+    h = num_mix(h ^ slot->backend);
+    return (uint32_t)num_mix(h ^ slot->seen_s);
+}
+
+static bool is_whole(const struct slot *slot)
+{
+    return slot->check == slot_check(slot);
+}
+
+static bool has_key(const struct slot *slot, struct hash128 key)
+{
+    return slot->key.high == key.high && slot->key.low == key.low && is_whole(slot);
+}
+
+static size_t bucket_of(struct hash128 key)
+{
+    return (size_t)(key.low % BUCKETS) * SHARED_BUCKET;
+}
+
+bool shared_find(const struct shared *shared, struct hash128 key, uint64_t now_s,
+                 uint64_t max_age_s, uint64_t *out_backend)
+{
+    const struct slot *bucket = &shared->slots[bucket_of(key)];
+
+    for (int i = 0; i < SHARED_BUCKET; i++) {
+        if (!has_key(&bucket[i], key))
+            continue;
+        /* A time to come is none of ours. */
+        if (bucket[i].seen_s > now_s || now_s - bucket[i].seen_s > max_age_s)
+            return false;
+        *out_backend = bucket[i].backend;
+        return true;
+    }
+    return false;
+}
+
+/* The key's own slot, else one that is free or torn, else the oldest. */
+static struct slot *slot_for(struct slot *bucket, struct hash128 key)
+{
+    struct slot *best = NULL;
+
+    for (int i = 0; i < SHARED_BUCKET; i++) {
+        if (has_key(&bucket[i], key))
+            return &bucket[i];
+    }
+    for (int i = 0; i < SHARED_BUCKET; i++) {
+        if (!is_whole(&bucket[i]))
+            return &bucket[i];
+        if (!best || bucket[i].seen_s < best->seen_s)
+            best = &bucket[i];
+    }
+    return best;
+}
+
+void shared_put(struct shared *shared, struct hash128 key, uint64_t backend, uint64_t now_s)
+{
+    struct slot *slot = slot_for(&shared->slots[bucket_of(key)], key);
+    struct slot next = {.key = key, .backend = backend, .seen_s = (uint32_t)now_s};
+
+    next.check = slot_check(&next);
+    *slot = next;
+}

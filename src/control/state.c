@@ -1,0 +1,296 @@
+/* The state file, by SQLite. When to write, and what to say when that fails, is left to the
+ * caller. */
+#include "control/state.h"
+
+#include "base/list.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+/* At the start nobody waits for us yet; while we serve, everybody does. */
+enum { BUSY_START_MS = 5000, BUSY_SERVING_MS = 50 };
+
+struct placement {
+    struct list node;
+    const char *pool, *backend; /* the configuration's */
+    size_t user_n;
+    char user[];
+};
+
+struct state {
+    sqlite3 *db;
+    sqlite3_stmt *place;
+    struct list queue; /* of placement, oldest first */
+    size_t queue_n;
+    char path[];
+};
+
+/* IF NOT EXISTS: somebody may have laid tables out before the first start, to place holds or pins.
+ */
+static const char schema[] =
+    "CREATE TABLE IF NOT EXISTS placement (pool TEXT NOT NULL, user TEXT NOT NULL,"
+    " backend TEXT NOT NULL, since INTEGER, PRIMARY KEY (pool, user)) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS pin (user TEXT NOT NULL PRIMARY KEY, backend TEXT NOT NULL,"
+    " since INTEGER);"
+    "CREATE TABLE IF NOT EXISTS hold (user TEXT NOT NULL PRIMARY KEY, since INTEGER);"
+    "CREATE TABLE IF NOT EXISTS backend_state (backend TEXT NOT NULL PRIMARY KEY,"
+    " state TEXT NOT NULL CHECK (state IN ('up', 'drain', 'down')), since INTEGER);"
+    "PRAGMA user_version = 1;";
+
+_Static_assert(STATE_VERSION == 1, "the schema ends with its version");
+
+static int fail(const struct state *s, struct err *err)
+{
+    return err_set(err, 0, "%s: %s", s->path, sqlite3_errmsg(s->db));
+}
+
+static int run(const struct state *s, const char *sql, struct err *err)
+{
+    return sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : fail(s, err);
+}
+
+static int prepare(const struct state *s, const char *sql, sqlite3_stmt **out_stmt, struct err *err)
+{
+    return sqlite3_prepare_v2(s->db, sql, -1, out_stmt, NULL) == SQLITE_OK ? 0 : fail(s, err);
+}
+
+static int read_version(const struct state *s, int *out_version, struct err *err)
+{
+    sqlite3_stmt *stmt;
+    int result;
+
+    if (prepare(s, "PRAGMA user_version", &stmt, err) < 0)
+        return -1;
+    if (sqlite3_step(stmt) == SQLITE_ROW) {
+        *out_version = sqlite3_column_int(stmt, 0);
+        result = 0;
+    } else {
+        result = fail(s, err);
+    }
+    sqlite3_finalize(stmt);
+    return result;
+}
+
+static int lay_out(const struct state *s, struct err *err)
+{
+    int version = 0;
+
+    /* The version comes first, so that a file of a newer usher is left as it is. */
+    if (read_version(s, &version, err) < 0)
+        return -1;
+    if (version > STATE_VERSION)
+        return err_set(err, 0,
+                       "%s: is of version %d, this usher knows up to %d; was it written by a newer "
+                       "usher?",
+                       s->path, version, STATE_VERSION);
+    if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", err) < 0)
+        return -1;
+    if (version == STATE_VERSION)
+        return 0;
+    if (run(s, "BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    if (run(s, schema, err) < 0 || run(s, "COMMIT", err) < 0) {
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+        return -1;
+    }
+    return 0;
+}
+
+static int open_file(struct state *s, struct err *err)
+{
+    /* Ours alone: SQLite would let everybody read it, and gives its side files the same mode. */
+    int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0)
+        return err_sys(err, errno, "%s", s->path);
+    close(fd);
+    if (sqlite3_open_v2(s->path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK)
+        return s->db ? fail(s, err) : err_set(err, ENOMEM, "%s: no memory", s->path);
+    sqlite3_busy_timeout(s->db, BUSY_START_MS);
+    if (lay_out(s, err) < 0)
+        return -1;
+    return prepare(s, "INSERT OR REPLACE INTO placement VALUES (?, ?, ?, ?)", &s->place, err);
+}
+
+int state_open(const char *directory, struct state **out_state, struct err *err)
+{
+    size_t n = strlen(directory) + sizeof "/" STATE_FILE;
+    struct state *s = calloc(1, sizeof *s + n);
+
+    if (!s)
+        return err_set(err, ENOMEM, "no memory for the state");
+    snprintf(s->path, n, "%s/%s", directory, STATE_FILE);
+    list_init(&s->queue);
+    if (open_file(s, err) < 0) {
+        state_close(&s);
+        return -1;
+    }
+    *out_state = s;
+    return 0;
+}
+
+void state_close(struct state **state)
+{
+    struct state *s = *state;
+
+    if (!s)
+        return;
+    list_for_each_safe (it, &s->queue)
+        free(CONTAINER(it, struct placement, node));
+    sqlite3_finalize(s->place);
+    sqlite3_close(s->db);
+    free(s);
+    *state = NULL;
+}
+
+const char *state_path(const struct state *state)
+{
+    return state->path;
+}
+
+/* --- loading ------------------------------------------------------------------------------- */
+
+static struct slice column(sqlite3_stmt *stmt, int i)
+{
+    /* The text first: its bytes are counted after the conversion that it may cause. */
+    const unsigned char *p = sqlite3_column_text(stmt, i);
+
+    return slice_of(p, (size_t)sqlite3_column_bytes(stmt, i));
+}
+
+struct loading {
+    const struct state_rows *rows;
+    void *arg;
+};
+
+static int take_placement(const struct loading *l, sqlite3_stmt *row, struct err *err)
+{
+    return l->rows->placement(l->arg, column(row, 0), column(row, 1), column(row, 2), err);
+}
+
+static int take_pin(const struct loading *l, sqlite3_stmt *row, struct err *err)
+{
+    return l->rows->pin(l->arg, column(row, 0), column(row, 1), err);
+}
+
+static int take_hold(const struct loading *l, sqlite3_stmt *row, struct err *err)
+{
+    return l->rows->hold(l->arg, column(row, 0), err);
+}
+
+static int take_backend_state(const struct loading *l, sqlite3_stmt *row, struct err *err)
+{
+    return l->rows->backend_state(l->arg, column(row, 0), column(row, 1), err);
+}
+
+static const struct table {
+    const char *select;
+    int (*take)(const struct loading *l, sqlite3_stmt *row, struct err *err);
+} tables[] = {
+    {"SELECT backend, state FROM backend_state", take_backend_state},
+    {"SELECT user, backend FROM pin", take_pin},
+    {"SELECT user FROM hold", take_hold},
+    {"SELECT pool, user, backend FROM placement", take_placement},
+};
+
+static int load_table(const struct state *s, const struct table *table, const struct loading *l,
+                      struct err *err)
+{
+    sqlite3_stmt *stmt;
+    int status;
+    int result = 0;
+
+    if (prepare(s, table->select, &stmt, err) < 0)
+        return -1;
+    while (result == 0 && (status = sqlite3_step(stmt)) != SQLITE_DONE)
+        result = status == SQLITE_ROW ? table->take(l, stmt, err) : fail(s, err);
+    sqlite3_finalize(stmt);
+    return result;
+}
+
+int state_load(struct state *state, const struct state_rows *rows, void *arg, struct err *err)
+{
+    struct loading l = {rows, arg};
+
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (load_table(state, &tables[i], &l, err) < 0)
+            return -1;
+    }
+    sqlite3_busy_timeout(state->db, BUSY_SERVING_MS);
+    return 0;
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+int state_place(struct state *state, const char *pool, struct slice user, const char *backend,
+                struct err *err)
+{
+    struct placement *p;
+
+    if (state->queue_n >= STATE_QUEUE_MAX)
+        return err_set(err, 0, "%s: %d placements wait to be written, no more are kept",
+                       state->path, STATE_QUEUE_MAX);
+    p = malloc(sizeof *p + user.n);
+    if (!p)
+        return err_set(err, ENOMEM, "%s: no memory to keep a placement", state->path);
+    p->pool = pool;
+    p->backend = backend;
+    p->user_n = user.n;
+    memcpy(p->user, user.p, user.n);
+    list_append(&state->queue, &p->node);
+    state->queue_n++;
+    return 0;
+}
+
+size_t state_waiting(const struct state *state)
+{
+    return state->queue_n;
+}
+
+static int write_one(const struct state *s, const struct placement *p, struct err *err)
+{
+    int status;
+
+    sqlite3_bind_text(s->place, 1, p->pool, -1, SQLITE_STATIC);
+    sqlite3_bind_text(s->place, 2, p->user, (int)p->user_n, SQLITE_STATIC);
+    sqlite3_bind_text(s->place, 3, p->backend, -1, SQLITE_STATIC);
+    sqlite3_bind_int64(s->place, 4, (sqlite3_int64)time(NULL));
+    status = sqlite3_step(s->place);
+    if (status != SQLITE_DONE)
+        fail(s, err);
+    sqlite3_reset(s->place);
+    sqlite3_clear_bindings(s->place);
+    return status == SQLITE_DONE ? 0 : -1;
+}
+
+static int write_all(const struct state *s, struct err *err)
+{
+    list_for_each (it, &s->queue) {
+        if (write_one(s, CONTAINER(it, struct placement, node), err) < 0)
+            return -1;
+    }
+    return run(s, "COMMIT", err);
+}
+
+int state_flush(struct state *state, struct err *err)
+{
+    if (state->queue_n == 0)
+        return 0;
+    if (run(state, "BEGIN IMMEDIATE", err) < 0)
+        return -1;
+    if (write_all(state, err) < 0) {
+        sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
+        return -1;
+    }
+    list_for_each_safe (it, &state->queue)
+        free(CONTAINER(it, struct placement, node));
+    list_init(&state->queue);
+    state->queue_n = 0;
+    return 0;
+}

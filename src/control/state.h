@@ -1,0 +1,63 @@
+/* What lasts: placements, pins, holds and the operators' states of backends, in the SQLite file
+ * usher.db of the state directory.
+ *
+ * Control reads everything once, when it starts, and from then on only adds placements. They are
+ * queued in memory and written many in one transaction, so that no login waits for a disk. Other
+ * programs may read the file at any time, and change it while control does not run.
+ *
+ * Names are bytes: whatever a user is called is stored as text of the same bytes, valid UTF-8 or
+ * not.
+ */
+#ifndef USHER_CONTROL_STATE_H
+#define USHER_CONTROL_STATE_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum {
+    STATE_VERSION = 1,
+    /* Placements that may wait to be written. */
+    STATE_QUEUE_MAX = 65536
+};
+
+#define STATE_FILE "usher.db"
+
+struct state;
+
+/* Told of each row. Slices are valid for the call only. -1 with *err ends the loading. */
+struct state_rows {
+    int (*placement)(void *arg, struct slice pool, struct slice user, struct slice backend,
+                     struct err *err);
+    int (*pin)(void *arg, struct slice user, struct slice backend, struct err *err);
+    int (*hold)(void *arg, struct slice user, struct err *err);
+    int (*backend_state)(void *arg, struct slice backend, struct slice state, struct err *err);
+};
+
+/* Opens the file in `directory`, which exists; makes file and tables when they are missing. A file
+ * of a newer version is an error. */
+int state_open(const char *directory, struct state **out_state, struct err *err) MUST_CHECK;
+
+int state_load(struct state *state, const struct state_rows *rows, void *arg,
+               struct err *err) MUST_CHECK;
+
+/* Queues a placement. -1 when STATE_QUEUE_MAX wait already, or memory is out: it is not kept. */
+int state_place(struct state *state, const char *pool, struct slice user, const char *backend,
+                struct err *err) MUST_CHECK;
+
+/* How many wait to be written. */
+size_t state_waiting(const struct state *state);
+
+/* Writes all that wait in one transaction. On -1 they all still wait. Another program that has the
+ * file locked holds us up for 50 ms at most. */
+int state_flush(struct state *state, struct err *err) MUST_CHECK;
+
+/* Drops what waits. Clears *state; harmless when it is NULL. */
+void state_close(struct state **state);
+
+/* For messages. */
+const char *state_path(const struct state *state);
+
+#endif

@@ -1,0 +1,96 @@
+/* Responses of a server; see imap/response.h. */
+#include "imap/response.h"
+
+#include "imap/lex.h"
+
+#include <string.h>
+
+static const struct {
+    struct slice word;
+    enum response_kind kind;
+} conditions[] = {
+    {SLICE("OK"), RESPONSE_OK},           {SLICE("NO"), RESPONSE_NO},
+    {SLICE("BAD"), RESPONSE_BAD},         {SLICE("BYE"), RESPONSE_BYE},
+    {SLICE("PREAUTH"), RESPONSE_PREAUTH},
+};
+
+static enum response_kind kind_of(struct slice word)
+{
+    for (size_t i = 0; i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+        if (slice_ieq(word, conditions[i].word))
+            return conditions[i].kind;
+    }
+    return RESPONSE_DATA;
+}
+
+static bool may_be_tagged(enum response_kind kind)
+{
+    return kind == RESPONSE_OK || kind == RESPONSE_NO || kind == RESPONSE_BAD;
+}
+
+/* `frame` without its line end; false when it has none. */
+static bool cut_end(struct slice *frame)
+{
+    if (frame->n == 0 || frame->p[frame->n - 1] != '\n')
+        return false;
+    frame->n--;
+    if (frame->n > 0 && frame->p[frame->n - 1] == '\r')
+        frame->n--;
+    return true;
+}
+
+bool response_parse(struct slice frame, struct response *out)
+{
+    struct response r = {.kind = RESPONSE_CONTINUE};
+    struct lex l;
+
+    if (!cut_end(&frame))
+        return false;
+    l = lex_start(frame);
+    if (frame.n > 0 && frame.p[0] == '+') {
+        r.word = slice_sub(frame, 0, 1);
+        r.text = slice_sub(frame, 1, frame.n);
+        if (r.text.n > 0 && r.text.p[0] != ' ')
+            return false;
+    } else {
+        if (slice_istarts(frame, SLICE("*")))
+            l.s = slice_sub(frame, 1, frame.n);
+        else if (!lex_tag(&l, &r.tag))
+            return false;
+        if (!lex_sp(&l) || !lex_atom(&l, &r.word))
+            return false;
+        r.kind = kind_of(r.word);
+        r.text = l.s;
+        if (r.text.n > 0 && r.text.p[0] != ' ')
+            return false;
+        if (r.tag.n > 0 && !may_be_tagged(r.kind))
+            return false;
+    }
+    r.text = slice_sub(r.text, 1, r.text.n);
+    /* Where there is LF, there is a literal, and CR may be anywhere. */
+    if (slice_has(r.text, '\0') || (slice_has(r.text, '\r') && !slice_has(r.text, '\n')))
+        return false;
+    *out = r;
+    return true;
+}
+
+bool response_code(struct slice text, struct slice *out_code, struct slice *out_arguments)
+{
+    struct lex l = lex_start(text);
+    struct slice code, arguments = {0};
+    const char *end;
+
+    if (text.n == 0 || text.p[0] != '[')
+        return false;
+    l.s = slice_sub(text, 1, text.n);
+    end = l.s.n > 0 ? memchr(l.s.p, ']', l.s.n) : NULL;
+    if (!end || !lex_atom(&l, &code))
+        return false;
+    if (lex_sp(&l))
+        arguments = slice_of(l.s.p, (size_t)(end - l.s.p));
+    else if (l.s.p != end)
+        return false;
+    *out_code = code;
+    *out_arguments = arguments;
+    return true;
+}

@@ -1,0 +1,57 @@
+/* Usher: the front door for IMAP. One binary: the commands that people type, and the roles that the
+ * parent executes. */
+#include "cli/cli.h"
+#include "control/control.h"
+#include "lookup/lookup.h"
+#include "parent/parent.h"
+#include "proc/child.h"
+#include "worker/worker.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static int serve(int argc, char **argv)
+{
+    struct cli_options options;
+    struct conf *conf;
+
+    if (cli_options(argc, argv, &options) != CLI_OK)
+        return CLI_USAGE;
+    return cli_load(options.file, true, &conf) == CLI_OK ? parent_serve(conf) : CLI_FAILED;
+}
+
+/* `--role NAME`: what parent/processes.c executes us as. */
+static int run_role(const char *name)
+{
+    static const struct child_role *const roles[] = {&control_role, &worker_role, &lookup_role};
+
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        if (strcmp(role_name(roles[i]->role), name) == 0)
+            return child_main(roles[i]);
+    }
+    return CLI_USAGE;
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : NULL;
+
+    if (!word)
+        return cli_help(0, NULL);
+    if (strcmp(word, "--role") == 0 && argc == 3 && fcntl(CHILD_FD_PARENT, F_GETFD) >= 0)
+        return run_role(argv[2]);
+    if (is_one_of(word, "help", "--help", "-h"))
+        return cli_help(argc - 1, argv + 1);
+    if (is_one_of(word, "version", "--version", "-V"))
+        return cli_version(NULL);
+    if (strcmp(word, "check") == 0)
+        return cli_check(argc - 1, argv + 1);
+    if (strcmp(word, "serve") == 0)
+        return serve(argc - 1, argv + 1);
+    return cli_unknown(word);
+}

@@ -1,0 +1,32 @@
+/* Listening sockets. A listener's address becomes one socket for each worker slot, all bound to the
+ * same address with SO_REUSEPORT; the kernel spreads connections over them.
+ */
+#ifndef USHER_NET_LISTEN_H
+#define USHER_NET_LISTEN_H
+
+#include "base/addr.h"
+#include "base/err.h"
+
+#include <stddef.h>
+
+/* "192.0.2.1:143", "[::1]:143", or "*:143" for every address (0.0.0.0 and [::], two entries; the
+ * second only if the machine has IPv6). Returns how many (1 or 2), or -1. */
+int listen_addresses(const char *text, struct addr out_addrs[2], struct err *err) MUST_CHECK;
+
+/* Opens `n` (at least 1) listening sockets on `addr`, non-blocking and close-on-exec, after a trial
+ * without SO_REUSEPORT that finds a port which somebody listens on, our own user with SO_REUSEPORT
+ * included, whom the kernel would let us share connections with. The trial only binds: it takes no
+ * connection from anybody. Port 0: the kernel's choice, the same for all; *addr is updated. IPv6
+ * sockets take no IPv4. Connections of an earlier process that still linger do not matter.
+ *
+ * On failure nothing stays open; the error says what to do for a port that is taken or needs
+ * privileges. */
+int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
+
+/* Accepts one connection, non-blocking and close-on-exec. Returns it, or -1 with errno; EAGAIN when
+ * there is none. Connections that died in the queue are passed over. With EMFILE, ENFILE, ENOBUFS
+ * or ENOMEM the connection stays in the queue, and the event with it: stop watching for a while.
+ * `out_local` may be NULL, which saves a system call. */
+int listen_accept(int fd, struct addr *out_peer, struct addr *out_local);
+
+#endif

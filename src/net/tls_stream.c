@@ -1,0 +1,256 @@
+/* The TLS half of a stream: OpenSSL's calls, and their results in the terms of stream.h. What is
+ * watched for is stream.c's affair. */
+#include "net/stream.h"
+#include "net/tls_internal.h"
+
+#include "base/addr.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* OpenSSL keeps a queue of errors for the thread and SSL_get_error() looks into it, so that what an
+ * earlier call has left would be taken for this one's. */
+static void before_call(void)
+{
+    ERR_clear_error();
+    errno = 0;
+}
+
+static enum io failed(struct stream *s, unsigned long code, bool is_tls)
+{
+    s->error = code;
+    s->error_is_tls = is_tls;
+    return IO_FAILED;
+}
+
+/* What a call that returned no success means. `want_read` and `want_write` are the bits of
+ * tls_needs for the two cases, 0 where that is the call's nature. */
+static enum io verdict(struct stream *s, int ret, unsigned want_read, unsigned want_write)
+{
+    int saved_errno = errno;
+
+    switch (SSL_get_error(s->tls, ret)) {
+    case SSL_ERROR_WANT_READ:
+        s->tls_needs |= (uint8_t)want_read;
+        return IO_AGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        s->tls_needs |= (uint8_t)want_write;
+        return IO_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return IO_EOF;
+    case SSL_ERROR_SYSCALL:
+        return failed(s, (unsigned long)(saved_errno ? saved_errno : ECONNRESET), false);
+    default:
+        return failed(s, tls_take_error(), true);
+    }
+}
+
+enum io tls_stream_read(struct stream *s, void *p, size_t cap, size_t *out_n)
+{
+    size_t n;
+    int ret;
+
+    s->tls_needs &= (uint8_t)~TLS_NEEDS_WRITE_TO_READ;
+    before_call();
+    ret = SSL_read_ex(s->tls, p, cap, &n);
+    if (ret != 1)
+        return verdict(s, ret, 0, TLS_NEEDS_WRITE_TO_READ);
+    *out_n = n;
+    return IO_OK;
+}
+
+enum io tls_stream_write(struct stream *s, struct slice data, size_t *out_n)
+{
+    size_t total = 0;
+
+    s->tls_needs &= (uint8_t)~TLS_NEEDS_READ_TO_WRITE;
+    /* Each call writes one record. */
+    while (total < data.n) {
+        size_t n;
+        int ret;
+        enum io io;
+
+        before_call();
+        ret = SSL_write_ex(s->tls, data.p + total, data.n - total, &n);
+        if (ret == 1) {
+            total += n;
+            continue;
+        }
+        io = verdict(s, ret, TLS_NEEDS_READ_TO_WRITE, 0);
+        /* A peer's close_notify does not keep us from writing; whatever says EOF here is odd. */
+        if (io == IO_EOF)
+            return failed(s, EPIPE, false);
+        if (io == IO_FAILED || total == 0)
+            return io;
+        break;
+    }
+    *out_n = total;
+    return IO_OK;
+}
+
+enum io tls_stream_handshake(struct stream *s)
+{
+    enum io io;
+    int ret;
+
+    s->tls_needs &= (uint8_t)~TLS_NEEDS_SHAKE;
+    before_call();
+    ret = SSL_do_handshake(s->tls);
+    if (ret == 1)
+        return IO_OK;
+    io = verdict(s, ret, TLS_NEEDS_READ_TO_SHAKE, TLS_NEEDS_WRITE_TO_SHAKE);
+    return io == IO_EOF ? failed(s, 0, false) : io;
+}
+
+bool tls_stream_holds_bytes(const struct stream *s)
+{
+    return SSL_has_pending(s->tls) == 1;
+}
+
+void tls_stream_finish(struct stream *s)
+{
+    before_call();
+    if (!SSL_in_init(s->tls))
+        (void)SSL_shutdown(s->tls);
+    ERR_clear_error();
+}
+
+const char *tls_stream_version(const struct stream *s)
+{
+    return SSL_get_version(s->tls);
+}
+
+void tls_stream_free(struct stream *s)
+{
+    SSL_free(s->tls);
+    s->tls = NULL;
+}
+
+/* ---- errors ---- */
+
+unsigned long tls_take_error(void)
+{
+    unsigned long code = ERR_get_error();
+
+    ERR_clear_error();
+    return code;
+}
+
+int tls_error(struct err *err, unsigned long code, const char *fmt, ...)
+{
+    const char *reason = ERR_SYSTEM_ERROR(code) ? NULL : ERR_reason_error_string(code);
+    char text[256];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (reason)
+        return err_set(err, 0, "%s: %s", text, reason);
+    if (ERR_SYSTEM_ERROR(code))
+        return err_sys(err, ERR_GET_REASON(code), "%s", text);
+    return err_set(err, 0, "%s: error %lx of OpenSSL", text, code);
+}
+
+void tls_stream_error(const struct stream *s, struct err *err)
+{
+    int reason = ERR_GET_LIB(s->error) == ERR_LIB_SSL ? ERR_GET_REASON(s->error) : 0;
+
+    switch (reason) {
+    case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        (void)err_set(err, 0, "TLS: the peer's certificate does not pass: %s",
+                      s->tls ? X509_verify_cert_error_string(SSL_get_verify_result(s->tls)) : "?");
+        break;
+    case SSL_R_WRONG_VERSION_NUMBER:
+    case SSL_R_HTTP_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST:
+        (void)tls_error(err, s->error, "TLS: what the peer speaks here does not look like TLS");
+        break;
+    default:
+        (void)tls_error(err, s->error, "TLS");
+    }
+}
+
+/* ---- beginning ---- */
+
+static int begin(struct stream *s, struct tls_context *tls, SSL **out_ssl, struct err *err)
+{
+    SSL *ssl;
+
+    INSIST(s->is_open && !s->tls);
+    before_call();
+    ssl = SSL_new(tls->ssl);
+    if (!ssl)
+        return tls_error(err, tls_take_error(), "TLS");
+    if (SSL_set_fd(ssl, stream_fd(s)) != 1) {
+        SSL_free(ssl);
+        return tls_error(err, tls_take_error(), "TLS");
+    }
+    *out_ssl = ssl;
+    return 0;
+}
+
+static void begun(struct stream *s, SSL *ssl, unsigned needs)
+{
+    s->tls = ssl;
+    s->tls_needs = (uint8_t)needs;
+    s->is_dry = false;
+}
+
+int stream_tls_accept(struct stream *s, struct tls_context *tls, struct err *err)
+{
+    SSL *ssl;
+
+    INSIST(tls->is_server);
+    if (begin(s, tls, &ssl, err) != 0)
+        return -1;
+    SSL_set_accept_state(ssl);
+    begun(s, ssl, TLS_NEEDS_READ_TO_SHAKE);
+    return 0;
+}
+
+/* An address is verified as such and not sent: SNI knows names only (RFC 6066 section 3). Nor does
+ * it know the dot at the end of a rooted name. */
+static int set_name(SSL *ssl, const char *name, struct err *err)
+{
+    struct slice host = slice_str(name);
+    struct addr addr;
+    char *copy;
+    int ok;
+
+    if (addr_parse_ip(host, 0, &addr)) {
+        if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1)
+            return 0;
+        return tls_error(err, tls_take_error(), "TLS: address \"%s\"", name);
+    }
+    if (host.n > 1 && host.p[host.n - 1] == '.')
+        host.n--;
+    copy = slice_dup(host);
+    if (!copy)
+        return err_sys(err, ENOMEM, "TLS");
+    SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    ok = SSL_set1_host(ssl, copy) == 1 && SSL_set_tlsext_host_name(ssl, copy) == 1;
+    free(copy);
+    return ok ? 0 : tls_error(err, tls_take_error(), "TLS: name \"%s\"", name);
+}
+
+int stream_tls_connect(struct stream *s, struct tls_context *tls, const char *name, struct err *err)
+{
+    SSL *ssl;
+
+    INSIST(!tls->is_server);
+    if (begin(s, tls, &ssl, err) != 0)
+        return -1;
+    if (name && set_name(ssl, name, err) != 0) {
+        SSL_free(ssl);
+        return -1;
+    }
+    SSL_set_connect_state(ssl);
+    begun(s, ssl, TLS_NEEDS_WRITE_TO_SHAKE);
+    return 0;
+}

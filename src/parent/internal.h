@@ -1,0 +1,113 @@
+/* What the files of parent/ share. */
+#ifndef USHER_PARENT_INTERNAL_H
+#define USHER_PARENT_INTERNAL_H
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "ipc/channel.h"
+#include "metrics/counters.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One listening address: a socket for each worker slot, open as long as the parent lives, so that
+ * connections that wait in a socket's queue outlive the worker that would have taken them. */
+struct port {
+    unsigned listener;
+    struct addr addr;
+    int *fds; /* one a worker slot */
+};
+
+/* A file that the configuration names, in sealed memory. */
+struct given_file {
+    const char *path; /* the configuration's */
+    int fd;
+};
+
+struct parent;
+
+/* A place for a process: control, lookup, or a worker slot. */
+struct process {
+    struct parent *parent;
+    enum role role;
+    unsigned slot;
+    uint32_t instance; /* of the one that runs */
+    pid_t pid;         /* 0: none */
+    struct channel channel;
+    bool is_ready;
+    uint64_t started_ms;
+    uint32_t restart_ms; /* pause before the last restart */
+    struct deadline restart;
+};
+
+struct parent {
+    struct loop *loop;
+    struct channels channels;
+    struct conf *conf;
+    int conf_fd, counters_fd, shared_fd, log_fd;
+    struct counters *counters;
+    struct given_file *files;
+    size_t files_n;
+    struct port *ports;
+    size_t ports_n;
+    struct process control, lookup;
+    struct process *workers;
+    unsigned workers_n;
+    uint32_t last_instance, epoch;
+    bool is_ready; /* all processes were up once */
+    bool is_stopping;
+    bool has_failed;
+    uint64_t stop_asked_ms; /* when a signal asked for it */
+    struct deadline stop_limit;
+};
+
+/* --- resources.c: what is opened before the children start
+ * ---------------------------------------------------------- */
+
+/* The configuration and the files that it names as sealed memory. */
+int resources_files(struct parent *p, struct err *err) MUST_CHECK;
+
+/* The state directory: made, and owned by the user that we become. */
+int resources_state(const struct conf *conf, struct err *err) MUST_CHECK;
+
+/* All listening sockets; logs each address. */
+int resources_ports(struct parent *p, struct err *err) MUST_CHECK;
+
+/* As many descriptors as we may have: children inherit it. */
+void resources_limits(void);
+
+void resources_free(struct parent *p);
+
+/* --- processes.c: the life of the children
+ * ---------------------------------------------------------------------------- */
+
+void process_init(struct process *pr, struct parent *p, enum role role, unsigned slot);
+
+/* Forks, executes ourselves, gives the child all that it needs, and joins it with the others. */
+int process_start(struct process *pr, struct err *err) MUST_CHECK;
+
+/* A child was reaped; its place is filled again unless we stop. */
+void process_ended(struct process *pr, int status);
+
+/* Tells it to end; harmless when it does not run. */
+void process_stop(struct process *pr);
+
+/* Calls each(process, arg) for control, lookup and the workers. */
+void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg), void *arg);
+
+/* --- parent.c
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* A process has said READY. */
+void parent_on_ready(struct parent *p);
+
+/* A process has ended and is not replaced: we stop, or could not start. */
+void parent_on_ended(struct parent *p);
+
+/* Begins to end everything; `has_failed`: with exit code 1. */
+void parent_stop(struct parent *p, bool has_failed);
+
+#endif

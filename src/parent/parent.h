@@ -1,0 +1,14 @@
+/* The parent: opens what needs rights, starts the other processes, replaces those that die, ends
+ * them in order. It reads no network byte: listening sockets pass through its hands, connections
+ * never.
+ */
+#ifndef USHER_PARENT_PARENT_H
+#define USHER_PARENT_PARENT_H
+
+struct conf;
+
+/* Serves by a configuration that was checked, until told to stop; frees it. Returns the exit code:
+ * 0 after a clean stop, 1 when it could not start or go on. */
+int parent_serve(struct conf *conf);
+
+#endif

@@ -1,0 +1,290 @@
+/* The life of the children: fork and exec, giving them what they need, joining them, replacing
+ * those that die. */
+#include "parent/internal.h"
+
+#include "base/log.h"
+#include "proc/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A process that dies young waits longer and longer before it is replaced; one that had lived is
+ * replaced at once. */
+enum { YOUNG_MS = 10 * 1000, RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10 * 1000 };
+
+static const struct slice no_tail = {NULL, 0};
+
+void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg), void *arg)
+{
+    each(&p->control, arg);
+    each(&p->lookup, arg);
+    for (unsigned i = 0; i < p->workers_n; i++)
+        each(&p->workers[i], arg);
+}
+
+/* --- fork and exec
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* Moves `fd` to `to` where the new program expects it. */
+static int place_fd(int fd, int to)
+{
+    if (fd == to)
+        return fcntl(fd, F_SETFD, 0);
+    return dup2(fd, to);
+}
+
+/* In the forked child, where only async-signal-safe calls are sure. */
+static _Noreturn void become(const struct process *pr, int channel, int log, int null)
+{
+    static const char *const titles[ROLE_COUNT] = {"usher: parent", "usher: control",
+                                                   "usher: worker", "usher: lookup"};
+    char *argv[] = {(char *)(uintptr_t)titles[pr->role], (char *)(uintptr_t) "--role",
+                    (char *)(uintptr_t)role_name(pr->role), NULL};
+    sigset_t none;
+
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    /* Both above all that they are moved to, so that neither move covers the other. */
+    channel = fcntl(channel, F_DUPFD, CHILD_FD_LOG + 1);
+    log = fcntl(log, F_DUPFD, CHILD_FD_LOG + 1);
+    if (place_fd(null, STDIN_FILENO) < 0 || place_fd(channel, CHILD_FD_PARENT) < 0 ||
+        place_fd(log, CHILD_FD_LOG) < 0 || close_range(CHILD_FD_LOG + 1, ~0U, 0) < 0)
+        _exit(126);
+    execv("/proc/self/exe", argv);
+    _exit(127);
+}
+
+static pid_t spawn(const struct process *pr, int channel, struct err *err)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    pid_t pid;
+
+    if (null < 0)
+        return err_sys(err, errno, "cannot open /dev/null");
+    pid = fork();
+    if (pid == 0)
+        become(pr, channel, pr->parent->log_fd, null);
+    close(null);
+    if (pid < 0)
+        return err_sys(err, errno, "cannot fork");
+    return pid;
+}
+
+/* --- giving and joining
+ * --------------------------------------------------------------------------------------------- */
+
+/* A descriptor of ours, of which the child gets its own. */
+static void give(struct process *pr, enum msg_type type, const void *body, struct slice tail,
+                 int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    if (copy < 0) {
+        log_detail(LOG_FATAL, "cannot duplicate a descriptor: %s", strerror(errno));
+        exit(1);
+    }
+    channel_send(&pr->channel, type, 0, body, tail, copy);
+}
+
+static void give_worker(struct process *pr)
+{
+    struct parent *p = pr->parent;
+
+    for (size_t i = 0; i < p->files_n; i++)
+        give(pr, MSG_FILE, NULL, slice_str(p->files[i].path), p->files[i].fd);
+    for (size_t i = 0; i < p->ports_n; i++) {
+        const struct msg_listener m = {.listener = p->ports[i].listener};
+
+        give(pr, MSG_LISTENER, &m, no_tail, p->ports[i].fds[pr->slot]);
+    }
+}
+
+static void tell_peer(struct process *pr, const struct process *peer, int fd)
+{
+    const struct msg_peer m = {
+        .role = (uint8_t)peer->role, .slot = (uint8_t)peer->slot, .instance = peer->instance};
+
+    channel_send(&pr->channel, MSG_PEER, 0, &m, no_tail, fd);
+}
+
+/* A new channel between control and another process. */
+static void join(struct process *control, struct process *other)
+{
+    struct err err;
+    int fds[2];
+
+    if (channel_pair(fds, &err) < 0)
+        child_fatal(&err);
+    tell_peer(control, other, fds[0]);
+    tell_peer(other, control, fds[1]);
+}
+
+static void join_if_running(struct process *pr, void *arg)
+{
+    if (pr->pid && pr->role != ROLE_CONTROL)
+        join(arg, pr);
+}
+
+static void count_worker(struct process *pr, void *arg)
+{
+    if (pr->pid && pr->role == ROLE_WORKER)
+        ++*(uint32_t *)arg;
+}
+
+static void join_all(struct process *pr)
+{
+    struct parent *p = pr->parent;
+
+    if (pr->role == ROLE_CONTROL)
+        processes_each(p, join_if_running, pr);
+    else if (p->control.pid)
+        join(&p->control, pr);
+}
+
+static void on_message(struct channel *ch, const struct msg *m)
+{
+    struct process *pr = CONTAINER(ch, struct process, channel);
+
+    if (m->fd >= 0)
+        close(m->fd);
+    if (m->type != MSG_READY)
+        return;
+    pr->is_ready = true;
+    parent_on_ready(pr->parent);
+}
+
+/* The child's death comes as SIGCHLD too, with its status: there it is acted on. */
+static void on_closed(struct channel *ch, const char *why)
+{
+    (void)ch;
+    (void)why;
+}
+
+static void introduce(struct process *pr, int fd)
+{
+    static const struct channel_events events = {.on_message = on_message, .on_closed = on_closed};
+    struct parent *p = pr->parent;
+    const struct msg_hello self = {
+        .magic = IPC_MAGIC, .version = IPC_VERSION, .role = ROLE_PARENT, .epoch = p->epoch};
+    struct msg_start start = {.instance = pr->instance, .epoch = p->epoch, .slot = pr->slot};
+
+    channel_open(&pr->channel, &p->channels, fd, &self, &events);
+    give(pr, MSG_CONF, NULL, no_tail, p->conf_fd);
+    give(pr, MSG_COUNTERS, NULL, no_tail, p->counters_fd);
+    if (pr->role == ROLE_WORKER)
+        give_worker(pr);
+    if (pr->role == ROLE_CONTROL) {
+        give(pr, MSG_SHARED, NULL, no_tail, p->shared_fd);
+        processes_each(p, count_worker, &start.peers);
+    }
+    channel_send(&pr->channel, MSG_START, 0, &start, no_tail, -1);
+    join_all(pr);
+}
+
+void process_stop(struct process *pr)
+{
+    deadline_clear(&pr->restart);
+    if (pr->pid)
+        channel_send(&pr->channel, MSG_STOP, 0, NULL, no_tail, -1);
+}
+
+/* --- start and restart
+ * ---------------------------------------------------------------------------------------------- */
+
+static void log_process(struct log_line *l, const struct process *pr, enum log_event event)
+{
+    log_begin(l, event);
+    log_str(l, "role", role_name(pr->role));
+    if (pr->role == ROLE_WORKER)
+        log_uint(l, "slot", pr->slot);
+    log_uint(l, "pid", (uint64_t)pr->pid);
+}
+
+int process_start(struct process *pr, struct err *err)
+{
+    struct parent *p = pr->parent;
+    struct log_line l;
+    int fds[2];
+
+    if (channel_pair(fds, err) < 0)
+        return -1;
+    pr->pid = spawn(pr, fds[1], err);
+    close(fds[1]);
+    if (pr->pid < 0) {
+        pr->pid = 0;
+        close(fds[0]);
+        return -1;
+    }
+    pr->instance = ++p->last_instance;
+    pr->is_ready = false;
+    pr->started_ms = loop_now_ms(p->loop);
+    if (pr->role == ROLE_CONTROL)
+        p->epoch++;
+    log_process(&l, pr, LOG_PROCESS_STARTED);
+    if (pr->role == ROLE_CONTROL)
+        log_uint(&l, "epoch", p->epoch);
+    log_end(&l);
+    introduce(pr, fds[0]);
+    return 0;
+}
+
+static void on_restart(struct deadline *d)
+{
+    struct process *pr = CONTAINER(d, struct process, restart);
+    struct err err;
+
+    if (pr->parent->is_stopping || process_start(pr, &err) == 0)
+        return;
+    log_detail(LOG_FATAL, "%s", err.text);
+    deadline_set(pr->parent->loop, &pr->restart, RESTART_MOST_MS);
+}
+
+void process_init(struct process *pr, struct parent *p, enum role role, unsigned slot)
+{
+    *pr = (struct process){.parent = p, .role = role, .slot = slot};
+    deadline_init(&pr->restart, on_restart);
+}
+
+static uint32_t pause_before_restart(const struct process *pr)
+{
+    if (loop_now_ms(pr->parent->loop) - pr->started_ms >= YOUNG_MS)
+        return 0;
+    if (pr->restart_ms == 0)
+        return RESTART_FIRST_MS;
+    return pr->restart_ms * 2 < RESTART_MOST_MS ? pr->restart_ms * 2 : RESTART_MOST_MS;
+}
+
+void process_ended(struct process *pr, int status)
+{
+    struct parent *p = pr->parent;
+    bool is_expected = p->is_stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    bool is_replaced = p->is_ready && !p->is_stopping;
+    struct log_line l;
+
+    pr->restart_ms = pause_before_restart(pr);
+    if (!is_expected) {
+        log_process(&l, pr, LOG_PROCESS_ENDED);
+        if (WIFSIGNALED(status))
+            log_uint(&l, "signal", (uint64_t)WTERMSIG(status));
+        else
+            log_uint(&l, "status", (uint64_t)WEXITSTATUS(status));
+        if (is_replaced)
+            log_uint(&l, "restart_ms", pr->restart_ms);
+        log_end(&l);
+    }
+    channel_close(&pr->channel);
+    pr->pid = 0;
+    if (!is_replaced)
+        parent_on_ended(p);
+    else if (pr->restart_ms == 0)
+        on_restart(&pr->restart);
+    else
+        deadline_set(p->loop, &pr->restart, pr->restart_ms);
+}

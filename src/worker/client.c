@@ -1,0 +1,250 @@
+/* The client's side of a session until its login is answered: TLS, the login dialogue, and asking
+ * control. */
+#include "worker/session.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How much is read from a client at a time before login. */
+enum { READ_CHUNK = 4096 };
+
+static void client_want(struct session *s)
+{
+    unsigned events = 0;
+
+    if (!s->phase->has_client_eof && buf_left(login_in(s->phase->login)) > 0)
+        events |= LOOP_READ;
+    if (buf_len(login_out(s->phase->login)) > 0)
+        events |= LOOP_WRITE;
+    stream_want(s->worker->loop, &s->client, events);
+}
+
+bool client_flush(struct session *s)
+{
+    struct buf *out = login_out(s->phase->login);
+
+    while (buf_len(out) > 0) {
+        size_t n;
+        enum io io = stream_write(&s->client, buf_slice(out), &n);
+
+        if (io == IO_AGAIN)
+            break;
+        if (io != IO_OK) {
+            session_close_broken(s, &s->client);
+            return false;
+        }
+        buf_take(out, n);
+    }
+    return true;
+}
+
+void client_ask(struct session *s)
+{
+    const struct msg_admit m = {.mech = s->mech};
+
+    worker_tell(s->worker, MSG_ADMIT, s->id, &m, slice_str(s->user));
+}
+
+/* The mailbox's owner decides the backend: that is the authorization identity where one is given
+ * (RFC 4616). */
+static void client_admit(struct session *s)
+{
+    const struct login_request *request = login_request(s->phase->login);
+
+    free(s->user);
+    s->user = slice_dup(request->authzid.n ? request->authzid : request->user);
+    if (!s->user) {
+        session_close(s, CLOSE_LIMIT, "out of memory");
+        return;
+    }
+    s->mech = strcmp(request->mech, "PLAIN") == 0 ? MECH_PLAIN : MECH_LOGIN;
+    session_enter(s, SESSION_ADMIT);
+    client_want(s);
+    if (session_is_told(s))
+        client_ask(s);
+}
+
+static void client_handshake(struct session *s);
+
+/* The OK to STARTTLS must have left in clear before the handshake begins. */
+static void client_start_tls(struct session *s)
+{
+    struct err err;
+
+    if (buf_len(login_out(s->phase->login)) > 0) {
+        stream_want(s->worker->loop, &s->client, LOOP_WRITE);
+        return;
+    }
+    if (stream_tls_accept(&s->client, s->worker->server_tls, &err) < 0) {
+        session_close(s, CLOSE_INTERNAL, err.text);
+        return;
+    }
+    s->phase->wants_tls = false;
+    session_enter(s, SESSION_GREET);
+    client_handshake(s);
+}
+
+/* Reads what has come, as far as there is room. False: nothing new, or the session is gone. */
+static bool client_read(struct session *s)
+{
+    struct buf *in = login_in(s->phase->login);
+    size_t before = buf_len(in);
+
+    while (!s->phase->has_client_eof && buf_left(in) > 0) {
+        size_t want = buf_left(in) < READ_CHUNK ? buf_left(in) : READ_CHUNK, n = 0;
+        char *room = buf_room(in, want);
+        enum io io;
+
+        if (!room) {
+            session_close(s, CLOSE_LIMIT, "out of memory");
+            return false;
+        }
+        io = stream_read(&s->client, room, want, &n);
+        if (io == IO_FAILED) {
+            session_close_broken(s, &s->client);
+            return false;
+        }
+        if (io == IO_EOF)
+            s->phase->has_client_eof = true;
+        if (io != IO_OK)
+            break;
+        buf_added(in, n);
+        if (n < want && !stream_has_pending(&s->client))
+            break;
+    }
+    return buf_len(in) > before || s->phase->has_client_eof;
+}
+
+/* One step of the dialogue. True: it wants more bytes. */
+static bool client_step(struct session *s)
+{
+    enum login_outcome outcome = login_step(s->phase->login);
+
+    if (!client_flush(s))
+        return false;
+    switch (outcome) {
+    case LOGIN_MORE:
+        if (!s->phase->has_client_eof)
+            return true;
+        session_close(s, CLOSE_CLIENT_CLOSED, NULL);
+        break;
+    case LOGIN_STARTTLS:
+        s->phase->wants_tls = true;
+        client_start_tls(s);
+        break;
+    case LOGIN_ADMIT:
+        client_admit(s);
+        break;
+    case LOGIN_CLOSE:
+        session_close(s, login_close_reason(s->phase->login), NULL);
+        break;
+    }
+    return false;
+}
+
+/* Goes on with the dialogue as far as there are bytes, those inside TLS included: no event comes
+ * for them. */
+static void client_run(struct session *s)
+{
+    while (client_step(s)) {
+        if (!stream_has_pending(&s->client)) {
+            client_want(s);
+            return;
+        }
+        client_want(s);
+        if (!client_read(s))
+            return;
+    }
+}
+
+static void client_greet(struct session *s)
+{
+    struct worker *w = s->worker;
+
+    if (s->phase->login)
+        login_tls_started(s->phase->login);
+    else
+        s->phase->login = login_new(&w->login_params[s->listener], s->client.tls != NULL);
+    if (!s->phase->login) {
+        session_close(s, CLOSE_LIMIT, "out of memory");
+        return;
+    }
+    session_enter(s, SESSION_AUTH);
+    client_run(s);
+}
+
+static void client_handshake(struct session *s)
+{
+    enum io io = stream_handshake(&s->client);
+
+    if (io == IO_AGAIN) {
+        stream_want(s->worker->loop, &s->client, LOOP_READ);
+        return;
+    }
+    counters_add(s->worker->counters, io == IO_OK ? METRIC_TLS_HANDSHAKES : METRIC_TLS_FAILURES, 1);
+    if (io != IO_OK) {
+        struct err err;
+
+        stream_error(&s->client, &err);
+        session_close(s, CLOSE_CLIENT_TLS, err.text);
+        return;
+    }
+    client_greet(s);
+}
+
+void client_begin(struct session *s)
+{
+    struct err err;
+
+    if (session_listener(s)->tls != LISTENER_TLS_IMPLICIT) {
+        client_greet(s);
+        return;
+    }
+    if (stream_tls_accept(&s->client, s->worker->server_tls, &err) < 0) {
+        session_close(s, CLOSE_INTERNAL, err.text);
+        return;
+    }
+    session_enter(s, SESSION_GREET);
+    client_handshake(s);
+}
+
+void client_turn_away(struct session *s, struct slice why)
+{
+    static const char bye[] =
+        "* BYE [UNAVAILABLE] Too many connections, please try again later.\r\n";
+    char detail[256];
+    size_t n;
+
+    snprintf(detail, sizeof detail, "%.*s", SLICE_ARG(why));
+    /* Nothing was sent yet, so the socket takes a line; with implicit TLS there is no way to say
+     * it. */
+    if (session_listener(s)->tls != LISTENER_TLS_IMPLICIT)
+        (void)stream_write(&s->client, SLICE(bye), &n);
+    session_close(s, CLOSE_LIMIT, detail);
+}
+
+void client_on_event(struct session *s)
+{
+    if (s->state == SESSION_GREET) {
+        client_handshake(s);
+        return;
+    }
+    if (!client_flush(s))
+        return;
+    if (s->phase->wants_tls) {
+        client_start_tls(s);
+        return;
+    }
+    client_want(s);
+    if (client_read(s) && s->state == SESSION_AUTH)
+        client_run(s);
+}
+
+void client_go_on(struct session *s)
+{
+    session_enter(s, SESSION_AUTH);
+    client_run(s);
+}

@@ -1,0 +1,537 @@
+/* A session's states, deadlines and end, and the relay between its two streams. The way to the
+ * login is client.c's and upstream.c's. */
+#include "worker/session.h"
+
+#include "base/log.h"
+#include "base/num.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How long what a client still sends is read away, so that closing does not reset the connection
+ * under our last words. */
+enum { LINGER_MS = 2000 };
+
+/* What the kernel and libev need not be counted for, but the loop's tables must: two entries for
+ * two descriptors (libev keeps 16 bytes each, in a table that doubles), and a user name of 31 bytes
+ * as malloc keeps it. */
+_Static_assert(sizeof(struct session) + 2 * 2 * 16 + 48 <= 512, "budget of an idle session");
+
+const char *session_state_name(enum session_state state)
+{
+    static const char *const names[] = {"open", "greet",    "auth",  "admit",
+                                        "dial", "upstream", "relay", "closing"};
+
+    return names[state];
+}
+
+const char *session_id_text(const struct session *s, char out[SESSION_ID_TEXT])
+{
+    snprintf(out, SESSION_ID_TEXT, "%u.%u", s->worker->child->self.instance, s->id);
+    return out;
+}
+
+bool session_is_told(const struct session *s)
+{
+    return s->told != 0 && s->told == worker_control(s->worker);
+}
+
+const struct conf_listener *session_listener(const struct session *s)
+{
+    return &s->worker->conf->listeners[s->listener];
+}
+
+const struct conf_backend *session_backend(const struct session *s)
+{
+    return &s->worker->conf->pools[s->pool].backends[s->backend_index];
+}
+
+void session_log_begin(const struct session *s, struct log_line *l, enum log_event event,
+                       enum log_level level)
+{
+    char id[SESSION_ID_TEXT];
+
+    log_begin_at(l, event, level);
+    log_str(l, "id", session_id_text(s, id));
+    log_str(l, "user", s->user);
+    log_addr(l, "client", &s->peer);
+    log_str(l, "listener", session_listener(s)->title);
+}
+
+/* --- states
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* What is left until the session must be logged in; at least a moment, so that the deadline fires.
+ */
+static uint64_t login_left(const struct session *s)
+{
+    uint64_t now = loop_now_ms(s->worker->loop);
+
+    return s->phase->login_until_ms > now ? s->phase->login_until_ms - now : 1;
+}
+
+static uint64_t state_limit(const struct session *s, enum session_state state)
+{
+    const struct conf_global *g = &s->worker->conf->global;
+
+    switch (state) {
+    case SESSION_OPEN:
+    case SESSION_GREET:
+    case SESSION_AUTH:
+    case SESSION_ADMIT:
+    case SESSION_DIAL:
+        return login_left(s);
+    case SESSION_UPSTREAM:
+        return login_left(s) < g->backend_login_timeout ? login_left(s) : g->backend_login_timeout;
+    case SESSION_RELAY:
+        return g->idle_timeout;
+    case SESSION_CLOSING:
+        return LINGER_MS;
+    }
+    return 0;
+}
+
+void session_enter(struct session *s, enum session_state state)
+{
+    s->state = state;
+    deadline_set(s->worker->loop, &s->deadline, state_limit(s, state));
+}
+
+static void free_phase(struct session *s)
+{
+    if (!s->phase)
+        return;
+    login_free(&s->phase->login);
+    imapc_free(&s->phase->imapc);
+    dial_cancel(&s->phase->dial);
+    free(s->phase);
+    s->phase = NULL;
+}
+
+static void session_free(struct session *s)
+{
+    struct worker *w = s->worker;
+
+    upstream_drop(s);
+    free_phase(s);
+    relay_done(&s->up);
+    relay_done(&s->down);
+    deadline_clear(&s->deadline);
+    stream_close(w->loop, &s->client);
+    map_remove(&w->by_id, &s->by_id);
+    free(s->user);
+    worker_forget(w, &s->all);
+    free(s);
+}
+
+/* --- the end
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+static void tell_end(struct session *s)
+{
+    const struct msg_end end = {
+        .in = s->up.bytes,
+        .out = s->down.bytes,
+        .duration_ms = (uint32_t)(loop_now_ms(s->worker->loop) - s->accepted_ms),
+        .reason = s->reason,
+    };
+
+    if (session_is_told(s))
+        worker_tell(s->worker, MSG_END, s->id, &end, slice_of(NULL, 0));
+    s->told = 0;
+}
+
+static void log_end_of(struct session *s, enum close_reason reason, const char *detail)
+{
+    struct log_line l;
+
+    session_log_begin(s, &l, LOG_SESSION_END, close_reason_level(reason));
+    if (s->state == SESSION_RELAY) {
+        log_str(&l, "pool", s->worker->conf->pools[s->pool].title);
+        log_str(&l, "backend", session_backend(s)->title);
+    }
+    log_uint(&l, "in", s->up.bytes);
+    log_uint(&l, "out", s->down.bytes);
+    log_uint(&l, "duration_ms", loop_now_ms(s->worker->loop) - s->accepted_ms);
+    log_str(&l, "tls", stream_tls_version(&s->client));
+    log_str(&l, "backend_tls", s->state == SESSION_RELAY ? stream_tls_version(&s->backend) : "");
+    log_str(&l, "reason", close_reason_name(reason));
+    log_str(&l, "detail", detail);
+    log_end(&l);
+}
+
+/* One step of the end: out with what is left to say, then the FIN, then reading away what comes. */
+static void closing_step(struct session *s)
+{
+    bool has_login = s->phase && s->phase->login;
+
+    if (has_login && buf_len(login_out(s->phase->login)) > 0) {
+        if (!client_flush(s))
+            return;
+        if (buf_len(login_out(s->phase->login)) > 0) {
+            stream_want(s->worker->loop, &s->client, LOOP_WRITE);
+            return;
+        }
+    }
+    if (!s->has_finished) {
+        s->has_finished = true;
+        stream_finish(&s->client);
+    }
+    for (int i = 0; i < 8; i++) {
+        size_t n;
+        enum io io = stream_read(&s->client, s->worker->scratch, RELAY_SCRATCH, &n);
+
+        if (io == IO_AGAIN)
+            break;
+        if (io != IO_OK) {
+            session_free(s);
+            return;
+        }
+    }
+    stream_want(s->worker->loop, &s->client, LOOP_READ);
+}
+
+void session_close(struct session *s, enum close_reason reason, const char *detail)
+{
+    bool can_speak = reason != CLOSE_CLIENT_RESET && reason != CLOSE_CLIENT_TLS &&
+                     s->state != SESSION_OPEN && s->state != SESSION_GREET;
+
+    if (s->state == SESSION_CLOSING) {
+        session_free(s);
+        return;
+    }
+    s->reason = (uint8_t)reason;
+    log_end_of(s, reason, detail);
+    tell_end(s);
+    counters_add(s->worker->counters, METRIC_SESSIONS_ENDED, 1);
+    upstream_drop(s);
+    if (!can_speak) {
+        session_free(s);
+        return;
+    }
+    session_enter(s, SESSION_CLOSING);
+    closing_step(s);
+}
+
+void session_close_broken(struct session *s, struct stream *broken)
+{
+    bool is_tls = stream_error_is_tls(broken);
+    struct err err;
+
+    stream_error(broken, &err);
+    if (broken == &s->client)
+        session_close(s, is_tls ? CLOSE_CLIENT_TLS : CLOSE_CLIENT_RESET, err.text);
+    else
+        session_close(s, is_tls ? CLOSE_BACKEND_TLS : CLOSE_BACKEND_RESET, err.text);
+}
+
+void session_stop(struct session *s)
+{
+    if (s->state == SESSION_CLOSING)
+        return;
+    if (s->phase && s->phase->login)
+        login_bye(s->phase->login, "Usher is shutting down.");
+    session_close(s, CLOSE_STOPPING, NULL);
+}
+
+/* --- the relay
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+/* What became of a direction. False: the session has been closed. */
+static bool relay_judge(struct session *s, struct relay *r, enum relay_outcome outcome)
+{
+    bool is_up = r == &s->up;
+
+    switch (outcome) {
+    case RELAY_GOES_ON:
+        return true;
+    case RELAY_FROM_BROKEN:
+        session_close_broken(s, is_up ? &s->client : &s->backend);
+        return false;
+    case RELAY_TO_BROKEN:
+        if (!is_up) {
+            session_close_broken(s, &s->client);
+            return false;
+        }
+        /* A backend that closed may have said why: what it sent is read to its end, which comes
+         * now. */
+        relay_done(r);
+        r->has_eof = r->is_finished = true;
+        return true;
+    case RELAY_NO_MEMORY:
+        session_close(s, CLOSE_LIMIT, "out of memory");
+        return false;
+    }
+    return true;
+}
+
+void session_pump(struct session *s)
+{
+    struct worker *w = s->worker;
+    uint64_t in = s->up.bytes, out = s->down.bytes;
+    enum relay_outcome up = relay_pump(&s->up, &s->client, &s->backend, w->scratch);
+    enum relay_outcome down = relay_pump(&s->down, &s->backend, &s->client, w->scratch);
+
+    s->active_ms = loop_now_ms(w->loop);
+    counters_add(w->counters, METRIC_BYTES_IN, s->up.bytes - in);
+    counters_add(w->counters, METRIC_BYTES_OUT, s->down.bytes - out);
+    if (!relay_judge(s, &s->up, up) || !relay_judge(s, &s->down, down))
+        return;
+    if (s->down.is_finished) {
+        session_close(s, s->up.has_eof ? CLOSE_CLIENT_CLOSED : CLOSE_BACKEND_CLOSED, NULL);
+        return;
+    }
+    stream_want(w->loop, &s->client, relay_wants_from(&s->up) | relay_wants_to(&s->down));
+    stream_want(w->loop, &s->backend, relay_wants_from(&s->down) | relay_wants_to(&s->up));
+    if (s->up.is_finished)
+        deadline_set(w->loop, &s->deadline, w->conf->global.half_close_timeout);
+    if (s->up.is_cut_short || s->down.is_cut_short)
+        worker_pump_again(w, s->id);
+}
+
+void session_relay(struct session *s)
+{
+    free_phase(s);
+    session_enter(s, SESSION_RELAY);
+    session_pump(s);
+}
+
+/* --- events
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+static void on_client(struct watch *watch, unsigned events)
+{
+    struct session *s = CONTAINER(stream_of(watch), struct session, client);
+
+    (void)events;
+    switch ((enum session_state)s->state) {
+    case SESSION_OPEN:
+        break;
+    case SESSION_GREET:
+    case SESSION_AUTH:
+    case SESSION_ADMIT:
+    case SESSION_DIAL:
+    case SESSION_UPSTREAM:
+        client_on_event(s);
+        break;
+    case SESSION_RELAY:
+        session_pump(s);
+        break;
+    case SESSION_CLOSING:
+        closing_step(s);
+        break;
+    }
+}
+
+void session_on_backend(struct watch *watch, unsigned events)
+{
+    struct session *s = CONTAINER(stream_of(watch), struct session, backend);
+
+    (void)events;
+    if (s->state == SESSION_UPSTREAM)
+        upstream_on_event(s);
+    else if (s->state == SESSION_RELAY)
+        session_pump(s);
+}
+
+static void on_relay_deadline(struct session *s)
+{
+    const struct conf_global *g = &s->worker->conf->global;
+    uint64_t limit = s->up.is_finished ? g->half_close_timeout : g->idle_timeout;
+    uint64_t idle = loop_now_ms(s->worker->loop) - s->active_ms;
+
+    /* Traffic does not move the deadline, only the time that it looks at. */
+    if (idle < limit)
+        deadline_set(s->worker->loop, &s->deadline, limit - idle);
+    else
+        session_close(s, s->up.is_finished ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT, NULL);
+}
+
+static void on_deadline(struct deadline *d)
+{
+    struct session *s = CONTAINER(d, struct session, deadline);
+    const struct login_verdict late = {.kind = LOGIN_UNAVAILABLE};
+
+    switch ((enum session_state)s->state) {
+    case SESSION_OPEN:
+    case SESSION_GREET:
+        session_close(s, CLOSE_LOGIN_TIMEOUT, session_state_name(s->state));
+        break;
+    case SESSION_UPSTREAM:
+        if (loop_now_ms(s->worker->loop) < s->phase->login_until_ms) {
+            upstream_late(s);
+            break;
+        }
+        /* fall through */
+    case SESSION_ADMIT:
+    case SESSION_DIAL:
+        login_verdict(s->phase->login, &late);
+        /* fall through */
+    case SESSION_AUTH:
+        login_bye(s->phase->login, "Login took too long.");
+        session_close(s, CLOSE_LOGIN_TIMEOUT, session_state_name(s->state));
+        break;
+    case SESSION_RELAY:
+        on_relay_deadline(s);
+        break;
+    case SESSION_CLOSING:
+        session_free(s);
+        break;
+    }
+}
+
+/* --- the beginning, and control's words
+ * ----------------------------------------------------------------------------- */
+
+void session_accept(struct worker *w, int fd, const struct addr *peer, unsigned listener)
+{
+    struct session *s = calloc(1, sizeof *s);
+    struct session_phase *phase = calloc(1, sizeof *phase);
+
+    if (!s || !phase) {
+        free(s);
+        free(phase);
+        close(fd);
+        return;
+    }
+    s->worker = w;
+    s->phase = phase;
+    s->peer = *peer;
+    s->listener = (uint8_t)listener;
+    s->accepted_ms = s->active_ms = loop_now_ms(w->loop);
+    s->id = ++w->last_id ? w->last_id : ++w->last_id;
+    phase->login_until_ms = s->accepted_ms + w->conf->global.login_timeout;
+    stream_init(&s->client, fd, on_client);
+    deadline_init(&s->deadline, on_deadline);
+    if (map_insert(&w->by_id, &s->by_id, num_mix(s->id)) < 0) {
+        stream_close(w->loop, &s->client);
+        free(phase);
+        free(s);
+        return;
+    }
+    list_append(&w->sessions, &s->all);
+    counters_add(w->counters, METRIC_SESSIONS, 1);
+    session_enter(s, SESSION_OPEN);
+    /* While a new control is being told of all sessions, this one's turn comes at the end of the
+     * list. */
+    if (w->has_replayed)
+        session_tell(s);
+}
+
+static void tell_replay(struct session *s, enum replay_stage stage)
+{
+    const struct msg_replay m = {
+        .lease = s->lease,
+        .client = s->peer,
+        .listener = s->listener,
+        .pool = s->pool,
+        .backend = s->backend_index,
+        .stage = (uint16_t)stage,
+        .attempt = s->attempt,
+    };
+
+    worker_tell(s->worker, MSG_REPLAY, s->id, &m,
+                stage == REPLAY_OPEN ? slice_of(NULL, 0) : slice_str(s->user));
+}
+
+static void tell_open(struct session *s)
+{
+    const struct msg_open m = {.client = s->peer, .listener = s->listener};
+
+    worker_tell(s->worker, MSG_OPEN, s->id, &m, slice_of(NULL, 0));
+}
+
+void session_tell(struct session *s)
+{
+    uint32_t control = worker_control(s->worker);
+
+    if (!control || s->told == control)
+        return;
+    s->told = control;
+    switch ((enum session_state)s->state) {
+    case SESSION_OPEN:
+        tell_open(s);
+        break;
+    case SESSION_GREET:
+    case SESSION_AUTH:
+        tell_replay(s, REPLAY_OPEN);
+        break;
+    case SESSION_ADMIT:
+        tell_replay(s, REPLAY_OPEN);
+        client_ask(s);
+        break;
+    case SESSION_DIAL:
+        tell_replay(s, REPLAY_LEASED);
+        break;
+    case SESSION_UPSTREAM:
+        tell_replay(s, REPLAY_LEASED);
+        if (s->phase->has_asked)
+            upstream_ask(s);
+        break;
+    case SESSION_RELAY:
+        tell_replay(s, REPLAY_RELAY);
+        break;
+    case SESSION_CLOSING:
+        s->told = 0;
+        break;
+    }
+}
+
+void session_on_go(struct session *s)
+{
+    if (s->state == SESSION_OPEN)
+        client_begin(s);
+}
+
+void session_on_lease(struct session *s, const struct msg_lease *lease)
+{
+    if (s->state == SESSION_ADMIT)
+        upstream_begin(s, lease);
+}
+
+void session_on_done(struct session *s)
+{
+    if (s->state == SESSION_UPSTREAM && s->phase->has_asked)
+        upstream_done(s);
+}
+
+static enum login_verdict_kind verdict_of(enum refuse code)
+{
+    switch (code) {
+    case REFUSE_INUSE:
+        return LOGIN_INUSE;
+    case REFUSE_LIMIT:
+        return LOGIN_LIMIT;
+    case REFUSE_UNAVAILABLE:
+        break;
+    }
+    return LOGIN_UNAVAILABLE;
+}
+
+void session_on_refuse(struct session *s, enum refuse code, struct slice why)
+{
+    const struct login_verdict v = {.kind = verdict_of(code)};
+    struct log_line l;
+
+    if (s->state == SESSION_OPEN) {
+        client_turn_away(s, why);
+        return;
+    }
+    if (s->state != SESSION_ADMIT && !(s->state == SESSION_UPSTREAM && s->phase->has_asked))
+        return;
+    session_log_begin(s, &l, LOG_LOGIN_FAILED, LEVEL_WARNING);
+    log_str(&l, "mech", login_request(s->phase->login)->mech);
+    log_str(&l, "stage", "admit");
+    log_slice(&l, "detail", why);
+    log_end(&l);
+    counters_add(s->worker->counters, METRIC_LOGINS_FAILED, 1);
+    upstream_drop(s);
+    login_verdict(s->phase->login, &v);
+    client_go_on(s);
+}

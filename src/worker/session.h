@@ -1,0 +1,155 @@
+/* A session: one client connection from accept to close. States, deadlines, and the way between the
+ * client, control and a backend. Private to worker/.
+ *
+ *     OPEN      control is asked whether the connection may be
+ *     GREET     TLS handshake with the client, before the greeting or after STARTTLS
+ *     AUTH      the login dialogue (worker/login.h)
+ *     ADMIT     control is asked for a backend, or for the next one
+ *     DIAL      connecting to it
+ *     UPSTREAM  TLS and login there (imapc/imapc.h), then control's word that the user may stay
+ *     RELAY     bytes both ways (worker/relay.h)
+ *     CLOSING   the last bytes go out to the client, what it still sends is read away
+ *
+ * session_enter() changes the state and sets its deadline; session_close() ends the session for one
+ * reason. After session_close() the session may be gone: a caller returns at once.
+ *
+ * What only the way to the login needs lives in `phase`, which dies when relaying begins.
+ */
+#ifndef USHER_WORKER_SESSION_H
+#define USHER_WORKER_SESSION_H
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "conf/conf.h"
+#include "imapc/imapc.h"
+#include "ipc/message.h"
+#include "net/dial.h"
+#include "net/stream.h"
+#include "tables/tables.h"
+#include "worker/login.h"
+#include "worker/relay.h"
+#include "worker/worker.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum session_state {
+    SESSION_OPEN,
+    SESSION_GREET,
+    SESSION_AUTH,
+    SESSION_ADMIT,
+    SESSION_DIAL,
+    SESSION_UPSTREAM,
+    SESSION_RELAY,
+    SESSION_CLOSING
+};
+
+struct session_phase {
+    struct login *login; /* NULL until the greeting */
+    struct imapc *imapc; /* while UPSTREAM */
+    struct dial *dial;   /* while DIAL */
+    struct msg_lease lease;
+    struct addr reached;
+    uint64_t login_until_ms;
+    bool is_handshaking; /* UPSTREAM: TLS with the backend is not up yet */
+    bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
+    bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
+    bool has_client_eof; /* the client has finished sending; what it sent before counts */
+};
+
+struct session {
+    struct list all; /* in worker.sessions */
+    struct map_node by_id;
+    struct worker *worker;
+    struct stream client, backend;
+    struct deadline deadline;
+    struct session_phase *phase;
+    char *user;            /* from ADMIT on, NUL-terminated; NULL before */
+    struct relay up, down; /* to the backend, to the client */
+    uint64_t accepted_ms, active_ms;
+    struct lease_id lease; /* while DIAL, UPSTREAM, RELAY */
+    uint32_t id;
+    uint32_t told; /* instance of the control that knows this session; 0: none */
+    struct addr peer;
+    uint16_t pool, backend_index;
+    uint8_t listener;
+    uint8_t state;  /* enum session_state */
+    uint8_t reason; /* enum close_reason, from CLOSING on */
+    uint8_t mech;   /* enum mech */
+    uint8_t attempt;
+    bool has_finished; /* CLOSING: our FIN is out */
+};
+
+const char *session_state_name(enum session_state state);
+
+/* "instance.id", the same in log and messages. */
+enum { SESSION_ID_TEXT = 24 };
+const char *session_id_text(const struct session *s, char out[SESSION_ID_TEXT]);
+
+/* Takes over an accepted descriptor. Closes it when memory is out. */
+void session_accept(struct worker *w, int fd, const struct addr *peer, unsigned listener);
+
+/* Tells control, if it does not know yet, all that it must know of the session: after accept, and
+ * when control is new. */
+void session_tell(struct session *s);
+
+/* Control's words. Those that do not fit the state are dropped: they crossed an END or a new
+ * control. */
+void session_on_go(struct session *s);
+void session_on_lease(struct session *s, const struct msg_lease *lease);
+void session_on_done(struct session *s);
+void session_on_refuse(struct session *s, enum refuse code, struct slice why);
+
+/* The worker stops: says BYE where a line may stand, and ends. */
+void session_stop(struct session *s);
+
+/* --- between session.c, client.c and upstream.c
+ * ------------------------------------------------------------------ */
+
+void session_enter(struct session *s, enum session_state state);
+
+/* Ends the session. What lies in the login's output is still sent. `detail` may be NULL. */
+void session_close(struct session *s, enum close_reason reason, const char *detail);
+
+/* As session_close with the words of a broken stream. */
+void session_close_broken(struct session *s, struct stream *broken);
+
+/* The login is over: the phase dies, bytes flow. What lies in both relays goes first. */
+void session_relay(struct session *s);
+
+/* The callback of the backend's stream. */
+void session_on_backend(struct watch *watch, unsigned events);
+
+/* Goes on with a relay that was cut short. */
+void session_pump(struct session *s);
+
+/* Whether the control that is connected knows this session; if not, it will be told all later. */
+bool session_is_told(const struct session *s);
+
+const struct conf_listener *session_listener(const struct session *s);
+const struct conf_backend *session_backend(const struct session *s);
+
+/* A line with id, user, client and listener as far as they are known. */
+void session_log_begin(const struct session *s, struct log_line *l, enum log_event event,
+                       enum log_level level);
+
+/* client.c: the client's side until the login is answered. */
+void client_begin(struct session *s);                       /* GO came */
+void client_turn_away(struct session *s, struct slice why); /* no GO: a limit */
+void client_on_event(struct session *s); /* in GREET, AUTH, ADMIT, DIAL, UPSTREAM */
+bool client_flush(struct session *s);    /* sends the login's output; false: the session is gone */
+void client_ask(struct session *s);      /* sends ADMIT */
+void client_go_on(struct session *s); /* a verdict was given that was not LOGIN_OK: back to AUTH */
+
+/* upstream.c: the backend's side until relaying. */
+void upstream_begin(struct session *s, const struct msg_lease *lease);
+void upstream_on_event(struct session *s);
+void upstream_late(struct session *s); /* backend_login_timeout has passed */
+void upstream_ask(struct session *s);  /* sends RESULT_OK */
+void upstream_done(struct session *s); /* DONE came */
+void upstream_drop(
+    struct session *s); /* gives up dial and dialogue, closes the backend's connection */
+
+#endif

@@ -1,0 +1,438 @@
+/* The worker process: listening sockets, control's channel and its messages, start and stop. What
+ * becomes of a connection is session.c's. */
+#include "worker/worker.h"
+
+#include "base/log.h"
+#include "base/num.h"
+#include "worker/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    ACCEPTS_A_TURN = 32,
+    ACCEPT_PAUSE_MS = 200,
+    REPLAYS_A_TURN = 256,
+    BAD_COMMANDS_MAX = 100,
+    DESCRIPTORS_BESIDE = 64 /* listening sockets, channels, libraries */
+};
+
+struct accepting {
+    struct list node;
+    struct worker *worker;
+    struct watch watch;
+    unsigned listener;
+    bool is_open;
+};
+
+/* The channel to one control; there may be two for a moment, when the old one's end was not noticed
+ * yet. */
+struct to_control {
+    struct channel channel;
+    struct worker *worker;
+};
+
+/* --- accepting
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static void watch_all(struct worker *w, unsigned events)
+{
+    list_for_each (it, &w->accepting)
+        watch_set(w->loop, &CONTAINER(it, struct accepting, node)->watch, events);
+}
+
+/* Out of descriptors or memory: the connections wait in the kernel's queue meanwhile. */
+static void pause_accepting(struct worker *w, unsigned listener, int code)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_ACCEPT_FAILED);
+    log_str(&l, "listener", w->conf->listeners[listener].title);
+    log_str(&l, "detail", strerror(code));
+    log_end(&l);
+    watch_all(w, 0);
+    deadline_set(w->loop, &w->accept_again, ACCEPT_PAUSE_MS);
+}
+
+static void on_accept_again(struct deadline *d)
+{
+    struct worker *w = CONTAINER(d, struct worker, accept_again);
+
+    if (!w->is_stopping)
+        watch_all(w, LOOP_READ);
+}
+
+static bool is_passing(int code)
+{
+    /* The connection is gone already, or somebody else has it; accept(2) lists the network's
+     * errors. */
+    return code == EAGAIN || code == EINTR || code == ECONNABORTED || code == ENETDOWN ||
+           code == EPROTO || code == ENOPROTOOPT || code == EHOSTDOWN || code == ENONET ||
+           code == EHOSTUNREACH || code == EOPNOTSUPP || code == ENETUNREACH;
+}
+
+static void on_acceptable(struct watch *watch, unsigned events)
+{
+    struct accepting *a = CONTAINER(watch, struct accepting, watch);
+
+    (void)events;
+    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+        struct addr peer, local;
+        int fd = listen_accept(watch->io.fd, &peer, &local);
+
+        if (fd < 0) {
+            if (!is_passing(errno))
+                pause_accepting(a->worker, a->listener, errno);
+            return;
+        }
+        session_accept(a->worker, fd, &peer, a->listener);
+    }
+}
+
+static void take_listener(struct worker *w, const struct msg *m)
+{
+    const struct msg_listener *given = m->body;
+    struct accepting *a = calloc(1, sizeof *a);
+
+    INSIST(a != NULL && given->listener < w->child->conf->listeners_n);
+    a->worker = w;
+    a->listener = given->listener;
+    watch_init(&a->watch, m->fd, on_acceptable);
+    list_append(&w->accepting, &a->node);
+}
+
+static void close_listeners(struct worker *w)
+{
+    list_for_each_safe (it, &w->accepting) {
+        struct accepting *a = CONTAINER(it, struct accepting, node);
+
+        watch_set(w->loop, &a->watch, 0);
+        close(a->watch.io.fd);
+        list_remove(it);
+        free(a);
+    }
+}
+
+/* --- control
+ * --------------------------------------------------------------------------------------------------------
+ */
+
+uint32_t worker_control(const struct worker *w)
+{
+    return w->control ? w->control_instance : 0;
+}
+
+void worker_tell(struct worker *w, enum msg_type type, uint32_t id, const void *body,
+                 struct slice tail)
+{
+    if (w->control)
+        channel_send(w->control, type, id, body, tail, -1);
+}
+
+void worker_forget(struct worker *w, struct list *session)
+{
+    if (w->replay_next == session)
+        w->replay_next = session->next;
+    list_remove(session);
+    if (w->is_stopping && list_empty(&w->sessions))
+        child_stopped(w->child);
+}
+
+/* Tells control of the sessions that it does not know, as many as the channel takes; on_drained
+ * goes on. */
+static void replay(struct worker *w)
+{
+    while (w->replay_next != &w->sessions) {
+        struct session *s = CONTAINER(w->replay_next, struct session, all);
+
+        if (channel_is_full(w->control))
+            return;
+        w->replay_next = w->replay_next->next;
+        session_tell(s);
+    }
+    if (w->has_replayed)
+        return;
+    w->has_replayed = true;
+    worker_tell(w, MSG_REPLAYED, 0, NULL, slice_of(NULL, 0));
+}
+
+static bool is_id(const struct map_node *node, const void *key)
+{
+    return CONTAINER(node, struct session, by_id)->id == *(const uint32_t *)key;
+}
+
+static struct session *find_session(const struct worker *w, uint32_t id)
+{
+    struct map_node *node = map_find(&w->by_id, num_mix(id), is_id, &id);
+
+    return node ? CONTAINER(node, struct session, by_id) : NULL;
+}
+
+static void on_control_message(struct channel *ch, const struct msg *m)
+{
+    struct worker *w = CONTAINER(ch, struct to_control, channel)->worker;
+    struct session *s = find_session(w, m->id);
+
+    /* A session that has ended meanwhile, or one that an old control speaks of. */
+    if (!s || ch != w->control || !session_is_told(s))
+        return;
+    if (m->type == MSG_GO)
+        session_on_go(s);
+    else if (m->type == MSG_LEASE)
+        session_on_lease(s, m->body);
+    else if (m->type == MSG_DONE)
+        session_on_done(s);
+    else if (m->type == MSG_REFUSE)
+        session_on_refuse(s, (enum refuse)((const struct msg_refuse *)m->body)->code, m->tail);
+}
+
+static void on_control_closed(struct channel *ch, const char *why)
+{
+    struct to_control *tc = CONTAINER(ch, struct to_control, channel);
+
+    (void)why;
+    if (tc->worker->control == ch) {
+        tc->worker->control = NULL;
+        tc->worker->has_replayed = false;
+    }
+    free(tc);
+}
+
+static void on_control_drained(struct channel *ch)
+{
+    struct worker *w = CONTAINER(ch, struct to_control, channel)->worker;
+
+    if (ch == w->control)
+        replay(w);
+}
+
+static void take_control(struct worker *w, const struct msg *m)
+{
+    static const struct channel_events events = {
+        .on_message = on_control_message,
+        .on_closed = on_control_closed,
+        .on_drained = on_control_drained,
+    };
+    struct to_control *tc = calloc(1, sizeof *tc);
+
+    INSIST(tc != NULL);
+    tc->worker = w;
+    /* An old channel may still be open; only the newest counts, and it is told of everything. */
+    w->control = &tc->channel;
+    w->control_instance = ((const struct msg_peer *)m->body)->instance;
+    w->replay_next = w->sessions.next;
+    w->has_replayed = false;
+    channel_open(&tc->channel, &w->child->channels, m->fd, &w->child->self, &events);
+    replay(w);
+}
+
+/* --- pumping again
+ * --------------------------------------------------------------------------------------------------
+ */
+
+void worker_pump_again(struct worker *w, uint32_t id)
+{
+    if (w->again_n == w->again_cap) {
+        size_t cap = w->again_cap ? 2 * w->again_cap : 64;
+        uint32_t *more = realloc(w->again_ids, cap * sizeof *more);
+
+        INSIST(more != NULL);
+        w->again_ids = more;
+        w->again_cap = cap;
+    }
+    w->again_ids[w->again_n++] = id;
+    if (w->again_n == 1)
+        INSIST(eventfd_write(w->again.io.fd, 1) == 0);
+}
+
+static void on_again(struct watch *watch, unsigned events)
+{
+    struct worker *w = CONTAINER(watch, struct worker, again);
+    uint32_t *ids = w->again_ids;
+    size_t n = w->again_n;
+    eventfd_t ignored;
+
+    (void)events;
+    (void)eventfd_read(watch->io.fd, &ignored);
+    w->again_ids = NULL;
+    w->again_n = w->again_cap = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct session *s = find_session(w, ids[i]);
+
+        if (s && s->state == SESSION_RELAY)
+            session_pump(s);
+    }
+    free(ids);
+}
+
+/* --- start and stop
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static int make_server_tls(struct worker *w, struct err *err)
+{
+    const struct conf_tls *tls = &w->conf->tls;
+    bool is_needed = false;
+
+    for (size_t i = 0; i < w->conf->listeners_n; i++)
+        is_needed |= w->conf->listeners[i].tls != LISTENER_TLS_OFF;
+    if (!is_needed)
+        return 0;
+    if (tls_server_new(child_file(w->child, tls->certificate), child_file(w->child, tls->key),
+                       &w->server_tls, err) < 0)
+        return err_prefix(err, "certificate %s, key %s", tls->certificate, tls->key);
+    return 0;
+}
+
+static int make_backend_tls(struct worker *w, struct err *err)
+{
+    w->backend_tls = calloc(w->conf->pools_n + 1, sizeof *w->backend_tls);
+    INSIST(w->backend_tls != NULL);
+    for (size_t p = 0; p < w->conf->pools_n; p++) {
+        const struct conf_pool *pool = &w->conf->pools[p];
+
+        w->backend_tls[p] = calloc(pool->backends_n + 1, sizeof *w->backend_tls[p]);
+        INSIST(w->backend_tls[p] != NULL);
+        for (size_t i = 0; i < pool->backends_n; i++) {
+            const struct conf_backend *b = &pool->backends[i];
+
+            if (b->tls == BACKEND_TLS_OFF)
+                continue;
+            if (tls_client_new(b->tls_ca[0] ? child_file(w->child, b->tls_ca) : slice_of(NULL, 0),
+                               b->tls_verify, &w->backend_tls[p][i], err) < 0)
+                return err_prefix(err, "backend %s", b->title);
+        }
+    }
+    return 0;
+}
+
+static void make_login_params(struct worker *w)
+{
+    const struct conf_global *g = &w->conf->global;
+
+    w->login_params = calloc(w->conf->listeners_n + 1, sizeof *w->login_params);
+    INSIST(w->login_params != NULL);
+    for (size_t i = 0; i < w->conf->listeners_n; i++) {
+        const struct conf_listener *l = &w->conf->listeners[i];
+
+        w->login_params[i] = (struct login_params){
+            .can_starttls = l->tls == LISTENER_TLS_STARTTLS,
+            .allows_cleartext = l->auth_allow_cleartext,
+            .max_line = g->max_line,
+            .max_literal = g->max_literal,
+            .max_pipeline = g->login_pipeline,
+            .max_tries = g->login_tries,
+            .max_bad = BAD_COMMANDS_MAX,
+        };
+    }
+}
+
+static void check_descriptors(const struct worker *w)
+{
+    uint64_t needed =
+        2ULL * w->conf->global.max_sessions / conf_workers(w->conf) + DESCRIPTORS_BESIDE;
+    struct rlimit limit;
+    struct log_line l;
+
+    if (w->child->self.slot != 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+        limit.rlim_cur >= needed)
+        return;
+    log_begin(&l, LOG_DESCRIPTORS_FEW);
+    log_uint(&l, "limit", limit.rlim_cur);
+    log_uint(&l, "needed", needed);
+    log_str(&l, "detail",
+            "raise LimitNOFILE or ulimit -n, lower max_sessions, or have more workers");
+    log_end(&l);
+}
+
+static int on_start(struct child *c, struct err *err)
+{
+    struct worker *w = c->state;
+    int again = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+
+    if (again < 0)
+        return err_sys(err, errno, "cannot make an eventfd");
+    w->conf = c->conf;
+    w->counters = c->counters;
+    make_login_params(w);
+    if (make_server_tls(w, err) < 0 || make_backend_tls(w, err) < 0)
+        return -1;
+    watch_init(&w->again, again, on_again);
+    watch_set(w->loop, &w->again, LOOP_READ);
+    check_descriptors(w);
+    watch_all(w, LOOP_READ);
+    return 0;
+}
+
+static void on_init(struct child *c)
+{
+    struct worker *w = c->state;
+
+    w->child = c;
+    w->loop = c->loop;
+    list_init(&w->sessions);
+    list_init(&w->accepting);
+    map_init(&w->by_id);
+    deadline_init(&w->accept_again, on_accept_again);
+    w->replay_next = &w->sessions;
+}
+
+static void on_message(struct child *c, const struct msg *m)
+{
+    if (m->type == MSG_LISTENER)
+        take_listener(c->state, m);
+    else if (m->type == MSG_PEER)
+        take_control(c->state, m);
+    else if (m->fd >= 0)
+        close(m->fd);
+}
+
+static void on_stop(struct child *c)
+{
+    struct worker *w = c->state;
+
+    w->is_stopping = true;
+    deadline_clear(&w->accept_again);
+    close_listeners(w);
+    if (list_empty(&w->sessions)) {
+        child_stopped(c);
+        return;
+    }
+    list_for_each_safe (it, &w->sessions)
+        session_stop(CONTAINER(it, struct session, all));
+}
+
+static void on_done(struct child *c)
+{
+    struct worker *w = c->state;
+
+    for (size_t p = 0; w->backend_tls && p < w->conf->pools_n; p++) {
+        for (size_t i = 0; w->backend_tls[p] && i < w->conf->pools[p].backends_n; i++)
+            tls_context_free(&w->backend_tls[p][i]);
+        free(w->backend_tls[p]);
+    }
+    free(w->backend_tls);
+    tls_context_free(&w->server_tls);
+    free(w->login_params);
+    free(w->again_ids);
+    map_done(&w->by_id);
+    if (w->control) {
+        channel_close(w->control);
+        free(CONTAINER(w->control, struct to_control, channel));
+    }
+}
+
+const struct child_role worker_role = {
+    .role = ROLE_WORKER,
+    .state_size = sizeof(struct worker),
+    .on_init = on_init,
+    .on_message = on_message,
+    .on_start = on_start,
+    .on_stop = on_stop,
+    .on_done = on_done,
+};

@@ -1,0 +1,62 @@
+/* The worker process: accepts clients and serves their sessions. It routes nothing: control does.
+ */
+#ifndef USHER_WORKER_WORKER_H
+#define USHER_WORKER_WORKER_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "conf/conf.h"
+#include "ipc/channel.h"
+#include "metrics/counters.h"
+#include "net/listen.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "proc/child.h"
+#include "worker/login.h"
+#include "worker/relay.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+extern const struct child_role worker_role;
+
+/* What all sessions of a worker share. */
+struct worker {
+    struct child *child;
+    struct loop *loop;
+    const struct conf *conf;
+    struct counters *counters;
+    struct list sessions; /* in the order of accept */
+    struct map by_id;
+    uint32_t last_id;
+    struct list accepting; /* of struct accepting, one for each listening socket */
+    struct deadline accept_again;
+    struct channel *control; /* NULL: none now */
+    uint32_t control_instance;
+    struct list *replay_next; /* the next session that a new control must be told of */
+    bool has_replayed;        /* control knows all sessions */
+    struct tls_context *server_tls;
+    struct tls_context ***backend_tls; /* [pool][backend]; NULL where tls = off */
+    struct login_params *login_params; /* one a listener */
+    struct watch again;                /* on an eventfd that is readable while again_ids has any */
+    uint32_t *again_ids;
+    size_t again_n, again_cap;
+    bool is_stopping;
+    char scratch[RELAY_SCRATCH];
+};
+
+/* Queues a message about session `id`; dropped when there is no control, which is told all when it
+ * comes. */
+void worker_tell(struct worker *w, enum msg_type type, uint32_t id, const void *body,
+                 struct slice tail);
+
+/* The instance of the control that is connected; 0: none. */
+uint32_t worker_control(const struct worker *w);
+
+/* Calls session_pump() for the session in the next turn, after the others have had theirs. */
+void worker_pump_again(struct worker *w, uint32_t id);
+
+/* A session is about to be freed. */
+void worker_forget(struct worker *w, struct list *session);
+
+#endif

@@ -1,0 +1,334 @@
+/* Messages and channels between processes. */
+#include "ipc/channel.h"
+
+#include "cm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* --- messages
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+static size_t build(char *out, enum msg_type type, const void *body, struct slice tail)
+{
+    size_t body_n = msg_body_size(type), n = sizeof(struct msg_head) + body_n + tail.n;
+    size_t padding = (8 - n % 8) % 8;
+    struct msg_head head = {.len = (uint16_t)(n + padding),
+                            .type = (uint8_t)type,
+                            .padding = (uint8_t)padding,
+                            .id = 42};
+
+    memset(out, 0, n + padding);
+    memcpy(out, &head, sizeof head);
+    if (body_n)
+        memcpy(out + sizeof head, body, body_n);
+    if (tail.n)
+        memcpy(out + sizeof head + body_n, tail.p, tail.n);
+    return n + padding;
+}
+
+static void test_message_comes_apart_as_it_was_put_together(void **state)
+{
+    static const char *const users[] = {"", "a", "ann@example.org", "12345678"};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        _Alignas(8) char bytes[IPC_MESSAGE_MAX];
+        const struct msg_admit admit = {.mech = MECH_PLAIN};
+        size_t n = build(bytes, MSG_ADMIT, &admit, slice_str(users[i]));
+        struct msg m;
+
+        assert_int_equal(msg_parse(slice_of(bytes, n), &m), n);
+        assert_int_equal(m.type, MSG_ADMIT);
+        assert_int_equal(m.id, 42);
+        assert_int_equal(((const struct msg_admit *)m.body)->mech, MECH_PLAIN);
+        assert_true(slice_eq(m.tail, slice_str(users[i])));
+        assert_int_equal(m.fd, -1);
+    }
+}
+
+static void test_every_truncation_of_a_message_is_refused(void **state)
+{
+    _Alignas(8) char bytes[IPC_MESSAGE_MAX];
+    const struct msg_admit admit = {0};
+    size_t n = build(bytes, MSG_ADMIT, &admit, SLICE("ann"));
+    struct msg m;
+
+    (void)state;
+    for (size_t cut = 0; cut < n; cut++)
+        assert_int_equal(msg_parse(slice_of(bytes, cut), &m), 0);
+}
+
+static void test_malformed_heads_are_refused(void **state)
+{
+    static const struct msg_head bad[] = {
+        {.len = 8, .type = MSG_NONE},
+        {.len = 8, .type = MSG_TYPE_COUNT},
+        {.len = 0, .type = MSG_GO},
+        {.len = 12, .type = MSG_GO},
+        {.len = 16, .type = MSG_GO},               /* a tail where none may be */
+        {.len = 8, .type = MSG_ADMIT},             /* no body */
+        {.len = 16, .type = MSG_GO, .padding = 8}, /* more padding than is ever needed */
+        {.len = 8, .type = MSG_GO, .padding = 1},
+        {.len = 4104, .type = MSG_ADMIT},
+        {.len = 1048, .type = MSG_ADMIT}, /* a tail of 1032 */
+    };
+    _Alignas(8) char bytes[8192] = {0};
+    struct msg m;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        memcpy(bytes, &bad[i], sizeof bad[i]);
+        assert_int_equal(msg_parse(slice_of(bytes, sizeof bytes), &m), 0);
+    }
+}
+
+/* --- channels
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+struct end {
+    struct channel ch;
+    unsigned got, closed, drained;
+    uint32_t last_id;
+    bool is_in_order;
+    int fd;
+    char tail[64];
+    struct loop *loop;
+    unsigned stop_after; /* messages */
+};
+
+static struct loop *loop;
+static struct channels all;
+static struct end left, right;
+
+static void on_message(struct channel *ch, const struct msg *m)
+{
+    struct end *e = CONTAINER(ch, struct end, ch);
+
+    e->is_in_order &= m->id == e->last_id + 1;
+    e->last_id = m->id;
+    e->got++;
+    if (m->fd >= 0)
+        e->fd = m->fd;
+    snprintf(e->tail, sizeof e->tail, "%.*s", SLICE_ARG(m->tail));
+    if (e->got == e->stop_after)
+        loop_stop(loop);
+}
+
+static void on_closed(struct channel *ch, const char *why)
+{
+    struct end *e = CONTAINER(ch, struct end, ch);
+
+    e->closed++;
+    snprintf(e->tail, sizeof e->tail, "%s", why);
+    loop_stop(loop);
+}
+
+static void on_drained(struct channel *ch)
+{
+    CONTAINER(ch, struct end, ch)->drained++;
+}
+
+static const struct channel_events events = {on_message, on_closed, on_drained};
+static const struct msg_hello hello = {
+    .magic = IPC_MAGIC, .version = IPC_VERSION, .role = ROLE_WORKER, .instance = 9};
+
+static void begin(struct end *e, int fd)
+{
+    *e = (struct end){.is_in_order = true, .fd = -1};
+    channel_open(&e->ch, &all, fd, &hello, &events);
+}
+
+static int pair[2];
+
+static int setup(void **state)
+{
+    struct err err;
+
+    (void)state;
+    loop = loop_new(&err);
+    channels_init(&all, loop);
+    if (channel_pair(pair, &err) < 0)
+        return -1;
+    begin(&left, pair[0]);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    channel_close(&left.ch);
+    channel_close(&right.ch);
+    loop_free(&loop);
+    return 0;
+}
+
+static void say(struct channel *ch, uint32_t id, const char *user)
+{
+    const struct msg_admit admit = {0};
+
+    channel_send(ch, MSG_ADMIT, id, &admit, slice_str(user), -1);
+}
+
+static void test_thousands_of_messages_arrive_in_order(void **state)
+{
+    enum { N = 20000 };
+
+    (void)state;
+    begin(&right, pair[1]);
+    for (uint32_t i = 1; i <= N; i++)
+        say(&left.ch, i, "somebody@example.org");
+    right.stop_after = N;
+    loop_run(loop);
+    assert_int_equal(right.got, N);
+    assert_true(right.is_in_order);
+    assert_int_equal(right.ch.peer.role, ROLE_WORKER);
+    assert_int_equal(right.ch.peer.instance, 9);
+    assert_string_equal(right.tail, "somebody@example.org");
+}
+
+static void test_full_channel_says_so_and_tells_when_it_has_drained(void **state)
+{
+    uint32_t i = 0;
+
+    (void)state;
+    begin(&right, pair[1]);
+    while (!channel_is_full(&left.ch))
+        say(&left.ch, ++i, "somebody@example.org");
+    assert_true(buf_len(&left.ch.queue) >= CHANNEL_PACE);
+    right.stop_after = i;
+    loop_run(loop);
+    assert_int_equal(left.drained, 1);
+    assert_false(channel_is_full(&left.ch));
+}
+
+static void test_descriptors_arrive_with_their_messages_among_others(void **state)
+{
+    const struct msg_listener listener = {.listener = 3};
+    struct stat_pair {
+        char a, b;
+    } got;
+    int pipes[2];
+
+    (void)state;
+    begin(&right, pair[1]);
+    assert_int_equal(pipe(pipes), 0);
+    say(&left.ch, 1, "before");
+    channel_send(&left.ch, MSG_LISTENER, 2, &listener, slice_of(NULL, 0), pipes[1]);
+    say(&left.ch, 3, "behind");
+    right.stop_after = 3;
+    loop_run(loop);
+    assert_true(right.is_in_order);
+    assert_true(right.fd >= 0);
+    assert_true(fcntl(right.fd, F_GETFD) & FD_CLOEXEC);
+    /* It is the same pipe, and the sender's copy is closed: with ours closed too, the pipe ends. */
+    assert_int_equal(write(right.fd, "ab", 2), 2);
+    assert_int_equal(read(pipes[0], &got, 2), 2);
+    close(right.fd);
+    assert_int_equal(read(pipes[0], &got, 2), 0);
+    close(pipes[0]);
+}
+
+static void test_end_of_the_peer_is_told_once(void **state)
+{
+    (void)state;
+    close(pair[1]);
+    loop_run(loop);
+    assert_int_equal(left.closed, 1);
+    assert_false(left.ch.is_open);
+    /* Sending now is harmless. */
+    say(&left.ch, 1, "nobody");
+}
+
+static void send_raw(const void *p, size_t n)
+{
+    assert_int_equal(send(pair[1], p, n, 0), n);
+}
+
+static void test_other_version_is_not_talked_to(void **state)
+{
+    struct msg_hello other = hello;
+    _Alignas(8) char bytes[64];
+
+    (void)state;
+    other.version = IPC_VERSION + 1;
+    send_raw(bytes, build(bytes, MSG_HELLO, &other, slice_of(NULL, 0)));
+    loop_run(loop);
+    assert_int_equal(left.closed, 1);
+    assert_non_null(strstr(left.tail, "version"));
+    close(pair[1]);
+}
+
+static void test_message_before_hello_ends_the_channel(void **state)
+{
+    _Alignas(8) char bytes[64];
+
+    (void)state;
+    send_raw(bytes, build(bytes, MSG_GO, NULL, slice_of(NULL, 0)));
+    loop_run(loop);
+    assert_int_equal(left.closed, 1);
+    assert_int_equal(left.got, 0);
+    close(pair[1]);
+}
+
+static void test_rubbish_behind_a_good_message_ends_the_channel(void **state)
+{
+    _Alignas(8) char bytes[128] = {0};
+    size_t n = build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0));
+
+    (void)state;
+    n += build(bytes + n, MSG_GO, NULL, slice_of(NULL, 0));
+    send_raw(bytes, n + 8);
+    loop_run(loop);
+    assert_int_equal(left.got, 1);
+    assert_int_equal(left.closed, 1);
+    assert_string_equal(left.tail, "malformed message");
+    close(pair[1]);
+}
+
+static void test_message_without_its_descriptor_ends_the_channel(void **state)
+{
+    const struct msg_listener listener = {0};
+    _Alignas(8) char bytes[128] = {0};
+    size_t n = build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0));
+
+    (void)state;
+    n += build(bytes + n, MSG_LISTENER, &listener, slice_of(NULL, 0));
+    send_raw(bytes, n);
+    loop_run(loop);
+    assert_int_equal(left.got, 0);
+    assert_int_equal(left.closed, 1);
+    close(pair[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_message_comes_apart_as_it_was_put_together),
+        cmocka_unit_test(test_every_truncation_of_a_message_is_refused),
+        cmocka_unit_test(test_malformed_heads_are_refused),
+        cmocka_unit_test_setup_teardown(test_thousands_of_messages_arrive_in_order, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_full_channel_says_so_and_tells_when_it_has_drained,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_descriptors_arrive_with_their_messages_among_others,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_end_of_the_peer_is_told_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_version_is_not_talked_to, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_message_before_hello_ends_the_channel, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_rubbish_behind_a_good_message_ends_the_channel, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_message_without_its_descriptor_ends_the_channel, setup,
+                                        teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
