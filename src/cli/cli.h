@@ -52,7 +52,7 @@ int cli_version(const char *libraries) MUST_CHECK;
 /* Says on standard error that there is no such command, and which may be meant. */
 int cli_unknown(const char *word) MUST_CHECK;
 
-/* Says on standard error how a command is used. */
-int cli_usage(const char *command) MUST_CHECK;
+/* Says on standard error how the command of that name is used. */
+int cli_usage(const char *name) MUST_CHECK;
 
 #endif

@@ -147,7 +147,7 @@ static int parse_bool(const struct setting *s, const char *text, bool *out_flag,
 
 int value_parse(const struct setting *s, const char *text, union value *out_value, struct err *err)
 {
-    uint64_t number;
+    uint64_t number = 0;
 
     switch ((enum setting_kind)s->kind) {
     case KIND_STR:

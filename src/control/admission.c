@@ -164,27 +164,24 @@ static void try_next(struct admission *a, struct session *s, uint64_t now_ms)
         join(&a->address_line, s, now_ms + a->conf->global.connect_timeout);
 }
 
-/* The session's backend gave no verdict. Only who is alone there may go on to the next: while other
- * sessions of the user are on it or trying it, these decide where the user is. It is refused and
- * not made to wait for them: it could wait as long as all of their attempts take together, and
- * clients come back by themselves. */
+/* The session's backend gave no verdict. With own storage that was it. With shared storage it goes
+ * to the next; but while other sessions of the user are on a backend or trying it, these decide
+ * where the user is, and route_choose() offers no other. It is refused then and not made to wait
+ * for them: it could wait as long as all of their attempts take together, and clients come back by
+ * themselves.
+ */
 static void attempt_failed(struct admission *a, struct session *s, const char *how, uint64_t now_ms)
 {
     const char *title = backends_title(a->backends, s->backend);
     char why[ROUTE_WHY];
 
-    if (route_is_shared(&a->route, s->pool) && !user_has_other(s) && s->attempt < ATTEMPTS_MAX) {
+    if (route_is_shared(&a->route, s->pool) && s->attempt < ATTEMPTS_MAX) {
         registry_unbind(s, STAGE_ASKING);
         try_next(a, s, now_ms);
         return;
     }
-    if (!route_is_shared(&a->route, s->pool))
-        snprintf(why, sizeof why, "backend %s %s", title, how);
-    else if (user_has_other(s))
-        snprintf(why, sizeof why, "backend %s %s, and the user has other sessions there", title,
-                 how);
-    else
-        snprintf(why, sizeof why, "backend %s %s, the last of %d tried", title, how, ATTEMPTS_MAX);
+    snprintf(why, sizeof why, "backend %s %s%s", title, how,
+             s->attempt == ATTEMPTS_MAX ? ", the last that is tried" : "");
     refuse(a, s, REFUSE_UNAVAILABLE, why);
 }
 

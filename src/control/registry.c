@@ -203,17 +203,6 @@ bool user_is_name(struct slice name)
            !slice_has(name, '\r') && !slice_has(name, '\n');
 }
 
-bool user_has_other(const struct session *s)
-{
-    list_for_each (it, &s->user->sessions) {
-        const struct session *other = CONTAINER(it, struct session, of_user);
-
-        if (other != s && other->backend == s->backend)
-            return true;
-    }
-    return false;
-}
-
 /* --- orders -------------------------------------------------------------------------------- */
 
 static bool order_is(const struct map_node *node, const void *key)

@@ -147,7 +147,4 @@ static inline struct session *user_first(const struct user *u)
     return list_empty(&u->sessions) ? NULL : CONTAINER(u->sessions.next, struct session, of_user);
 }
 
-/* Whether another session than `s` is on the backend of `s`, or on its way there. */
-bool user_has_other(const struct session *s);
-
 #endif

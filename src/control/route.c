@@ -178,7 +178,8 @@ uint32_t route_choose(const struct route *r, const struct session *s, uint64_t n
         return BACKEND_NONE;
     }
     if (backend != BACKEND_NONE && was_tried(s, backend)) {
-        snprintf(out_why, ROUTE_WHY, "backend %s has just failed", title_of(r, backend));
+        snprintf(out_why, ROUTE_WHY, "backend %s has just failed, and the user %s it",
+                 title_of(r, backend), first ? "has other sessions on" : "is pinned to");
         return BACKEND_NONE;
     }
     return backend;

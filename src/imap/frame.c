@@ -51,16 +51,16 @@ static bool is_data(struct slice line)
     return true;
 }
 
-/* `line` without its end. */
-static struct announcement announced(enum frame_kind kind, struct slice line, bool is_first)
+/* What the end of `line` (itself without its end) looks like, whatever stands before it. */
+static struct announcement braces_at_end(struct slice line, bool may_have_plus)
 {
     struct announcement a = {.is_sync = true};
     size_t to = line.n, from;
 
-    if (kind == FRAME_LINE || line.n < 3 || line.p[to - 1] != '}')
+    if (to < 3 || line.p[to - 1] != '}')
         return a;
     to--;
-    if (kind == FRAME_COMMAND && line.p[to - 1] == '+') {
+    if (may_have_plus && line.p[to - 1] == '+') {
         a.is_sync = false;
         to--;
     }
@@ -68,48 +68,72 @@ static struct announcement announced(enum frame_kind kind, struct slice line, bo
         from--;
     if (from == to || from == 0 || line.p[from - 1] != '{')
         return a;
-    if (a.is_sync && ends_in_quotes(line))
-        return a;
-    if (kind == FRAME_RESPONSE && is_first && !is_data(line))
-        return a;
     a.is_there = true;
     if (!num_parse(slice_sub(line, from, to), UINT64_MAX, &a.n))
         a.n = UINT64_MAX;
     return a;
 }
 
+static struct announcement announced(const struct frame *f, struct slice line)
+{
+    struct announcement a = {0};
+    bool is_first = f->part == 0;
+
+    if (f->kind == FRAME_LINE)
+        return a;
+    a = braces_at_end(line, f->kind == FRAME_COMMAND);
+    if (a.is_there && a.is_sync && ends_in_quotes(line))
+        a.is_there = false;
+    if (a.is_there && f->kind == FRAME_RESPONSE && is_first && !is_data(line))
+        a.is_there = false;
+    return a;
+}
+
+/* A line has been read up to f->seen. MORE: it goes on with a literal, behind which the next line
+ * of the frame begins. */
+static enum frame_result end_line(struct frame *f, struct slice line)
+{
+    bool has_cr = line.n > 1 && line.p[line.n - 2] == '\r';
+    struct announcement a;
+
+    if (f->kind == FRAME_RESPONSE && !has_cr)
+        return FRAME_BARE_LF;
+    f->lines += line.n;
+    line.n -= has_cr ? 2 : 1;
+    a = announced(f, line);
+    if (!a.is_there)
+        return FRAME_WHOLE;
+    if (f->lines == f->max_line) /* no room for the line behind the literal */
+        return FRAME_LINE_LONG;
+    f->is_sync = a.is_sync;
+    if (a.n > f->max_literal - f->literals)
+        return FRAME_LITERAL_LARGE;
+    f->literals += (size_t)a.n;
+    f->part = f->seen + (size_t)a.n;
+    return f->kind == FRAME_COMMAND && a.is_sync ? FRAME_CONTINUE : FRAME_MORE;
+}
+
 enum frame_result frame_step(struct frame *f, struct slice s)
 {
-    if (f->seen < f->part)
-        f->seen = f->part;
-    while (f->seen < s.n) {
-        const char *lf = memchr(s.p + f->seen, '\n', s.n - f->seen);
-        size_t end = lf ? (size_t)(lf - s.p) + 1 : s.n;
-        struct slice line = slice_sub(s, f->part, end);
-        struct announcement a;
+    for (;;) {
+        enum frame_result result;
+        struct slice line;
+        const char *lf;
 
-        f->seen = end;
-        if (f->lines + line.n > f->max_line || (!lf && f->lines + line.n == f->max_line))
+        if (f->seen < f->part) /* over the literal */
+            f->seen = f->part;
+        if (f->seen >= s.n)
+            return FRAME_MORE;
+        lf = memchr(s.p + f->seen, '\n', s.n - f->seen);
+        f->seen = lf ? (size_t)(lf - s.p) + 1 : s.n;
+        line = slice_sub(s, f->part, f->seen);
+        /* A line that fills the limit without an end is too long already. */
+        if (f->lines + line.n + (lf ? 0 : 1) > f->max_line)
             return FRAME_LINE_LONG;
         if (!lf)
             return FRAME_MORE;
-        if (f->kind == FRAME_RESPONSE && (line.n < 2 || line.p[line.n - 2] != '\r'))
-            return FRAME_BARE_LF;
-        f->lines += line.n;
-        line.n -= line.n > 1 && line.p[line.n - 2] == '\r' ? 2 : 1;
-        a = announced(f->kind, line, f->part == 0);
-        if (!a.is_there)
-            return FRAME_WHOLE;
-        if (f->lines == f->max_line) /* no room for the line behind the literal */
-            return FRAME_LINE_LONG;
-        f->is_sync = a.is_sync;
-        if (a.n > f->max_literal - f->literals)
-            return FRAME_LITERAL_LARGE;
-        f->literals += (size_t)a.n;
-        f->part = end + (size_t)a.n;
-        if (f->kind == FRAME_COMMAND && a.is_sync)
-            return FRAME_CONTINUE;
-        f->seen = f->part;
+        result = end_line(f, line);
+        if (result != FRAME_MORE)
+            return result;
     }
-    return FRAME_MORE;
 }

@@ -39,33 +39,36 @@ static bool cut_end(struct slice *frame)
     return true;
 }
 
+/* "+ text", or tag or "*", a word and text; r->text begins with the space then. */
+static bool cut_words(struct slice line, struct response *r)
+{
+    struct lex l = lex_start(line);
+
+    if (slice_istarts(line, SLICE("+"))) {
+        r->kind = RESPONSE_CONTINUE;
+        r->word = slice_sub(line, 0, 1);
+        r->text = slice_sub(line, 1, line.n);
+        return true;
+    }
+    if (slice_istarts(line, SLICE("*")))
+        l.s = slice_sub(line, 1, line.n);
+    else if (!lex_tag(&l, &r->tag))
+        return false;
+    if (!lex_sp(&l) || !lex_atom(&l, &r->word))
+        return false;
+    r->kind = kind_of(r->word);
+    r->text = l.s;
+    return r->tag.n == 0 || may_be_tagged(r->kind);
+}
+
 bool response_parse(struct slice frame, struct response *out)
 {
-    struct response r = {.kind = RESPONSE_CONTINUE};
-    struct lex l;
+    struct response r = {0};
 
-    if (!cut_end(&frame))
+    if (!cut_end(&frame) || !cut_words(frame, &r))
         return false;
-    l = lex_start(frame);
-    if (frame.n > 0 && frame.p[0] == '+') {
-        r.word = slice_sub(frame, 0, 1);
-        r.text = slice_sub(frame, 1, frame.n);
-        if (r.text.n > 0 && r.text.p[0] != ' ')
-            return false;
-    } else {
-        if (slice_istarts(frame, SLICE("*")))
-            l.s = slice_sub(frame, 1, frame.n);
-        else if (!lex_tag(&l, &r.tag))
-            return false;
-        if (!lex_sp(&l) || !lex_atom(&l, &r.word))
-            return false;
-        r.kind = kind_of(r.word);
-        r.text = l.s;
-        if (r.text.n > 0 && r.text.p[0] != ' ')
-            return false;
-        if (r.tag.n > 0 && !may_be_tagged(r.kind))
-            return false;
-    }
+    if (r.text.n > 0 && r.text.p[0] != ' ')
+        return false;
     r.text = slice_sub(r.text, 1, r.text.n);
     /* Where there is LF, there is a literal, and CR may be anywhere. */
     if (slice_has(r.text, '\0') || (slice_has(r.text, '\r') && !slice_has(r.text, '\n')))

@@ -8,16 +8,21 @@
  *     IMAPC_MORE      send out, read more
  *     IMAPC_STARTTLS  shake hands now (nothing is to be sent), then imapc_tls_started()
  *     IMAPC_DONE      the server has answered the login: imapc_answer(). What lies in imapc_in()
- * behind the answer is already the session's IMAPC_FAILED    no verdict was reached:
- * imapc_failure()
+ *                     behind the answer belongs to the session
+ *     IMAPC_FAILED    no verdict was reached: imapc_failure()
  *
  * The way: greeting; STARTTLS if asked for (never without; never back to clear); CAPABILITY where
  * neither the greeting nor another answer told; login by AUTHENTICATE PLAIN (with SASL-IR where
- * offered) if the server offers AUTH=PLAIN or an authzid must be passed, else by LOGIN with quoted
- * strings or literals as the bytes need; CAPABILITY after login if the server did not tell by
- * itself. LOGINDISABLED is obeyed. A PREAUTH greeting, BYE, a BAD to the login, lines and literals
- * above the limits, bytes in clear behind the STARTTLS answer are failures, never a refused
- * password (RFC 5530).
+ * offered) if the server offers AUTH=PLAIN, else by LOGIN with quoted strings or literals as the
+ * bytes need (without waiting where LITERAL+ or LITERAL- allow it); CAPABILITY after login if the
+ * server did not tell by itself. A NO to either is the verdict: the other is not tried. An authzid
+ * needs AUTH=PLAIN, and LOGINDISABLED is obeyed. What was told before STARTTLS or before the login
+ * is forgotten then.
+ *
+ * Failures, never a refused password (RFC 5530): a greeting that is PREAUTH, BYE or no IMAP at all;
+ * BYE at any time; a BAD to the login; lines, literals and untagged data above the limits; lines
+ * that end without CR, or hold NUL or a bare CR; answers under a tag that is not out; "+" where
+ * nothing waits for it; bytes in clear behind the STARTTLS answer; memory being out.
  */
 #ifndef USHER_IMAPC_IMAPC_H
 #define USHER_IMAPC_IMAPC_H
@@ -32,10 +37,12 @@ struct imapc;
 
 struct imapc_params {
     bool wants_starttls;
-    struct slice user, authzid,
-        password;        /* the caller keeps the bytes until IMAPC_DONE or IMAPC_FAILED */
-    size_t max_line;     /* bytes of one line of the server */
-    size_t max_untagged; /* bytes of untagged lines kept for passing on; more is a failure */
+    struct slice user, authzid, password; /* the caller keeps the bytes until IMAPC_DONE or
+                                             IMAPC_FAILED. NUL in them is a failure, since no IMAP
+                                             can carry it; authzid may be empty, password too */
+    size_t max_line; /* bytes of one response of the server with its end, literals not counted */
+    size_t max_untagged; /* bytes of all untagged responses together, kept or not; also the most
+                            bytes of a literal */
 };
 
 enum imapc_outcome { IMAPC_MORE, IMAPC_STARTTLS, IMAPC_DONE, IMAPC_FAILED };
@@ -51,11 +58,12 @@ enum imapc_stage {
 
 struct imapc_answer {
     bool is_ok;            /* else the server said NO */
-    struct slice text;     /* behind "tag OK " or "tag NO ", no CRLF; at most max_line bytes */
-    struct slice untagged; /* whole lines with CRLF before the answer to the login, CAPABILITY lines
-                              left out */
-    struct slice
-        capabilities; /* after login: "IMAP4rev1 IDLE ..."; empty when the server does not tell */
+    struct slice text;     /* behind "tag OK " or "tag NO ", no CR, LF or NUL; less than max_line
+                              bytes, may be empty */
+    struct slice untagged; /* whole responses with CRLF that came since the login was sent, those
+                              that tell capabilities left out; at most max_untagged bytes */
+    struct slice capabilities; /* after login: "IMAP4rev1 IDLE ..."; empty after NO, or when the
+                                  server does not tell */
 };
 
 /* NULL when memory is out. */
@@ -64,10 +72,16 @@ struct imapc *imapc_new(const struct imapc_params *params);
 /* Wipes and frees; clears *c. */
 void imapc_free(struct imapc **c);
 
+/* Input: read into buf_room(imapc_in(c), n) with n of at most buf_left(imapc_in(c)), which is never
+ * 0 after IMAPC_MORE. */
 struct buf *imapc_in(struct imapc *c);
 struct buf *imapc_out(struct imapc *c);
 
+/* An outcome other than IMAPC_MORE is repeated by further calls. */
 enum imapc_outcome imapc_step(struct imapc *c);
+
+/* After the handshake that IMAPC_STARTTLS asked for; imapc_in() must be empty. imapc_step() is to
+ * be called next, or imapc_out() to be sent: a command lies there. */
 void imapc_tls_started(struct imapc *c);
 
 /* After IMAPC_DONE; slices live until imapc_free(). */
@@ -77,7 +91,7 @@ enum imapc_stage imapc_stage(const struct imapc *c);
 const char *imapc_stage_name(enum imapc_stage stage);
 
 /* After IMAPC_FAILED: what the server did, in words for the log; may hold the server's bytes (the
- * log escapes). */
+ * log escapes), cut, but never the password, also where the server echoes it. */
 const char *imapc_failure(const struct imapc *c);
 
 #endif

@@ -178,21 +178,19 @@ void tls_stream_error(const struct stream *s, struct err *err)
 
 /* ---- beginning ---- */
 
-static int begin(struct stream *s, struct tls_context *tls, SSL **out_ssl, struct err *err)
+/* NULL with the error set. */
+static SSL *begin(struct stream *s, struct tls_context *tls, struct err *err)
 {
     SSL *ssl;
 
     INSIST(s->is_open && !s->tls);
     before_call();
     ssl = SSL_new(tls->ssl);
-    if (!ssl)
-        return tls_error(err, tls_take_error(), "TLS");
-    if (SSL_set_fd(ssl, stream_fd(s)) != 1) {
-        SSL_free(ssl);
-        return tls_error(err, tls_take_error(), "TLS");
-    }
-    *out_ssl = ssl;
-    return 0;
+    if (ssl && SSL_set_fd(ssl, stream_fd(s)) == 1)
+        return ssl;
+    SSL_free(ssl);
+    (void)tls_error(err, tls_take_error(), "TLS");
+    return NULL;
 }
 
 static void begun(struct stream *s, SSL *ssl, unsigned needs)
@@ -207,7 +205,8 @@ int stream_tls_accept(struct stream *s, struct tls_context *tls, struct err *err
     SSL *ssl;
 
     INSIST(tls->is_server);
-    if (begin(s, tls, &ssl, err) != 0)
+    ssl = begin(s, tls, err);
+    if (!ssl)
         return -1;
     SSL_set_accept_state(ssl);
     begun(s, ssl, TLS_NEEDS_READ_TO_SHAKE);
@@ -244,7 +243,8 @@ int stream_tls_connect(struct stream *s, struct tls_context *tls, const char *na
     SSL *ssl;
 
     INSIST(!tls->is_server);
-    if (begin(s, tls, &ssl, err) != 0)
+    ssl = begin(s, tls, err);
+    if (!ssl)
         return -1;
     if (name && set_name(ssl, name, err) != 0) {
         SSL_free(ssl);

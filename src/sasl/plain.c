@@ -51,7 +51,6 @@ static enum sasl_result server_step(unsigned step, struct slice response, struct
 
 const struct sasl_mech sasl_plain = {
     .name = "PLAIN",
-    .is_client_first = true,
     .sends_password = true,
     .client_step = client_step,
     .server_step = server_step,

@@ -25,9 +25,8 @@ struct sasl_identity {
 };
 
 struct sasl_mech {
-    const char *name;     /* "PLAIN" */
-    bool is_client_first; /* the client's first message needs no challenge (RFC 4959) */
-    bool sends_password;  /* readable by whoever sees the connection: needs TLS */
+    const char *name;    /* "PLAIN" */
+    bool sends_password; /* readable by whoever sees the connection: needs TLS */
 
     /* Client: answers `challenge` (empty when none came) out of `me`. `step` counts from 0. */
     enum sasl_result (*client_step)(const struct sasl_identity *me, unsigned step,

@@ -454,11 +454,12 @@ static bool advance(struct login *l)
         on_large_literal(l, slice_sub(s, 0, frame_len(&l->frame)));
         break;
     case FRAME_CONTINUE:
+        s = slice_sub(s, 0, frame_len(&l->frame));
         if (wants_literal(l, s)) {
             puts_out(l, "+ Go on\r\n");
             return true;
         }
-        on_command(l, slice_sub(s, 0, frame_len(&l->frame)));
+        on_command(l, s);
         break;
     case FRAME_BARE_LF: /* of responses only */
         INSIST(false);
@@ -590,6 +591,7 @@ static void put_no(struct login *l, const struct login_verdict *v)
 int login_verdict(struct login *l, const struct login_verdict *v)
 {
     INSIST(l->phase == PHASE_ADMIT && lex_is_text(v->text) && lex_is_text(v->capabilities));
+    INSIST(v->untagged.n == 0 || v->untagged.p[v->untagged.n - 1] == '\n');
     forget(l);
     l->phase = v->kind == LOGIN_OK ? PHASE_SESSION : PHASE_COMMAND;
     if (v->kind != LOGIN_OK)

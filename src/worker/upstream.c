@@ -144,8 +144,7 @@ void upstream_done(struct session *s)
 
     log_login(s);
     counters_add(s->worker->counters, METRIC_LOGINS, 1);
-    login_verdict(login, &v);
-    if (relay_preload(&s->down, buf_slice(login_out(login))) < 0 ||
+    if (login_verdict(login, &v) < 0 || relay_preload(&s->down, buf_slice(login_out(login))) < 0 ||
         relay_preload(&s->down, buf_slice(imapc_in(s->phase->imapc))) < 0 ||
         relay_preload(&s->up, buf_slice(login_in(login))) < 0) {
         session_close(s, CLOSE_LIMIT, "out of memory");

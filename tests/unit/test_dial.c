@@ -173,7 +173,7 @@ static void assert_reached(const struct addr *a)
     assert_true(fcntl(told.fd, F_GETFD) & FD_CLOEXEC);
 }
 
-static void assert_failed(int code, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3))) assert_failed(int code, const char *fmt, ...)
 {
     char text[508];
     va_list ap;

@@ -245,6 +245,16 @@ static void test_atom_chars_are_those_of_the_grammar(void **state)
     }
 }
 
+static void test_text_has_no_nul_cr_or_lf(void **state)
+{
+    (void)state;
+    assert_true(lex_is_text(SLICE("a \xe4\t")));
+    assert_true(lex_is_text((struct slice){0}));
+    assert_false(lex_is_text(SLICE("a\0")));
+    assert_false(lex_is_text(SLICE("\ra")));
+    assert_false(lex_is_text(SLICE("a\n")));
+}
+
 static void test_pieces_that_are_missing_do_not_move_the_cursor(void **state)
 {
     static const struct slice rows[] = {
@@ -570,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_responses_announce_literals_in_data_only),
         cmocka_unit_test(test_responses_end_with_crlf),
         cmocka_unit_test(test_atom_chars_are_those_of_the_grammar),
+        cmocka_unit_test(test_text_has_no_nul_cr_or_lf),
         cmocka_unit_test(test_pieces_that_are_missing_do_not_move_the_cursor),
         cmocka_unit_test(test_command_is_read_piece_by_piece),
         cmocka_unit_test(test_astrings),

@@ -507,6 +507,33 @@ static void test_outcomes_are_repeated(void **state)
     imapc_free(&c);
 }
 
+/* Memory being out is seen as a command that does not fit. */
+static void assert_all_must_fit(struct imapc_params params, const char *input, size_t whole)
+{
+    for (uint32_t most = 0; most <= whole; most++) {
+        struct imapc *c = imapc_new(&params);
+
+        imapc_out(c)->max = most;
+        assert_int_equal(buf_puts(imapc_in(c), input), 0);
+        assert_int_equal(imapc_step(c), most == whole ? IMAPC_MORE : IMAPC_FAILED);
+        if (most < whole)
+            assert_string_equal(imapc_failure(c), "memory is out");
+        imapc_free(&c);
+    }
+}
+
+static void test_command_that_does_not_fit_is_a_failure(void **state)
+{
+    (void)state;
+    /* Formatted text needs room for a NUL, so a little more than it takes at last. */
+    assert_all_must_fit(with("ann", "secret"), HELLO, strlen(ASK_PLAIN));
+    assert_all_must_fit(with("ann", "secret"), HELLO_LOGIN, strlen(ASK_LOGIN));
+    assert_all_must_fit(with("ann", "secret"), "* OK Hi\r\n", strlen(ASK_CAPS) + 1);
+    assert_all_must_fit(with("\xe4", "x"), "* OK [CAPABILITY LITERAL+] Hi\r\n",
+                        strlen("U1 LOGIN {1+}\r\nx \"x\"\r\n"));
+    assert_all_must_fit(with("\xe4", "x"), HELLO_LOGIN, strlen("U1 LOGIN {1}\r\n") + 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -530,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_failure_never_holds_the_password),
         cmocka_unit_test(test_long_words_are_cut_in_a_failure),
         cmocka_unit_test(test_outcomes_are_repeated),
+        cmocka_unit_test(test_command_that_does_not_fit_is_a_failure),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -803,6 +803,42 @@ static void test_password_is_wiped(void **state)
     login_free(&l);
 }
 
+/* Memory being out is seen as answers that do not fit. */
+static void test_session_ends_when_an_answer_does_not_fit(void **state)
+{
+    static const char told[] = "a NO no\r\n";
+    struct login *l;
+
+    (void)state;
+    for (uint32_t most = 0; most < sizeof(told); most++) {
+        bool fits = most == sizeof(told) - 1;
+
+        l = login_after(&usual, "a LOGIN u x\r\n", LOGIN_ADMIT);
+        buf_release(login_out(l));
+        login_out(l)->max = most;
+        assert_int_equal(login_verdict(l, &verdict_no), fits ? 0 : -1);
+        assert_int_equal(login_step(l), fits ? LOGIN_MORE : LOGIN_CLOSE);
+        if (!fits)
+            assert_int_equal(login_close_reason(l), CLOSE_LIMIT);
+        login_free(&l);
+    }
+}
+
+static void test_ok_that_does_not_fit_is_told_to_the_caller(void **state)
+{
+    static const struct login_verdict ok = {.kind = LOGIN_OK, .text = SLICE("in")};
+    struct login *l;
+
+    (void)state;
+    for (uint32_t most = 8; most <= 9; most++) {
+        l = login_after(&usual, "a LOGIN u x\r\n", LOGIN_ADMIT);
+        buf_release(login_out(l));
+        login_out(l)->max = most;
+        assert_int_equal(login_verdict(l, &ok), most == 9 ? 0 : -1);
+        login_free(&l);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -835,6 +871,8 @@ int main(void)
         cmocka_unit_test(test_steps_repeat_an_open_outcome),
         cmocka_unit_test(test_bye_is_said_where_a_client_can_read_it),
         cmocka_unit_test(test_password_is_wiped),
+        cmocka_unit_test(test_session_ends_when_an_answer_does_not_fit),
+        cmocka_unit_test(test_ok_that_does_not_fit_is_told_to_the_caller),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,7 @@ struct end {
     size_t to_send, sent, received;
     uint8_t salt, other_salt;
     bool is_shaking, has_finished, has_eof;
-    unsigned calls, events;
+    unsigned calls, events, tries;
 };
 
 static struct loop *loop;
@@ -173,18 +173,24 @@ static char pattern(size_t at, uint8_t salt)
     return (char)(at * 7 + at / 251 + salt);
 }
 
+/* Each try offers more bytes than the one before, from elsewhere. */
 static void pump_out(struct end *e)
 {
-    char chunk[CHUNK];
+    static char chunks[2][CHUNK];
 
     while (e->sent < e->to_send) {
-        size_t n = e->to_send - e->sent < CHUNK ? e->to_send - e->sent : CHUNK, went = 0;
+        char *chunk = chunks[e->tries % 2];
+        size_t n = CHUNK / 2 + e->tries++, went = 0;
         enum io io;
 
+        if (n > CHUNK)
+            n = CHUNK;
+        if (n > e->to_send - e->sent)
+            n = e->to_send - e->sent;
         for (size_t i = 0; i < n; i++)
             chunk[i] = pattern(e->sent + i, e->salt);
         io = stream_write(&e->s, slice_of(chunk, n), &went);
-        memset(chunk, 0, sizeof chunk);
+        memset(chunk, 0, n);
         if (io == IO_AGAIN)
             return;
         assert_int_equal(io, IO_OK);

@@ -19,8 +19,8 @@ static void make_nodes(size_t n, const uint32_t *weights)
         char name[32];
 
         snprintf(name, sizeof name, "mail%zu", i + 1);
-        nodes[i] = (struct rendezvous_node){rendezvous_node_hash("main", name),
-                                            weights ? weights[i] : 1};
+        nodes[i] =
+            (struct rendezvous_node){rendezvous_node_hash("main", name), weights ? weights[i] : 1};
     }
 }
 

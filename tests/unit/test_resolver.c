@@ -36,7 +36,7 @@ int clock_gettime(clockid_t clock, struct timespec *ts)
 
 int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
 {
-    int n = (int)syscall(SYS_epoll_pwait, epfd, events, max, 0, NULL, 0);
+    int n = (int)syscall(SYS_epoll_pwait, epfd, events, max, 0, NULL, (size_t)0);
 
     if (n == 0 && timeout_ms > 0)
         skipped_ms += (uint64_t)timeout_ms;

@@ -206,8 +206,9 @@ static void test_a_flush_of_nothing_is_fine(void **unused)
 static void test_names_of_any_bytes_come_back_as_they_were(void **unused)
 {
     static const char *const names[] = {
-        "\x01\x7f", "\xff\xfe\xfd", "\xc3(", "\xed\xa0\x80", "a' OR 1=1; --", "a\tb \"c\"",
-        "\xf0\x9f\x90\x8c", "%s%n", "123", "1e5", "NULL", " ", "\xef\xbb\xbfx",
+        "\x01\x7f",         "\xff\xfe\xfd", "\xc3(", "\xed\xa0\x80", "a' OR 1=1; --", "a\tb \"c\"",
+        "\xf0\x9f\x90\x8c", "%s%n",         "123",   "1e5",          "NULL",          " ",
+        "\xef\xbb\xbfx",
     };
     enum { N = sizeof names / sizeof names[0] };
 
@@ -262,9 +263,9 @@ static void test_an_unknown_state_is_not_let_into_the_file(void **unused)
     (void)unused;
     open_state();
     db = other();
-    assert_int_equal(sqlite3_exec(db, "INSERT INTO backend_state VALUES ('mail1', 'Down', 1)", NULL,
-                                  NULL, NULL),
-                     SQLITE_CONSTRAINT);
+    assert_int_equal(
+        sqlite3_exec(db, "INSERT INTO backend_state VALUES ('mail1', 'Down', 1)", NULL, NULL, NULL),
+        SQLITE_CONSTRAINT);
     sqlite3_close(db);
 }
 

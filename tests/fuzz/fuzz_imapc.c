@@ -1,0 +1,116 @@
+/* The dialogue of a client, with any server: what comes of it does not depend on how bytes come,
+ * nothing but STARTTLS is said in clear when TLS is wanted, the answer keeps its contract, and no
+ * failure holds the password. */
+#include "cut.h"
+
+#include "imap/lex.h"
+#include "imapc/imapc.h"
+
+#include <stdlib.h>
+
+enum { MAX_INPUT = 4096 };
+
+enum flag { WANTS_STARTTLS = 1, HAS_AUTHZID = 2, NEEDS_LITERALS = 4 };
+
+struct run {
+    struct slice bytes;
+    struct buf told;
+    bool is_injected; /* the one thing that depends on how bytes come */
+};
+
+static void tell(struct run *r, struct slice s)
+{
+    INSIST(buf_put(&r->told, s) == 0);
+}
+
+static void tell_answer(struct run *r, const struct imapc *c, const struct imapc_params *params)
+{
+    const struct imapc_answer *a = imapc_answer(c);
+
+    INSIST(lex_is_text(a->text) && lex_is_text(a->capabilities));
+    INSIST(a->text.n <= params->max_line && a->untagged.n <= params->max_untagged);
+    INSIST(a->untagged.n == 0 || a->untagged.p[a->untagged.n - 1] == '\n');
+    INSIST(a->is_ok || a->capabilities.n == 0);
+    tell(r, a->is_ok ? SLICE("ok") : SLICE("no"));
+    tell(r, a->text);
+    tell(r, a->untagged);
+    tell(r, a->capabilities);
+}
+
+/* Without the server's words: how much of an endless line they show depends on how it came. */
+static void tell_failure(struct run *r, const struct imapc *c, const struct imapc_params *params)
+{
+    struct slice words = slice_str(imapc_failure(c));
+
+    INSIST(words.n > 0 && count_in(words, params->password) == 0);
+    r->is_injected = count_in(words, SLICE("bytes in clear")) > 0;
+    tell(r, slice_str(imapc_stage_name(imapc_stage(c))));
+    tell(r, slice_of(words.p, strcspn(words.p, ":")));
+}
+
+static void run(struct run *r, const struct imapc_params *params, uint64_t seed)
+{
+    struct imapc *c = imapc_new(params);
+    struct cut cut = {r->bytes, seed};
+    bool goes_on = true, is_tls = false;
+
+    INSIST(c);
+    buf_init(&r->told, 1 << 22, false);
+    while (goes_on) {
+        enum imapc_outcome outcome = imapc_step(c);
+        struct slice out = buf_slice(imapc_out(c));
+
+        if (params->wants_starttls && !is_tls)
+            INSIST(out.n == 0 || slice_eq(out, SLICE("U1 STARTTLS\r\n")));
+        tell(r, out);
+        buf_take(imapc_out(c), out.n);
+        switch (outcome) {
+        case IMAPC_MORE:
+            INSIST(buf_left(imapc_in(c)) > 0);
+            goes_on = cut_feed(&cut, imapc_in(c));
+            break;
+        case IMAPC_STARTTLS:
+            INSIST(params->wants_starttls && !is_tls);
+            is_tls = true;
+            imapc_tls_started(c);
+            break;
+        case IMAPC_DONE:
+            tell_answer(r, c, params);
+            goes_on = false;
+            break;
+        case IMAPC_FAILED:
+            tell_failure(r, c, params);
+            goes_on = false;
+            break;
+        }
+    }
+    imapc_free(&c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct fuzz_input in;
+    struct run whole = {0}, cut = {0};
+    struct imapc_params params;
+
+    if (size > MAX_INPUT || !fuzz_input_read(&in, data, size))
+        return 0;
+    params = (struct imapc_params){
+        .wants_starttls = in.flags & WANTS_STARTTLS,
+        .user = in.flags & NEEDS_LITERALS ? SLICE("\xc3\xa4nn") : SLICE("ann"),
+        .authzid = in.flags & HAS_AUTHZID ? SLICE("bob") : SLICE(""),
+        .password = in.flags & NEEDS_LITERALS ? SLICE("\xe4#\r\n!") : SLICE("p\"~\\$"),
+        .max_line = 200,
+        .max_untagged = 300,
+    };
+    whole.bytes = cut.bytes = in.bytes;
+    run(&whole, &params, 0);
+    run(&cut, &params, in.seed | 1U);
+    if (!whole.is_injected && !cut.is_injected)
+        INSIST(slice_eq(buf_slice(&whole.told), buf_slice(&cut.told)));
+    buf_release(&whole.told);
+    buf_release(&cut.told);
+    return 0;
+}

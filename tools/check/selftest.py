@@ -1,0 +1,228 @@
+#!/usr/bin/python3
+"""Gate of the gates: each is shown a small tree that is good, and must pass it, then the same with one fault planted,
+and must refuse it at the right place. So is the way in which test_all.py counts."""
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import common
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import jobs  # noqa: E402
+import test_all  # noqa: E402
+
+GOOD_HEADER = "#ifndef GOOD_H\n#define GOOD_H\nint good(int n);\n#endif\n"
+GOOD_SOURCE = '#include "imap/good.h"\n\nint good(int n)\n{\n    return n + 1;\n}\n'
+GOOD = {"src/imap/good.h": GOOD_HEADER, "src/imap/good.c": GOOD_SOURCE, "tools/globals.txt": "# none\n"}
+CONFIGURATION = (".clang-format", ".clang-tidy", "tools/layers.txt")
+
+
+def function(body):
+    return f'#include "imap/good.h"\n\nint good(int n)\n{{\n{body}    return n;\n}}\n'
+
+
+# gate: [(what is planted, files, what the gate must say)]
+FAULTS = {
+    "layers.py": [
+        ("a lower layer uses a higher one", {"src/imap/bad.c": '#include "net/loop.h"\n'}, "src/imap/bad.c:1: "),
+        ("a path without its folder", {"src/imap/bad.c": '\n#include "good.h"\n'}, "src/imap/bad.c:2: "),
+        ("a stray third-party header", {"src/worker/bad.c": "#include <ev.h>\n"}, "src/worker/bad.c:1: "),
+        ("an unknown third-party header", {"src/worker/bad.c": "#include <zlib.h>\n"}, "src/worker/bad.c:1: "),
+        ("a pure file that sees files", {"src/imap/bad.c": "#include <unistd.h>\n"}, "src/imap/bad.c:1: "),
+        ("a pure file that sees the network", {"src/worker/login.h": '#include "net/dial.h"\n'}, "login.h:1: "),
+        ("an unknown folder", {"src/nowhere/bad.c": "\n"}, "src/nowhere/bad.c:1: "),
+    ],
+    "pure.py": [
+        (
+            "a pure file that reads the clock",
+            {"src/imap/good.c": "long time(long *);\nlong good(void);\nlong good(void)\n{\n    return time(0);\n}\n"},
+            "src/imap/good.c:1: a pure file calls time()",
+        ),
+    ],
+    "headers.py": [
+        ("a header that needs another", {"src/imap/bad.h": "size_t bad(void);\n"}, "src/imap/bad.h:1: "),
+        ("a header without a guard", {"src/imap/bad.h": "struct bad { int n; };\n"}, "src/imap/bad.h:1: "),
+    ],
+    "globals.py": [
+        ("a hidden counter", {"src/imap/good.c": function("    static int calls;\n    n += calls++;\n")}, "global calls"),
+        ("a row without its variable", {"tools/globals.txt": "src/imap/good.c gone why\n"}, "tools/globals.txt:1: "),
+    ],
+    "size.py": [
+        ("an endless file", {"src/imap/bad.c": "\n" * 1000}, "src/imap/bad.c:1: "),
+        ("an endless function", {"src/imap/bad.c": function("    n++;\n" * 121)}, "src/imap/bad.c:3: "),
+        ("a maze", {"src/imap/bad.c": function("    if (n)\n        n++;\n" * 26)}, "src/imap/bad.c:3: "),
+    ],
+    "format.sh": [("a crooked line", {"src/imap/bad.c": "int  bad ;\n"}, "src/imap/bad.c:1:")],
+    "words.sh": [
+        ("a note of work undone", {"src/imap/bad.c": "/* TO" + "DO */\n"}, "src/imap/bad.c:1: "),
+        ("a path of somebody's machine", {"README.md": "see /ho" + "me/ann/usher\n"}, "README.md:1: "),
+        ("a function that knows no size", {"src/imap/bad.c": "\nx = str" + "cpy(a, b);\n"}, "src/imap/bad.c:2: "),
+        ("a blank at the end", {"src/imap/bad.c": "int bad; \n"}, "src/imap/bad.c:1: "),
+        ("a tab", {"src/imap/bad.c": "\tint bad;\n"}, "src/imap/bad.c:1: "),
+    ],
+    "shell.sh": [("an unquoted variable", {"tools/bad.sh": "#!/bin/sh\nrm $1\n"}, "tools/bad.sh:2:")],
+    "python.py": [
+        ("what does not parse", {"tools/bad.py": "\ndef (:\n"}, "tools/bad.py:2: "),
+        ("a compiled file", {"tools/bad.pyc": ""}, "tools/bad.pyc:1: "),
+    ],
+    "manpage.sh": [("an unknown request", {"man/usher.8": ".TH USHER 8\n.NOSUCH\n"}, "man/usher.8:2:")],
+    "man_settings.py": [
+        (
+            "a setting without its words in the manual",
+            {"src/tables/settings.def": 'SETTING_GLOBAL(no_such_setting, BOOL, "no", "", "Nothing.")\n'},
+            "man/usher.conf.5:1: no_such_setting is missing",
+        ),
+    ],
+    "docs_fresh.sh": [("an edited page", {"docs/reference/metrics.md": "# Metrics\n"}, "docs/reference/metrics.md:")],
+    "configs.py": [
+        ("an unknown setting", {"etc/usher.conf": "no_such_setting = 1\n"}, "etc/usher.conf:1: "),
+        ("one in a page", {"docs/a.md": "# A\n\n```conf\nno_such_setting = 1\n```\n"}, "docs/a.md:4: "),
+    ],
+    "cppcheck.sh": [
+        ("a read behind the end", {"src/imap/bad.c": function("    int a[2] = {0};\n    n = a[2];\n")}, "src/imap/bad.c:6: ")
+    ],
+    "tidy.py": [
+        ("a stray semicolon", {"src/imap/good.c": function("    if (n > 1);\n        n--;\n")}, "good.c:5: "),
+        (
+            "a use after free",
+            {"src/imap/good.c": "#include <stdlib.h>\nvoid bad(int *p);\nvoid bad(int *p)\n{\n    free(p);\n    *p = 1;\n}\n"},
+            "good.c:6: ",
+        ),
+    ],
+}
+NEEDS_OBJECTS = ("pure.py", "headers.py", "globals.py", "tidy.py")
+
+
+def good_tree(root, gate):
+    """The least tree that a gate passes."""
+    files = dict(GOOD)
+    for name in CONFIGURATION:
+        files[name] = common.read(common.TOP, name)
+    if gate == "shell.sh":
+        files["tools/good.sh"] = '#!/bin/sh\necho "$1"\n'
+    if gate == "python.py":
+        files["tools/good.py"] = "N = 1\n"
+    if gate == "manpage.sh":
+        files["man/usher.8"] = ".TH USHER 8\n.SH NAME\nusher \\- a door\n"
+    if gate == "configs.py":
+        files["etc/usher.conf"] = 'listener imap { address = "127.0.0.1:0"  tls = off  auth_allow_cleartext = yes }\n' \
+            'pool main { backend one { address = "127.0.0.1:10143" } }\n'
+    if gate == "man_settings.py":
+        for name in ("src/tables/settings.def", "man/usher.conf.5"):
+            files[name] = common.read(common.TOP, name)
+    write(root, files)
+    if gate == "docs_fresh.sh":
+        pages = [HERE.parent / "gendoc.sh", common.TOP / "build/release/gendoc", root / "docs/reference"]
+        subprocess.run(pages, check=True)
+
+
+def write(root, files):
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+
+
+def compile_all(root):
+    """A build as far as gates look at one: objects and compile_commands.json."""
+    build = root / "build/release"
+    build.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for source in common.tree_files(root, "src/*.c"):
+        command = ["gcc", f"-I{root}/src", "-O2", "-w", "-o", f"{pathlib.Path(source).stem}.o", "-c", f"{root}/{source}"]
+        subprocess.run(command, cwd=build, check=True)
+        entries.append({"directory": str(build), "command": " ".join(command), "file": command[-1], "output": command[5]})
+    (build / "compile_commands.json").write_text(json.dumps(entries))
+
+
+def ask(gate, root):
+    """(exit status, output) of a gate that looks at the planted tree."""
+    if gate in NEEDS_OBJECTS:
+        compile_all(root)
+    command = [HERE / gate, *(["--root", root] if gate.endswith(".py") else [root])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def try_gate(gate, faults):
+    with tempfile.TemporaryDirectory() as folder:
+        good = pathlib.Path(folder, "good")
+        good.mkdir()
+        good_tree(good, gate)
+        status, output = ask(gate, good)
+        if status != 0:
+            yield f"tools/check/{gate}:1: refuses a good tree ({status}): {output.strip()}"
+            return
+        for number, (what, files, expected) in enumerate(faults):
+            bad = pathlib.Path(folder, f"bad{number}")
+            shutil.copytree(good, bad)
+            if gate == "docs_fresh.sh":
+                assert all((good / name).exists() for name in files)
+            write(bad, files)
+            status, output = ask(gate, bad)
+            if status != 1 or expected not in output:
+                yield f"tools/check/{gate}:1: does not refuse {what} ({status}): {output.strip()}"
+
+
+CMOCKA = """\
+[==========] base: Running 3 test(s).
+[ RUN      ] test_one
+[       OK ] test_one
+[ RUN      ] test_two
+[  ERROR   ] --- 0x1 != 0x2
+[  FAILED  ] test_two
+[ RUN      ] test_that_crashes
+"""
+# what is counted, and what must come out: (passed, failed)
+COUNTS = [
+    ("cases of a program that crashed", test_all.count_cmocka(CMOCKA), (1, 2)),
+    ("a program without cases", test_all.count_cmocka(""), (0, 0)),
+    ("a fuzz target that ran", test_all.judge_fuzz(0, "stat::number_of_executed_units: 7\n"), (1, 0)),
+    ("a fuzz target that found something", test_all.judge_fuzz(77, "stat::number_of_executed_units: 7\n"), (0, 1)),
+    ("a fuzz target that ran nothing", test_all.judge_fuzz(0, ""), (0, 1)),
+    ("pytest without tests", test_all.judge_pytest(pathlib.Path("/nonexistent"))(5, ""), (0, 1)),
+    ("a gate that passes", jobs.one(0, ""), (1, 0)),
+    ("a gate that could not look", jobs.one(2, ""), (0, 1)),
+]
+
+
+def try_counts():
+    for what, counted, expected in COUNTS:
+        if isinstance(counted, jobs.Result):
+            counted = (counted.passed, counted.failed)
+        if counted != expected:
+            yield f"tools/test_all.py:1: counts {what} as {counted}, not {expected}"
+    with tempfile.TemporaryDirectory() as folder:
+        planned = [
+            jobs.Job("good", ["true"]),
+            jobs.Job("bad", ["false"]),
+            jobs.Job("endless", ["sleep", "60"], timeout_s=1),
+            jobs.Job("behind bad", ["true"], needs=("bad",)),
+        ]
+        jobs.Runner(planned, slots=2, folder=folder, cwd=folder, tell=lambda job, output: None).run()
+        failed = [job.name for job in planned if job.result.failed]
+        if failed != ["bad", "endless", "behind bad"]:
+            yield f"tools/jobs.py:1: wrong jobs failed: {failed}"
+
+
+def main():
+    common.arguments(__doc__).parse_args()
+    for program in ("gendoc", "usher"):
+        if not (common.TOP / "build/release" / program).exists():
+            raise common.CannotLook(f"build/release/{program} is not there; build first (make)")
+    gates = {path.name for path in HERE.iterdir() if path.name not in ("common.py", "lib.sh", "analyzer.h", "selftest.py")}
+    gates -= {"__pycache__"}
+    run = {script for script, _ in test_all.GATES}
+    findings = [f"tools/check/{gate}:1: no fault is planted for it in selftest.py" for gate in sorted(gates - set(FAULTS))]
+    findings += [f"tools/check/{gate}:1: test_all.py does not run it" for gate in sorted(gates - run)]
+    for gate, faults in FAULTS.items():
+        findings += try_gate(gate, faults)
+    findings += try_counts()
+    return findings
+
+
+if __name__ == "__main__":
+    common.run(main)

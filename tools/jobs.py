@@ -1,0 +1,171 @@
+"""Runs jobs, each a command, in parallel: so many at a time, in the order given, after those that they need.
+
+Nothing that a job started outlives it: each has a process group of its own that is ended with it, and what escapes
+the group falls to this process (a child subreaper), which ends it last of all.
+"""
+import asyncio
+import ctypes
+import dataclasses
+import os
+import pathlib
+import re
+import signal
+import time
+
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_S = 5
+
+
+@dataclasses.dataclass
+class Result:
+    passed: int
+    failed: int
+    seconds: float = 0.0
+    note: str = ""
+
+
+@dataclasses.dataclass
+class Job:
+    """`judge(returncode, output)` tells what a finished command means: a Result, its counts and note filled in."""
+
+    name: str
+    command: list
+    needs: tuple = ()
+    judge: object = None
+    timeout_s: int = 300
+    is_background: bool = False  # long and of no hurry: runs niced, beside the others
+    env: dict = dataclasses.field(default_factory=dict)
+    result: Result = None
+
+
+def one(returncode, _output):
+    """The judge of a job that is one thing, which passes or fails."""
+    return Result(1, 0) if returncode == 0 else Result(0, 1)
+
+
+class Runner:
+    def __init__(self, jobs, *, slots, folder, cwd, tell):
+        """`tell(job, output)` is called as each job ends; logs go to `folder`."""
+        self.jobs = {job.name: job for job in jobs}
+        self.slots, self.folder, self.cwd, self.tell = slots, pathlib.Path(folder), cwd, tell
+        self.groups = set()
+        self.is_interrupted = False
+        self.strays = []
+
+    def run(self):
+        """Runs all jobs. Returns False when a signal ended it before its time."""
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+        try:
+            asyncio.run(self._run_all())
+        finally:
+            self.strays = end_strays()
+        return not self.is_interrupted
+
+    async def _run_all(self):
+        self.done = {name: asyncio.Event() for name in self.jobs}
+        self.foreground = asyncio.Semaphore(self.slots)
+        self.background = asyncio.Semaphore(self.slots)
+        tasks = [asyncio.create_task(self._run_one(job)) for job in self.jobs.values()]
+
+        def interrupt():
+            self.is_interrupted = True
+            for task in tasks:
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, interrupt)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _run_one(self, job):
+        try:
+            for need in job.needs:
+                await self.done[need].wait()
+            broken = [need for need in job.needs if self.jobs[need].result.failed]
+            if broken:
+                job.result, output = Result(0, 1, 0.0, f"not run: {broken[0]} failed"), ""
+            else:
+                async with self.background if job.is_background else self.foreground:
+                    output = await self._execute(job)
+            self.tell(job, output)
+        finally:
+            self.done[job.name].set()
+
+    async def _execute(self, job):
+        log = self.folder / (re.sub(r"[^\w.-]+", "-", job.name) + ".log")
+        began = time.monotonic()
+        command = (["nice", "-n", "10"] if job.is_background else []) + [str(word) for word in job.command]
+        note = ""
+        with log.open("wb") as out:
+            process = await asyncio.create_subprocess_exec(
+                *command, cwd=self.cwd, env={**os.environ, **job.env}, stdin=asyncio.subprocess.DEVNULL,
+                stdout=out, stderr=out, start_new_session=True,
+            )
+            try:
+                await asyncio.wait_for(process.wait(), job.timeout_s)
+            except asyncio.TimeoutError:
+                note = f"took longer than {job.timeout_s} s"
+            finally:
+                await end_group(process)
+        output = log.read_text(errors="replace")
+        job.result = (job.judge or one)(process.returncode, output)
+        job.result.seconds = time.monotonic() - began
+        if note:
+            job.result.failed = max(job.result.failed, 1)
+            job.result.note = note
+        return output
+
+
+async def end_group(process):
+    """Ends what is left of a job's process group: politely, then not."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        deadline = time.monotonic() + GRACE_S
+        while time.monotonic() < deadline and group_lives(process.pid):
+            await asyncio.sleep(0.05)
+    await process.wait()
+
+
+def group_lives(group):
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return any(stat_of(pid)[1:] == ("live", group) for pid in pids())
+
+
+def pids():
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def stat_of(pid):
+    """(parent, "live" or "dead", process group) of a process; Nones when it is gone."""
+    try:
+        words = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return (None, None, None)
+    return (int(words[1]), "dead" if words[0] in "ZX" else "live", int(words[2]))
+
+
+def end_strays():
+    """Ends the children of this process that nobody waits for: what jobs started and forgot. Returns their names."""
+    names = set()
+    deadline = time.monotonic() + GRACE_S
+    while time.monotonic() < deadline:
+        children = [pid for pid in pids() if stat_of(pid)[0] == os.getpid()]
+        if not children:
+            break
+        for pid in children:
+            try:
+                names.add(pathlib.Path(f"/proc/{pid}/comm").read_text().strip())
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, os.WNOHANG)
+            except (FileNotFoundError, ProcessLookupError, ChildProcessError):
+                pass
+        time.sleep(0.05)
+    return sorted(names)

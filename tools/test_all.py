@@ -1,0 +1,233 @@
+#!/usr/bin/python3
+"""Runs all tests of the tree: builds, unit tests, integration tests, gates, fuzz targets.
+
+    test_all.py [--long] [--jobs N] [--only PART]...      PART: build unit integration gates fuzz
+
+A line for each job as it ends, the whole output of what failed, and as the last line `N passed, N failed`: test
+cases, gates, builds and fuzz targets together. Exits 0 only if nothing failed. A part that finds nothing to run has
+failed. Outputs stay in build/test-report/.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+import time
+import xml.etree.ElementTree
+
+import jobs
+
+TOP = pathlib.Path(__file__).resolve().parents[1]
+REPORT = TOP / "build/test-report"
+PARTS = ("build", "unit", "integration", "gates", "fuzz")
+PYTHON = "/usr/bin/python3"
+
+ENV = {
+    "LC_ALL": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
+
+# Gates: script, and the builds that it looks into.
+GATES = (
+    ("selftest.py", ("release",)),
+    ("layers.py", ()),
+    ("pure.py", ("release",)),
+    ("headers.py", ("release",)),
+    ("globals.py", ("release",)),
+    ("size.py", ()),
+    ("format.sh", ()),
+    ("words.sh", ()),
+    ("shell.sh", ()),
+    ("python.py", ()),
+    ("manpage.sh", ()),
+    ("man_settings.py", ()),
+    ("docs_fresh.sh", ("release",)),
+    ("configs.py", ("release",)),
+    ("cppcheck.sh", ()),
+    ("tidy.py", ("release",)),
+)
+SLOW_GATES = ("cppcheck.sh", "tidy.py")
+
+
+def build_jobs():
+    return [
+        jobs.Job("build release", ["tools/build.sh", "release"], timeout_s=900),
+        jobs.Job("build asan", ["tools/build.sh", "asan"], timeout_s=900),
+        jobs.Job("build fuzz", ["tools/build.sh", "fuzz"], timeout_s=900, is_background=True),
+    ]
+
+
+def count_cmocka(output):
+    """(passed, failed) of one test program's output. What was announced and is not OK has failed, run or not."""
+    announced = sum(int(n) for n in re.findall(r"^\[=+\] (?:\S+: )?Running (\d+) test\(s\)", output, re.MULTILINE))
+    passed = len(re.findall(r"^\[ +OK \] ", output, re.MULTILINE))
+    return passed, announced - passed
+
+
+def judge_unit(returncode, _output):
+    """Counts the cases in Meson's log, where each program has an entry."""
+    log = TOP / "build/asan/meson-logs/unit.json"
+    result = jobs.Result(0, 0)
+    programs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    ran = {program["name"].rpartition(" ")[2] for program in programs}
+    idle = [path.name for path in (TOP / "tests/unit").glob("test_*.c") if path.stem.removeprefix("test_") not in ran]
+    if idle:
+        result.failed += len(idle)
+        result.note = f"not run, since meson.build does not know it: {' '.join(sorted(idle))}"
+    for program in programs:
+        passed, failed = count_cmocka(program.get("stdout", "") + program.get("stderr", ""))
+        if passed + failed == 0 or (program["result"] != "OK" and failed == 0):
+            failed += 1  # no case at all; or all passed, and the program failed all the same (a leak, a crash at exit)
+        result.passed += passed
+        result.failed += failed
+    if not programs or (returncode != 0 and result.failed == 0):
+        result.failed += 1
+        result.note = "no unit tests" if not programs else "meson test failed"
+    return result
+
+
+def unit_jobs(cores):
+    command = ["meson", "test", "-C", "build/asan", "--suite", "unit", "--no-rebuild", "--print-errorlogs",
+               "--num-processes", cores, "--logbase", "unit"]
+    return [jobs.Job("unit", command, ("build asan",), judge_unit, 600)]
+
+
+def judge_pytest(report):
+    def judge(returncode, _output):
+        result = jobs.Result(0, 0)
+        if report.exists():
+            for suite in xml.etree.ElementTree.parse(report).iter("testsuite"):
+                total, bad = int(suite.get("tests")), int(suite.get("failures")) + int(suite.get("errors"))
+                skipped = int(suite.get("skipped"))
+                result.passed += total - bad - skipped
+                result.failed += bad + skipped  # a test that is skipped has not shown anything
+        if result.passed + result.failed == 0 or (returncode != 0 and result.failed == 0):
+            result.failed += 1
+            result.note = "no integration tests" if returncode in (0, 5) else f"pytest ended with {returncode}"
+        return result
+
+    return judge
+
+
+def integration_jobs(cores, is_long):
+    found = []
+    for name, marker, timeout_s in (("integration", "not long", 1200), ("integration long", "long", 3600)):
+        if name == "integration" or is_long:
+            report = REPORT / f"{name.replace(' ', '-')}.xml"
+            command = [PYTHON, "-m", "pytest", "tests/integration", "-n", 2 * cores, "-q", "-p", "no:cacheprovider",
+                       "-m", marker, f"--junitxml={report}"]
+            needs = ("build asan", "build release")
+            found.append(jobs.Job(name, command, needs, judge_pytest(report), timeout_s))
+    if is_long:
+        found[1].needs += ("integration",)
+    return found
+
+
+def gate_jobs():
+    return [
+        jobs.Job(f"gate {pathlib.Path(script).stem}", [f"tools/check/{script}"],
+                 tuple(f"build {preset}" for preset in presets),
+                 timeout_s=1800 if script in SLOW_GATES else 300, is_background=script in SLOW_GATES)
+        for script, presets in GATES
+    ]
+
+
+def judge_fuzz(returncode, output):
+    runs = re.search(r"stat::number_of_executed_units: (\d+)", output)
+    result = jobs.one(returncode, output)
+    result.note = f"{runs[1]} runs" if runs else ""
+    if result.passed and (not runs or int(runs[1]) == 0):
+        result = jobs.Result(0, 1, note="nothing was run")
+    return result
+
+
+def fuzz_jobs(seconds):
+    """One job a target, known by its source; a target without seeds fails, as libFuzzer cannot read the folder."""
+    found = []
+    for source in sorted((TOP / "tests/fuzz").glob("fuzz_*.c")):
+        name = source.stem.removeprefix("fuzz_")
+        grown = TOP / "build/fuzz-corpus" / name
+        grown.mkdir(parents=True, exist_ok=True)
+        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", "-timeout=10",
+                   "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={REPORT}/fuzz-{name}-",
+                   grown, f"tests/fuzz/corpus/{name}"]
+        found.append(jobs.Job(f"fuzz {name}", command, ("build fuzz",), judge_fuzz, seconds + 120, True))
+    return found
+
+
+def nothing(part):
+    """A job that fails, for a part that has nothing to run."""
+    return jobs.Job(part, ["sh", "-c", f"echo 'nothing to run for {part}'; exit 1"])
+
+
+def plan(args):
+    """All jobs, in the order in which they should start."""
+    parts = args.only or PARTS
+    wanted = []
+    if "gates" in parts:
+        wanted += gate_jobs()
+    if "unit" in parts:
+        wanted += unit_jobs(args.jobs)
+    if "integration" in parts:
+        wanted += integration_jobs(args.jobs, args.long)
+    if "fuzz" in parts:
+        wanted += fuzz_jobs(args.fuzz_seconds or (120 if args.long else 10)) or [nothing("fuzz")]
+    needed = {need for job in wanted for need in job.needs}
+    if "build" in parts:
+        needed |= {"build release", "build asan", "build fuzz"}
+    return [job for job in build_jobs() if job.name in needed] + wanted
+
+
+def tell(job, output):
+    result = job.result
+    words = [f"{result.passed} passed"] if result.passed else []
+    words += [f"{result.failed} failed"] if result.failed else []
+    words += [result.note] if result.note else []
+    print(f"{'FAILED' if result.failed else 'ok':<7}{result.seconds:7.1f} s  {job.name:<22} {', '.join(words)}")
+    if result.failed and output.strip():
+        print("\n".join(f"    {line}" for line in output.rstrip().splitlines()))
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long", action="store_true", help="also the integration tests marked long; fuzz longer")
+    parser.add_argument("--only", action="append", choices=PARTS, help="only this part, and the builds it needs")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at one time (cores)")
+    parser.add_argument("--fuzz-seconds", type=int, help="for each fuzz target (10; 120 with --long)")
+    args = parser.parse_args()
+
+    began = time.monotonic()
+    shutil.rmtree(REPORT, ignore_errors=True)
+    REPORT.mkdir(parents=True)
+    os.environ.update(ENV)
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
+    every = plan(args)
+    runner = jobs.Runner(every, slots=args.jobs, folder=REPORT, cwd=TOP, tell=tell)
+    has_finished = runner.run()
+
+    total = collections.Counter()
+    for job in every:
+        if job.result:
+            total.update(passed=job.result.passed, failed=job.result.failed)
+    bad = [job.name for job in every if job.result and job.result.failed]
+    if bad:
+        print(f"failed: {', '.join(bad)}   (outputs: {REPORT.relative_to(TOP)}/)")
+    if runner.strays:
+        print(f"left running by a test, ended now: {', '.join(runner.strays)}")
+    if not has_finished:
+        print("interrupted")
+        total["failed"] += 1
+    print(f"all in {time.monotonic() - began:.0f} s")
+    print(f"{total['passed']} passed, {total['failed']} failed")
+    sys.exit(0 if has_finished and not total["failed"] and total["passed"] else 130 if not has_finished else 1)
+
+
+if __name__ == "__main__":
+    main()
