@@ -37,7 +37,7 @@ static inline size_t buf_len(const struct buf *b)
 /* What is to be read; valid until the next call that changes the buffer. */
 static inline struct slice buf_slice(const struct buf *b)
 {
-    return (struct slice){b->p + b->r, b->w - b->r};
+    return (struct slice){b->p ? b->p + b->r : NULL, b->w - b->r};
 }
 
 /* Room for `n` more bytes at the end, to be followed by buf_added(). NULL when the ceiling or the

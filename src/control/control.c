@@ -10,7 +10,9 @@
 #include "control/state.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* How long placements gather before they are written, and how long after a failure. */
@@ -490,8 +492,8 @@ static void on_done(struct child *child)
 {
     struct control *c = child->state;
 
-    while (!list_empty(&c->peers))
-        drop_peer(CONTAINER(c->peers.next, struct peer, node));
+    list_for_each_safe (it, &c->peers)
+        drop_peer(CONTAINER(it, struct peer, node));
     deadline_clear(&c->admission_due);
     deadline_clear(&c->resolve_due);
     deadline_clear(&c->flush_due);

@@ -43,7 +43,6 @@ struct imapc {
     struct frame frame;
     struct buf in, out;
     unsigned tag;         /* the number of the last command */
-    bool is_due;          /* its tagged answer has not come */
     bool is_plus_due;     /* the server has to say "+" before more is sent */
     bool is_tls;          /* by STARTTLS */
     bool has_caps;        /* told since the connection's state last changed */
@@ -97,7 +96,6 @@ static void put_command(struct imapc *c, const char *command)
 {
     if (buf_printf(&c->out, "U%u %s", ++c->tag, command) < 0)
         fail(c, "memory is out", (struct slice){0});
-    c->is_due = true;
 }
 
 static void enter(struct imapc *c, enum phase phase, enum imapc_stage stage)
@@ -246,19 +244,18 @@ static void on_greeting(struct imapc *c, struct slice frame)
 {
     struct response r;
     struct slice caps;
+    bool is_imap = response_parse(frame, &r) && r.tag.n == 0;
 
-    if (!response_parse(frame, &r) || r.tag.n > 0) {
-        fail(c, "the greeting is not IMAP", frame);
-    } else if (r.kind == RESPONSE_PREAUTH) {
-        fail(c, "the greeting is PREAUTH: somebody is logged in already", r.text);
-    } else if (r.kind == RESPONSE_BYE) {
-        fail(c, "the server greets with BYE", r.text);
-    } else if (r.kind != RESPONSE_OK) {
-        fail(c, "the greeting is not IMAP", frame);
-    } else {
+    if (is_imap && r.kind == RESPONSE_OK) {
         if (capability_in_text(r.text, &caps))
             set_caps(c, caps);
         go_on(c);
+    } else if (is_imap && r.kind == RESPONSE_PREAUTH) {
+        fail(c, "the greeting is PREAUTH: somebody is logged in already", r.text);
+    } else if (is_imap && r.kind == RESPONSE_BYE) {
+        fail(c, "the server greets with BYE", r.text);
+    } else {
+        fail(c, "the greeting is not IMAP", frame);
     }
 }
 
@@ -365,11 +362,10 @@ static void on_tagged(struct imapc *c, const struct response *r, struct slice fr
     char tag[16];
 
     snprintf(tag, sizeof(tag), "U%u", c->tag);
-    if (!c->is_due || !slice_eq(r->tag, slice_str(tag))) {
+    if (!slice_eq(r->tag, slice_str(tag))) {
         fail(c, "the server answers what was not asked", frame);
         return;
     }
-    c->is_due = false;
     switch (c->phase) {
     case PHASE_STARTTLS:
         on_starttls_answer(c, r);

@@ -277,6 +277,22 @@ static void test_pieces_that_are_missing_do_not_move_the_cursor(void **state)
     }
 }
 
+static void test_tags_have_no_plus_and_a_limit(void **state)
+{
+    struct lex l = lex_start(SLICE("a+b OK"));
+    struct slice got;
+    char text[160];
+
+    (void)state;
+    assert_true(lex_tag(&l, &got));
+    assert_slice(got, SLICE("a"));
+    for (int n = LEX_TAG - 1; n <= LEX_TAG + 1; n++) {
+        snprintf(text, sizeof(text), "%0*d NOOP", n, 7);
+        l = lex_start(slice_str(text));
+        assert_int_equal(lex_tag(&l, &got), n <= LEX_TAG);
+    }
+}
+
 static void test_command_is_read_piece_by_piece(void **state)
 {
     struct lex l = lex_start(SLICE("a]1 LOGIN \"x\" y\r\n"));
@@ -582,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_atom_chars_are_those_of_the_grammar),
         cmocka_unit_test(test_text_has_no_nul_cr_or_lf),
         cmocka_unit_test(test_pieces_that_are_missing_do_not_move_the_cursor),
+        cmocka_unit_test(test_tags_have_no_plus_and_a_limit),
         cmocka_unit_test(test_command_is_read_piece_by_piece),
         cmocka_unit_test(test_astrings),
         cmocka_unit_test(test_what_is_no_astring),

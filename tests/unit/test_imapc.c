@@ -269,6 +269,9 @@ static void test_untagged_lines_are_kept_for_passing_on(void **state)
          ASK_PLAIN "{ok In}{* OK [ALERT] Disk\r\n* ID (\"a\" {4}\r\n\r\n}\n)\r\n}{X}{rest rest}"},
         {SLICE(HELLO "* NO {4}\r\nU1 NO In {5}\r\n* 5 EXISTS\r\n"),
          ASK_PLAIN "{no In {5}}{* NO {4}\r\n}{}{rest * 5 EXISTS\r\n}"},
+        /* From before the login: dropped. */
+        {SLICE("* OK Hi\r\n* OK [ALERT] x\r\n* CAPABILITY IMAP4rev1\r\nU1 OK done\r\nU2 NO x\r\n"),
+         ASK_CAPS "U2 LOGIN \"ann\" \"secret\"\r\n{no x}{}{}{rest }"},
         {SLICE(HELLO_LOGIN "* 1 EXISTS\r\n* X\r\nU1 NO x\r\n"),
          ASK_LOGIN "{no x}{* 1 EXISTS\r\n* X\r\n}{}{rest }"},
     };

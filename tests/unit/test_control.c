@@ -1,0 +1,414 @@
+/* The control process as a whole, in a process of its own: the test plays its parent, a worker and
+ * lookup over real channels. */
+#include "control/control.h"
+
+#include "control/shared.h"
+#include "control/state.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[64];
+static char conf_text[1024];
+static int shared_fd, counters_fd;
+static pid_t pid;
+static int parent_fd, log_fd;
+static struct err err;
+
+/* One end of a channel; messages are taken from its packets one by one. */
+struct end {
+    int fd;
+    _Alignas(8) char packet[IPC_PACKET_MAX];
+    size_t at, n;
+};
+
+static struct end parent, worker, lookup;
+
+static void send_msg(struct end *e, enum msg_type type, uint32_t id, const void *body,
+                     struct slice tail, int fd)
+{
+    _Alignas(8) char packet[IPC_MESSAGE_MAX] = {0};
+    size_t n = sizeof(struct msg_head) + msg_body_size(type) + tail.n;
+    size_t padding = (8 - n % 8) % 8;
+    struct msg_head head = {(uint16_t)(n + padding), (uint8_t)type, (uint8_t)padding, id};
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {packet, n + padding};
+    struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+
+    memcpy(packet, &head, sizeof head);
+    if (body)
+        memcpy(packet + sizeof head, body, msg_body_size(type));
+    if (tail.n)
+        memcpy(packet + sizeof head + msg_body_size(type), tail.p, tail.n);
+    if (fd >= 0) {
+        struct cmsghdr *c;
+
+        mh.msg_control = control.space;
+        mh.msg_controllen = sizeof control.space;
+        c = CMSG_FIRSTHDR(&mh);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    assert_int_equal(sendmsg(e->fd, &mh, MSG_NOSIGNAL), (ssize_t)(n + padding));
+}
+
+static void say_hello(struct end *e, enum role role)
+{
+    struct msg_hello hello = {IPC_MAGIC, IPC_VERSION, (uint8_t)role, 0, 9, 0};
+
+    send_msg(e, MSG_HELLO, 0, &hello, SLICE(""), -1);
+}
+
+/* Waits for the next message, HELLOs passed over, which must be of `type`. */
+static struct msg await(struct end *e, enum msg_type type)
+{
+    struct msg m;
+
+    do {
+        size_t n;
+
+        if (e->at == e->n) {
+            struct pollfd pfd = {.fd = e->fd, .events = POLLIN};
+            ssize_t got;
+
+            assert_int_equal(poll(&pfd, 1, 10000), 1);
+            got = recv(e->fd, e->packet, sizeof e->packet, 0);
+            assert_true(got > 0);
+            e->at = 0;
+            e->n = (size_t)got;
+        }
+        n = msg_parse(slice_of(e->packet + e->at, e->n - e->at), &m);
+        assert_true(n > 0);
+        e->at += n;
+    } while (m.type == MSG_HELLO);
+    assert_string_equal(msg_type_name(m.type), msg_type_name(type));
+    return m;
+}
+
+static int text_file(const char *text)
+{
+    int fd = memfd_create("conf", MFD_CLOEXEC);
+
+    assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    return fd;
+}
+
+static _Noreturn void be_control(int channel, int log)
+{
+    /* Out of the way of the numbers that a child is executed with. */
+    int a = fcntl(channel, F_DUPFD, 20), b = fcntl(log, F_DUPFD, 20);
+
+    dup2(a, CHILD_FD_PARENT);
+    dup2(b, CHILD_FD_LOG);
+    close_range(5, ~0U, 0);
+    exit(child_main(&control_role)); /* not _exit: the leak sanitizer looks then */
+}
+
+static void give_peer(struct end *e, enum role role)
+{
+    struct msg_peer who = {.role = (uint8_t)role, .instance = 9};
+    int fds[2];
+
+    assert_int_equal(channel_pair(fds, &err), 0);
+    *e = (struct end){.fd = fds[0]};
+    send_msg(&parent, MSG_PEER, 0, &who, SLICE(""), fds[1]);
+    close(fds[1]);
+    say_hello(e, role);
+}
+
+static void start(uint32_t epoch, uint32_t peers)
+{
+    struct msg_start m = {.instance = epoch, .epoch = epoch, .peers = peers};
+    int conf_fd = text_file(conf_text);
+    int fds[2], log[2];
+
+    assert_int_equal(channel_pair(fds, &err), 0);
+    assert_int_equal(pipe2(log, O_CLOEXEC), 0);
+    pid = fork();
+    if (pid == 0)
+        be_control(fds[1], log[1]);
+    close(fds[1]);
+    close(log[1]);
+    log_fd = log[0];
+    parent_fd = fds[0];
+    parent = (struct end){.fd = parent_fd};
+    say_hello(&parent, ROLE_PARENT);
+    send_msg(&parent, MSG_CONF, 0, NULL, SLICE(""), conf_fd);
+    send_msg(&parent, MSG_COUNTERS, 0, NULL, SLICE(""), counters_fd);
+    send_msg(&parent, MSG_SHARED, 0, NULL, SLICE(""), shared_fd);
+    close(conf_fd);
+    send_msg(&parent, MSG_START, 0, &m, SLICE(""), -1);
+}
+
+/* Its whole log once it has ended with `status`. */
+static const char *log_of_the_dead(int want_status)
+{
+    static char text[65536];
+    size_t n = 0;
+    ssize_t got;
+    int status;
+
+    while (n < sizeof text - 1 && (got = read(log_fd, text + n, sizeof text - 1 - n)) > 0)
+        n += (size_t)got;
+    text[n] = '\0';
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (status != want_status)
+        fail_msg("status %x, log: %s", (unsigned)status, text);
+    close(parent_fd);
+    close(log_fd);
+    return text;
+}
+
+static const char *stop(void)
+{
+    send_msg(&parent, MSG_STOP, 0, NULL, SLICE(""), -1);
+    return log_of_the_dead(0);
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no \"%s\" in: %s", part, text ? text : "");
+}
+
+static int setup(void **state)
+{
+    const struct passwd *nobody = getpwnam("nobody");
+
+    (void)state;
+    strcpy(dir, "/tmp/usher-control-XXXXXX");
+    if (!mkdtemp(dir) || (geteuid() == 0 && chown(dir, nobody->pw_uid, nobody->pw_gid) < 0))
+        return -1;
+    snprintf(conf_text, sizeof conf_text,
+             "user = nobody\nstate = \"%s\"\nconnect_timeout = 100ms\n"
+             "listener l { address = \"127.0.0.1:0\" }\n"
+             "pool main { backend mail1 { address = \"mail1.test:10143\" } }\n",
+             dir);
+    shared_fd = shared_create(&err);
+    counters_fd = counters_create(&err);
+    return shared_fd < 0 || counters_fd < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+    static const char *const names[] = {STATE_FILE, STATE_FILE "-wal", STATE_FILE "-shm"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    if (worker.fd > 0)
+        close(worker.fd);
+    if (lookup.fd > 0)
+        close(lookup.fd);
+    worker.fd = lookup.fd = 0;
+    close(shared_fd);
+    close(counters_fd);
+    return rmdir(dir);
+}
+
+/* Answers the open question of lookup. */
+static void resolve(void)
+{
+    struct msg_resolved answer = {.ttl_s = 60, .addresses_n = 1};
+    struct msg m = await(&lookup, MSG_RESOLVE);
+
+    assert_true(slice_eq(m.tail, SLICE("mail1.test")));
+    assert_true(addr_parse_ip(SLICE("192.0.2.1"), 10143, &answer.addresses[0]));
+    send_msg(&lookup, MSG_RESOLVED, m.id, &answer, SLICE(""), -1);
+}
+
+static struct lease_id log_in_up_to_lease(uint32_t id, const char *user)
+{
+    struct msg_open open = {.listener = 0};
+    struct msg_admit admit = {.mech = MECH_PLAIN};
+    struct msg_lease lease;
+
+    send_msg(&worker, MSG_OPEN, id, &open, SLICE(""), -1);
+    assert_int_equal(await(&worker, MSG_GO).id, id);
+    send_msg(&worker, MSG_ADMIT, id, &admit, slice_str(user), -1);
+    memcpy(&lease, await(&worker, MSG_LEASE).body, sizeof lease);
+    assert_int_equal(lease.addresses_n, 1);
+    assert_int_equal(addr_port(&lease.addresses[0]), 10143);
+    return lease.lease;
+}
+
+static void test_a_login_from_accept_to_its_end(void **state)
+{
+    struct msg_result ok = {.result = RESULT_OK};
+    struct msg_end ended = {0};
+    const char *log;
+
+    (void)state;
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    give_peer(&lookup, ROLE_LOOKUP);
+    resolve();
+    ok.lease = log_in_up_to_lease(1, "ann@example.org");
+    send_msg(&worker, MSG_RESULT, 1, &ok, SLICE(""), -1);
+    await(&worker, MSG_DONE);
+    send_msg(&worker, MSG_END, 1, &ended, SLICE(""), -1);
+    log = stop();
+    assert_has(log, " resolved backend=mail1 name=mail1.test addresses=192.0.2.1:10143 ttl=60\n");
+    assert_has(log, " placed user=ann@example.org pool=main backend=mail1\n");
+    assert_null(strstr(log, "control_recovered"));
+}
+
+static int none(void *arg, struct slice a, struct slice b, struct err *e)
+{
+    (void)arg;
+    (void)a;
+    (void)b;
+    (void)e;
+    return 0;
+}
+
+static int count_placement(void *arg, struct slice pool, struct slice user, struct slice backend,
+                           struct err *e)
+{
+    (void)e;
+    *(unsigned *)arg += slice_eq(pool, SLICE("main")) && slice_eq(user, SLICE("ann")) &&
+                        slice_eq(backend, SLICE("mail1"));
+    return 0;
+}
+
+static int no_hold(void *arg, struct slice user, struct err *e)
+{
+    (void)arg;
+    (void)user;
+    (void)e;
+    return 0;
+}
+
+static unsigned placements_of_ann(void)
+{
+    static const struct state_rows rows = {count_placement, none, no_hold, none};
+    struct state *s;
+    unsigned n = 0;
+
+    assert_int_equal(state_open(dir, &s, &err), 0);
+    assert_int_equal(state_load(s, &rows, &n, &err), 0);
+    state_close(&s);
+    return n;
+}
+
+static void test_a_killed_control_loses_no_session_and_no_placement(void **state)
+{
+    struct msg_replay relay = {.stage = REPLAY_RELAY, .attempt = 1};
+    struct msg_open open = {.listener = 0};
+    const char *log;
+
+    (void)state;
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    kill(pid, SIGKILL);
+    log_of_the_dead(SIGKILL);
+    close(worker.fd);
+    start(2, 1);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    send_msg(&worker, MSG_OPEN, 2, &open, SLICE(""), -1);
+    send_msg(&worker, MSG_REPLAY, 1, &relay, SLICE("ann"), -1);
+    send_msg(&worker, MSG_REPLAYED, 0, NULL, SLICE(""), -1);
+    assert_int_equal(await(&worker, MSG_GO).id, 2);
+    log = stop();
+    assert_has(log, " control_recovered epoch=2 sessions=1 users=1\n");
+    assert_int_equal(placements_of_ann(), 1);
+}
+
+static void test_a_replaced_lookup_is_asked_again(void **state)
+{
+    struct msg_open open = {.listener = 0};
+    struct msg_admit admit = {.mech = MECH_LOGIN};
+
+    (void)state;
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    give_peer(&lookup, ROLE_LOOKUP);
+    send_msg(&worker, MSG_OPEN, 1, &open, SLICE(""), -1);
+    await(&worker, MSG_GO);
+    send_msg(&worker, MSG_ADMIT, 1, &admit, SLICE("ann"), -1);
+    await(&lookup, MSG_RESOLVE);
+    close(lookup.fd);
+    give_peer(&lookup, ROLE_LOOKUP);
+    resolve();
+    await(&worker, MSG_LEASE);
+    stop();
+}
+
+static void test_a_login_that_waits_is_refused_when_its_time_is_over(void **state)
+{
+    struct msg_open open = {.listener = 0};
+    struct msg_admit admit = {.mech = MECH_LOGIN};
+    struct msg m;
+
+    (void)state;
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    send_msg(&worker, MSG_OPEN, 1, &open, SLICE(""), -1);
+    await(&worker, MSG_GO);
+    send_msg(&worker, MSG_ADMIT, 1, &admit, SLICE("ann"), -1);
+    m = await(&worker, MSG_REFUSE);
+    assert_int_equal(((const struct msg_refuse *)m.body)->code, REFUSE_UNAVAILABLE);
+    assert_true(slice_eq(m.tail, SLICE("backend mail1 has no known address")));
+    stop();
+}
+
+static void test_a_broken_state_file_keeps_it_from_starting(void **state)
+{
+    char path[128];
+    FILE *f;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/" STATE_FILE, dir);
+    f = fopen(path, "w");
+    fputs("This is not a database, however long one looks at it. It goes on for a while.", f);
+    fclose(f);
+    /* Readable for whom it becomes. */
+    assert_int_equal(chmod(path, 0666), 0);
+    start(1, 0);
+    assert_has(log_of_the_dead(1 << 8), "not a database");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_login_from_accept_to_its_end),
+        TEST(test_a_killed_control_loses_no_session_and_no_placement),
+        TEST(test_a_replaced_lookup_is_asked_again),
+        TEST(test_a_login_that_waits_is_refused_when_its_time_is_over),
+        TEST(test_a_broken_state_file_keeps_it_from_starting),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
