@@ -402,8 +402,7 @@ static void take_shared(struct control *c, int fd)
         lost = err.text;
     close(fd);
     if (lost) {
-        log_begin(&l, LOG_STATE_FAILED);
-        log_str(&l, "file", "shared memory");
+        log_begin(&l, LOG_AFFINITY_LOST);
         log_str(&l, "detail", lost);
         log_end(&l);
     }

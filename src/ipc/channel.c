@@ -84,7 +84,7 @@ void channel_send(struct channel *ch, enum msg_type type, uint32_t id, const voi
     size_t n = sizeof(struct msg_head) + body_n + tail.n;
     size_t padding = (8 - n % 8) % 8;
     struct msg_head head = {
-        .len = (uint16_t)(n + padding), .type = type, .padding = (uint8_t)padding, .id = id};
+        .len = (uint16_t)(n + padding), .type = (uint8_t)type, .padding = (uint8_t)padding, .id = id};
     char *room;
 
     INSIST(tail.n <= (msg_has_tail(type) ? IPC_TEXT_MAX : 0) && (fd >= 0) == msg_has_fd(type));

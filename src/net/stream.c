@@ -10,6 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* A peer that vanished without a word is noticed after 5 + 5 * 0.5 minutes: soon enough to free
+ * what it held, and seldom enough for phones, whose radio each probe wakes. */
+enum { KEEPALIVE_IDLE_S = 300, KEEPALIVE_INTERVAL_S = 30, KEEPALIVE_PROBES = 5 };
+
 /* What the descriptor is watched for, so that the owner is called for what it wants. */
 static unsigned events_to_watch(const struct stream *s)
 {
@@ -57,16 +61,23 @@ static enum io failed(struct stream *s, int code)
     return IO_FAILED;
 }
 
+static void set_option(int fd, int level, int name, int value)
+{
+    (void)setsockopt(fd, level, name, &value, sizeof value);
+}
+
 void stream_init(struct stream *s, int fd, void (*cb)(struct watch *w, unsigned events))
 {
-    int on = 1;
-
     memset(s, 0, sizeof *s);
     watch_init(&s->watch, fd, on_watch);
     s->cb = cb;
     s->is_open = true;
-    /* Fails on what is not TCP, such as a socket pair; no harm. */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    /* They fail on what is not TCP, such as a socket pair; no harm. */
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
 }
 
 void stream_want(struct loop *loop, struct stream *s, unsigned events)

@@ -60,7 +60,8 @@ struct stream {
 
 _Static_assert(sizeof(struct stream) <= 96, "budget of an idle session");
 
-/* Takes over a connected, non-blocking descriptor; sets TCP_NODELAY. cb as in struct watch. */
+/* Takes over a connected, non-blocking descriptor; sets TCP_NODELAY and keepalive. cb as in struct
+ * watch. */
 void stream_init(struct stream *s, int fd, void (*cb)(struct watch *w, unsigned events));
 
 static inline struct stream *stream_of(struct watch *w)
