@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -76,26 +77,45 @@ static size_t write_some(const char *p, size_t n)
     return errno == EAGAIN || errno == EINTR ? 0 : n;
 }
 
+/* How much of what waits to write at once: whole lines, and no more than a pipe takes as one piece,
+ * since other processes write their lines between ours. */
+static size_t next_piece(void)
+{
+    size_t n = state.waiting < PIPE_BUF ? state.waiting : PIPE_BUF;
+    const char *end = memrchr(state.buffer, '\n', n);
+
+    return end ? (size_t)(end + 1 - state.buffer) : n;
+}
+
+static void tell_dropped(void)
+{
+    struct log_line l;
+    uint64_t dropped = state.dropped;
+
+    state.dropped = 0;
+    log_begin(&l, LOG_LOG_DROPPED);
+    log_uint(&l, "lines", dropped);
+    log_end(&l);
+}
+
 void log_flush(void)
 {
-    size_t done;
+    size_t done = 0;
 
-    if (state.waiting == 0)
-        return;
-    done = write_some(state.buffer, state.waiting);
-    if (done == 0)
-        return;
-    state.waiting -= done;
-    memmove(state.buffer, state.buffer + done, state.waiting);
-    if (state.waiting == 0 && state.dropped) {
-        struct log_line l;
-        uint64_t dropped = state.dropped;
-
-        state.dropped = 0;
-        log_begin(&l, LOG_LOG_DROPPED);
-        log_uint(&l, "lines", dropped);
-        log_end(&l);
+    while (state.waiting > 0) {
+        done = write_some(state.buffer, next_piece());
+        if (done == 0)
+            return;
+        state.waiting -= done;
+        memmove(state.buffer, state.buffer + done, state.waiting);
     }
+    if (done > 0 && state.dropped)
+        tell_dropped();
+}
+
+bool log_is_waiting(void)
+{
+    return state.waiting > 0;
 }
 
 static void put_raw(struct log_line *l, const char *p, size_t n)

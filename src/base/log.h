@@ -57,8 +57,9 @@ void log_end(struct log_line *l);
 /* An event whose only key is `detail`. */
 void log_detail(enum log_event event, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Writes what waits, as far as the reader takes it. Called by log_end and from the loop now and
- * then. */
+/* Writes what waits, as far as the reader takes it. Called by log_end; and whoever runs a loop
+ * calls it now and then while log_is_waiting(). */
 void log_flush(void);
+bool log_is_waiting(void);
 
 #endif

@@ -12,10 +12,8 @@
 /* Packets read from one channel before others get their turn. */
 enum { PACKETS_A_TURN = 64 };
 
-static void on_turn(void *arg)
+void channels_flush(struct channels *all)
 {
-    struct channels *all = arg;
-
     list_for_each_safe (it, &all->dirty)
         channel_flush(CONTAINER(it, struct channel, dirty));
 }
@@ -24,7 +22,6 @@ void channels_init(struct channels *all, struct loop *loop)
 {
     all->loop = loop;
     list_init(&all->dirty);
-    loop_on_turn(loop, on_turn, all);
 }
 
 int channel_pair(int out_fds[2], struct err *err)
@@ -83,8 +80,10 @@ void channel_send(struct channel *ch, enum msg_type type, uint32_t id, const voi
     size_t body_n = msg_body_size(type);
     size_t n = sizeof(struct msg_head) + body_n + tail.n;
     size_t padding = (8 - n % 8) % 8;
-    struct msg_head head = {
-        .len = (uint16_t)(n + padding), .type = (uint8_t)type, .padding = (uint8_t)padding, .id = id};
+    struct msg_head head = {.len = (uint16_t)(n + padding),
+                            .type = (uint8_t)type,
+                            .padding = (uint8_t)padding,
+                            .id = id};
     char *room;
 
     INSIST(tail.n <= (msg_has_tail(type) ? IPC_TEXT_MAX : 0) && (fd >= 0) == msg_has_fd(type));

@@ -54,8 +54,12 @@ struct channel {
     bool is_blocked; /* the socket takes nothing now; the watch will tell */
 };
 
-/* Once a process; hooks into the loop's turn. */
+/* Once a process. */
 void channels_init(struct channels *all, struct loop *loop);
+
+/* Sends what was queued, as far as the sockets take it; to be called at the end of each turn of the
+ * loop (loop_on_turn). */
+void channels_flush(struct channels *all);
 
 /* A pair of connected sockets, non-blocking and close-on-exec. */
 int channel_pair(int out_fds[2], struct err *err) MUST_CHECK;

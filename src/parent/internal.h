@@ -7,6 +7,7 @@
 #include "ipc/channel.h"
 #include "metrics/counters.h"
 #include "net/loop.h"
+#include "proc/child.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -45,6 +46,7 @@ struct process {
 struct parent {
     struct loop *loop;
     struct channels channels;
+    struct turn turn;
     struct conf *conf;
     int conf_fd, counters_fd, shared_fd, log_fd;
     struct counters *counters;

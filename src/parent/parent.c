@@ -190,6 +190,7 @@ static int prepare(struct parent *p, struct err *err)
     if (!p->loop)
         return -1;
     channels_init(&p->channels, p->loop);
+    turn_init(&p->turn, p->loop, &p->channels);
     p->counters_fd = counters_create(err);
     if (p->counters_fd < 0 || !(p->counters = counters_map(p->counters_fd, err)))
         return -1;
@@ -247,6 +248,8 @@ int parent_serve(struct conf *conf)
     if (p.workers)
         processes_each(&p, close_channel, NULL);
     deadline_clear(&p.stop_limit);
+    if (p.loop)
+        turn_done(&p.turn);
     resources_free(&p);
     loop_free(&p.loop);
     free(p.workers);

@@ -31,6 +31,7 @@ struct child_file {
 /* What the parent's channel leads to. */
 struct frame {
     struct child child;
+    struct turn turn;
     struct counters *blocks;
     struct deadline give_up;
     bool is_started, is_stopping;
@@ -283,6 +284,7 @@ int child_main(const struct child_role *role)
     fcntl(CHILD_FD_LOG, F_SETFD, FD_CLOEXEC);
     deadline_init(&f->give_up, on_give_up);
     channels_init(&c->channels, c->loop);
+    turn_init(&f->turn, c->loop, &c->channels);
     if (role->on_init)
         role->on_init(c);
     channel_open(&c->parent, &c->channels, CHILD_FD_PARENT, &c->self, &events);
@@ -292,6 +294,7 @@ int child_main(const struct child_role *role)
     log_flush();
     channel_close(&c->parent);
     deadline_clear(&f->give_up);
+    turn_done(&f->turn);
     loop_free(&c->loop);
     conf_free(&c->conf);
     free_files(c);

@@ -54,6 +54,18 @@ struct child {
     struct child_file *files;
 };
 
+/* What the parent and its children do at the end of each turn of their loop: send what was queued,
+ * and see that what the log's reader did not take is offered again. */
+struct turn {
+    struct loop *loop;
+    struct channels *channels;
+    struct deadline log_again;
+};
+
+/* Once a process. turn_done() before the loop is freed. */
+void turn_init(struct turn *t, struct loop *loop, struct channels *channels);
+void turn_done(struct turn *t);
+
 /* Runs the role. Returns the exit code. */
 int child_main(const struct child_role *role);
 

@@ -148,6 +148,11 @@ static void begin(struct end *e, int fd)
 
 static int pair[2];
 
+static void on_turn(void *arg)
+{
+    channels_flush(arg);
+}
+
 static int setup(void **state)
 {
     struct err err;
@@ -155,6 +160,7 @@ static int setup(void **state)
     (void)state;
     loop = loop_new(&err);
     channels_init(&all, loop);
+    loop_on_turn(loop, on_turn, &all);
     if (channel_pair(pair, &err) < 0)
         return -1;
     begin(&left, pair[0]);

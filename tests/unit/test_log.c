@@ -4,6 +4,7 @@
 #include "cm.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,33 @@ static void test_stalled_reader_loses_lines_and_is_told_how_many(void **state)
     free(all);
 }
 
+static void test_lines_that_waited_leave_whole_since_others_write_between_them(void **state)
+{
+    char text[PIPE_BUF * 2];
+    unsigned pieces = 0;
+
+    (void)state;
+    for (int i = 0; i < 1500; i++)
+        log_detail(LOG_FATAL, "line %d", i);
+    assert_true(log_is_waiting());
+    while (log_is_waiting()) {
+        ssize_t n = read(fds[0], text, PIPE_BUF);
+
+        assert_true(n > 0);
+        log_flush();
+        pieces++;
+        /* Another process writes whenever there is room; its line must never land inside one of
+         * ours. */
+        if (write(fds[1], "other\n", 6) < 0)
+            continue;
+    }
+    assert_true(pieces > 1);
+    for (ssize_t n; (n = read(fds[0], text, sizeof text)) > 0;) {
+        for (char *at = text; (at = memmem(at, (size_t)(text + n - at), "other\n", 6)); at += 6)
+            assert_true(at == text || at[-1] == '\n');
+    }
+}
+
 static void test_stalled_socket_is_no_different(void **state)
 {
     int pair[2];
@@ -192,6 +220,9 @@ int main(void)
                                         close_pipe),
         cmocka_unit_test_setup_teardown(test_stalled_reader_loses_lines_and_is_told_how_many,
                                         open_pipe, close_pipe),
+        cmocka_unit_test_setup_teardown(
+            test_lines_that_waited_leave_whole_since_others_write_between_them, open_pipe,
+            close_pipe),
         cmocka_unit_test_setup_teardown(test_stalled_socket_is_no_different, open_pipe, close_pipe),
         cmocka_unit_test(test_reopened_description_does_not_block_and_leaves_the_other_alone),
     };
