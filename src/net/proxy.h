@@ -81,8 +81,8 @@ enum proxy_result {
  * the same bytes and more behind them. A call that says MORE costs next to nothing.
  *
  * OK: *out_used bytes are the header, at most PROXY_MOST; the slices of *out_info point into `in`.
- * BAD: the error's words tell a stranger (TLS or a command where the header should be) from a broken
- * header, and have nothing of the peer's bytes in them but numbers.
+ * BAD: the error's words tell a stranger (TLS or a command where the header should be) from a
+ * broken header, and have nothing of the peer's bytes in them but numbers.
  *
  * Strict, with these liberties, all the specification's own:
  *   - after "PROXY UNKNOWN " anything goes up to CRLF;

@@ -270,13 +270,16 @@ static bool relay_judge(struct session *s, struct relay *r, enum relay_outcome o
     return true;
 }
 
-void session_pump(struct session *s)
+void session_pump(struct session *s, bool is_up, bool is_down)
 {
     struct worker *w = s->worker;
     uint64_t in = s->up.bytes, out = s->down.bytes;
-    enum relay_outcome up = relay_pump(&s->up, &s->client, &s->backend, w->scratch);
-    enum relay_outcome down = relay_pump(&s->down, &s->backend, &s->client, w->scratch);
+    enum relay_outcome up = RELAY_GOES_ON, down = RELAY_GOES_ON;
 
+    if (is_up)
+        up = relay_pump(&s->up, &s->client, &s->backend, w->scratch);
+    if (is_down)
+        down = relay_pump(&s->down, &s->backend, &s->client, w->scratch);
     s->active_ms = loop_now_ms(w->loop);
     counters_add(w->counters, METRIC_BYTES_IN, s->up.bytes - in);
     counters_add(w->counters, METRIC_BYTES_OUT, s->down.bytes - out);
@@ -298,7 +301,7 @@ void session_relay(struct session *s)
 {
     free_phase(s);
     session_enter(s, SESSION_RELAY);
-    session_pump(s);
+    session_pump(s, true, true);
 }
 
 /* --- events
@@ -309,7 +312,6 @@ static void on_client(struct watch *watch, unsigned events)
 {
     struct session *s = CONTAINER(stream_of(watch), struct session, client);
 
-    (void)events;
     switch ((enum session_state)s->state) {
     case SESSION_OPEN:
         break;
@@ -321,7 +323,7 @@ static void on_client(struct watch *watch, unsigned events)
         client_on_event(s);
         break;
     case SESSION_RELAY:
-        session_pump(s);
+        session_pump(s, events & LOOP_READ, events & LOOP_WRITE);
         break;
     case SESSION_CLOSING:
         closing_step(s);
@@ -333,11 +335,10 @@ void session_on_backend(struct watch *watch, unsigned events)
 {
     struct session *s = CONTAINER(stream_of(watch), struct session, backend);
 
-    (void)events;
     if (s->state == SESSION_UPSTREAM)
         upstream_on_event(s);
     else if (s->state == SESSION_RELAY)
-        session_pump(s);
+        session_pump(s, events & LOOP_WRITE, events & LOOP_READ);
 }
 
 static void on_relay_deadline(struct session *s)

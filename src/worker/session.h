@@ -122,8 +122,8 @@ void session_relay(struct session *s);
 /* The callback of the backend's stream. */
 void session_on_backend(struct watch *watch, unsigned events);
 
-/* Goes on with a relay that was cut short. */
-void session_pump(struct session *s);
+/* Goes on with one direction of the relay or both. */
+void session_pump(struct session *s, bool is_up, bool is_down);
 
 /* Whether the control that is connected knows this session; if not, it will be told all later. */
 bool session_is_told(const struct session *s);

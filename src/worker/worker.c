@@ -265,7 +265,7 @@ static void on_again(struct watch *watch, unsigned events)
         struct session *s = find_session(w, ids[i]);
 
         if (s && s->state == SESSION_RELAY)
-            session_pump(s);
+            session_pump(s, true, true);
     }
     free(ids);
 }
