@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "net/listen.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,16 @@ static int add_file(struct parent *p, const char *path, struct err *err)
     return 0;
 }
 
+/* Backends without CAs of their own trust the system's; workers may not open files. */
+static int add_ca(struct parent *p, const struct conf_backend *b, struct err *err)
+{
+    const char *ca = b->tls_ca[0] ? b->tls_ca : tls_system_ca_file();
+
+    if (b->tls == BACKEND_TLS_OFF || !ca)
+        return 0;
+    return add_file(p, ca, err) < 0 ? err_prefix(err, "backend %s", b->title) : 0;
+}
+
 static int print_conf(struct parent *p, struct err *err)
 {
     int fd = memfd_create("usher-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -116,8 +127,8 @@ int resources_files(struct parent *p, struct err *err)
         return -1;
     for (size_t i = 0; i < conf->pools_n; i++) {
         for (size_t j = 0; j < conf->pools[i].backends_n; j++) {
-            if (add_file(p, conf->pools[i].backends[j].tls_ca, err) < 0)
-                return err_prefix(err, "backend %s", conf->pools[i].backends[j].title);
+            if (add_ca(p, &conf->pools[i].backends[j], err) < 0)
+                return -1;
         }
     }
     return 0;

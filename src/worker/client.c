@@ -3,6 +3,7 @@
 #include "worker/session.h"
 
 #include "base/log.h"
+#include "worker/contexts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +79,7 @@ static void client_start_tls(struct session *s)
         stream_want(s->worker->loop, &s->client, LOOP_WRITE);
         return;
     }
-    if (stream_tls_accept(&s->client, s->worker->server_tls, &err) < 0) {
+    if (stream_tls_accept(&s->client, contexts_server(s->worker), &err) < 0) {
         session_close(s, CLOSE_INTERNAL, err.text);
         return;
     }
@@ -203,7 +204,7 @@ void client_begin(struct session *s)
         client_greet(s);
         return;
     }
-    if (stream_tls_accept(&s->client, s->worker->server_tls, &err) < 0) {
+    if (stream_tls_accept(&s->client, contexts_server(s->worker), &err) < 0) {
         session_close(s, CLOSE_INTERNAL, err.text);
         return;
     }

@@ -3,6 +3,7 @@
 #include "worker/session.h"
 
 #include "base/log.h"
+#include "worker/contexts.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -183,8 +184,9 @@ static void upstream_start_tls(struct session *s)
     struct err err;
 
     s->phase->is_handshaking = true;
-    if (!name || stream_tls_connect(&s->backend, s->worker->backend_tls[s->pool][s->backend_index],
-                                    name, &err) < 0) {
+    if (!name ||
+        stream_tls_connect(&s->backend, contexts_backend(s->worker, s->pool, s->backend_index),
+                           name, &err) < 0) {
         upstream_fail(s, "tls", name ? err.text : "the backend's address has no host");
         return;
     }

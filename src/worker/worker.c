@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "worker/contexts.h"
 #include "worker/session.h"
 
 #include <errno.h>
@@ -274,43 +275,6 @@ static void on_again(struct watch *watch, unsigned events)
  * -------------------------------------------------------------------------------------------------
  */
 
-static int make_server_tls(struct worker *w, struct err *err)
-{
-    const struct conf_tls *tls = &w->conf->tls;
-    bool is_needed = false;
-
-    for (size_t i = 0; i < w->conf->listeners_n; i++)
-        is_needed |= w->conf->listeners[i].tls != LISTENER_TLS_OFF;
-    if (!is_needed)
-        return 0;
-    if (tls_server_new(child_file(w->child, tls->certificate), child_file(w->child, tls->key),
-                       &w->server_tls, err) < 0)
-        return err_prefix(err, "certificate %s, key %s", tls->certificate, tls->key);
-    return 0;
-}
-
-static int make_backend_tls(struct worker *w, struct err *err)
-{
-    w->backend_tls = calloc(w->conf->pools_n + 1, sizeof *w->backend_tls);
-    INSIST(w->backend_tls != NULL);
-    for (size_t p = 0; p < w->conf->pools_n; p++) {
-        const struct conf_pool *pool = &w->conf->pools[p];
-
-        w->backend_tls[p] = calloc(pool->backends_n + 1, sizeof *w->backend_tls[p]);
-        INSIST(w->backend_tls[p] != NULL);
-        for (size_t i = 0; i < pool->backends_n; i++) {
-            const struct conf_backend *b = &pool->backends[i];
-
-            if (b->tls == BACKEND_TLS_OFF)
-                continue;
-            if (tls_client_new(b->tls_ca[0] ? child_file(w->child, b->tls_ca) : slice_of(NULL, 0),
-                               b->tls_verify, &w->backend_tls[p][i], err) < 0)
-                return err_prefix(err, "backend %s", b->title);
-        }
-    }
-    return 0;
-}
-
 static void make_login_params(struct worker *w)
 {
     const struct conf_global *g = &w->conf->global;
@@ -360,7 +324,7 @@ static int on_start(struct child *c, struct err *err)
     w->conf = c->conf;
     w->counters = c->counters;
     make_login_params(w);
-    if (make_server_tls(w, err) < 0 || make_backend_tls(w, err) < 0)
+    if (contexts_make(w, err) < 0)
         return -1;
     watch_init(&w->again, again, on_again);
     watch_set(w->loop, &w->again, LOOP_READ);
@@ -411,13 +375,7 @@ static void on_done(struct child *c)
 {
     struct worker *w = c->state;
 
-    for (size_t p = 0; w->backend_tls && p < w->conf->pools_n; p++) {
-        for (size_t i = 0; w->backend_tls[p] && i < w->conf->pools[p].backends_n; i++)
-            tls_context_free(&w->backend_tls[p][i]);
-        free(w->backend_tls[p]);
-    }
-    free(w->backend_tls);
-    tls_context_free(&w->server_tls);
+    contexts_free(w);
     free(w->login_params);
     free(w->again_ids);
     map_done(&w->by_id);

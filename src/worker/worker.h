@@ -20,6 +20,8 @@
 
 extern const struct child_role worker_role;
 
+struct contexts;
+
 /* What all sessions of a worker share. */
 struct worker {
     struct child *child;
@@ -35,8 +37,7 @@ struct worker {
     uint32_t control_instance;
     struct list *replay_next; /* the next session that a new control must be told of */
     bool has_replayed;        /* control knows all sessions */
-    struct tls_context *server_tls;
-    struct tls_context ***backend_tls; /* [pool][backend]; NULL where tls = off */
+    struct contexts *tls;
     struct login_params *login_params; /* one a listener */
     struct watch again;                /* on an eventfd that is readable while again_ids has any */
     uint32_t *again_ids;
