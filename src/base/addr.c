@@ -89,6 +89,43 @@ bool addr_parse_ip(struct slice s, uint16_t port, struct addr *out_addr)
     return true;
 }
 
+int addr_net_parse(struct slice s, struct addr_net *out_net, struct err *err)
+{
+    const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
+    size_t host_n = slash ? (size_t)(slash - s.p) : s.n;
+    struct addr_net net;
+    uint64_t bits;
+    unsigned most;
+
+    if (!addr_parse_ip(slice_sub(s, 0, host_n), 0, &net.addr))
+        return err_set(err, 0, "\"%.*s\" is no network; write ip or ip/bits, as in 192.0.2.0/24",
+                       SLICE_ARG(s));
+    most = net.addr.sa.sa_family == AF_INET6 ? 128 : 32;
+    bits = most;
+    if (slash && !num_parse(slice_sub(s, host_n + 1, s.n), most, &bits))
+        return err_set(err, 0, "\"%.*s\": the number behind the slash must be from 0 to %u",
+                       SLICE_ARG(s), most);
+    net.bits = (unsigned)bits;
+    *out_net = net;
+    return 0;
+}
+
+static const unsigned char *address_bytes(const struct addr *a)
+{
+    return a->sa.sa_family == AF_INET6 ? a->in6.sin6_addr.s6_addr
+                                       : (const unsigned char *)&a->in.sin_addr;
+}
+
+bool addr_in_net(const struct addr *a, const struct addr_net *net)
+{
+    const unsigned char *x = address_bytes(a), *y = address_bytes(&net->addr);
+    unsigned whole = net->bits / 8, rest = net->bits % 8;
+
+    if (a->sa.sa_family != net->addr.sa.sa_family || memcmp(x, y, whole) != 0)
+        return false;
+    return rest == 0 || (x[whole] ^ y[whole]) >> (8 - rest) == 0;
+}
+
 int addr_split(struct slice s, struct slice *out_host, uint16_t *out_port, struct err *err)
 {
     struct slice host, port;

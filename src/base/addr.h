@@ -45,6 +45,18 @@ const char *addr_format(const struct addr *a, char out[ADDR_TEXT]);
 /* A numeric address without brackets or port. Says whether it was one. */
 bool addr_parse_ip(struct slice s, uint16_t port, struct addr *out_addr);
 
+/* A network: an address (its port does not count) and how many of its bits count. */
+struct addr_net {
+    struct addr addr;
+    unsigned bits;
+};
+
+/* "192.0.2.0/24", "2001:db8::/32", or an address alone, which is a network of itself. */
+int addr_net_parse(struct slice s, struct addr_net *out_net, struct err *err) MUST_CHECK;
+
+/* Of one family, and equal in the bits that count. An IPv4-mapped address is taken as IPv4. */
+bool addr_in_net(const struct addr *a, const struct addr_net *net);
+
 /* Cuts "host:port" or "[v6]:port" into its parts. Names no service: the port is a number, 0 to
  * 65535. */
 int addr_split(struct slice s, struct slice *out_host, uint16_t *out_port,

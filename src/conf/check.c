@@ -1,5 +1,6 @@
 /* Mistakes of meaning: what the grammar lets pass and nobody can have wanted. All are collected,
  * then told in the order of the files. */
+#include "conf/check.h"
 #include "base/addr.h"
 #include "base/num.h"
 #include "conf/conf.h"
@@ -13,22 +14,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-struct mistake {
-    struct conf_where where;
-    size_t file;  /* its index, for the order */
-    size_t found; /* the how manyth, so that sorting keeps the order within a line */
-    char *text;
-};
-
-struct check {
-    const struct conf *conf;
-    conf_report *report;
-    void *arg;
-    struct mistake *mistakes;
-    size_t n, cap;
-    unsigned count;
-};
 
 /* A listener's address, taken apart. */
 struct endpoint {
@@ -62,8 +47,7 @@ static bool keep(struct check *c, const struct conf_where *where, const char *te
     return true;
 }
 
-__attribute__((format(printf, 3, 4))) static void
-mistake(struct check *c, const struct conf_where *where, const char *fmt, ...)
+void mistake(struct check *c, const struct conf_where *where, const char *fmt, ...)
 {
     struct conf_where nowhere = {.file = "", .line = 0};
     char text[600];
@@ -94,9 +78,8 @@ static int compare_mistakes(const void *one, const void *other)
     return a->found < b->found ? -1 : 1;
 }
 
-/* Where a member was written, or else its section. */
-static const struct conf_where *where_of(const struct check *c, const void *member,
-                                         const struct conf_where *section)
+const struct conf_where *where_of(const struct check *c, const void *member,
+                                  const struct conf_where *section)
 {
     const struct conf_where *where = store_where(c->conf, member);
 
@@ -204,27 +187,6 @@ static void check_file(struct check *c, const char *path, const char *what,
         mistake(c, where, "%s %s is not a file", what, value_show(path, shown));
 }
 
-static void check_nameservers(struct check *c)
-{
-    const struct conf_list *list = &c->conf->global.nameservers;
-
-    for (size_t i = 0; i < list->n; i++) {
-        const struct slice text = slice_str(list->items[i]);
-        struct slice host;
-        struct addr addr;
-        uint16_t port;
-        char shown[VALUE_SHOWN];
-
-        if (addr_parse_ip(text, 53, &addr))
-            continue;
-        if (addr_split(text, &host, &port, NULL) || port == 0 || !addr_parse_ip(host, port, &addr))
-            mistake(c, where_of(c, list, NULL),
-                    "nameservers: \"%s\" is no address; write ip or ip:port, as in 192.0.2.53 or "
-                    "[2001:db8::53]:53",
-                    value_show(list->items[i], shown));
-    }
-}
-
 static void check_workers(struct check *c)
 {
     const char *workers = c->conf->global.workers;
@@ -273,6 +235,7 @@ static void check_global(struct check *c, bool with_files)
 
     check_workers(c);
     check_nameservers(c);
+    check_trusted_networks(c);
     if (!g->user[0])
         mistake(c, where_of(c, &g->user, NULL), "user is empty; write the name of a user");
     if (!g->state[0])
@@ -356,6 +319,10 @@ static void check_listener(struct check *c, const struct conf_listener *l)
         mistake(c, where_of(c, &l->tls, &l->where),
                 "nobody can log in here: tls is off and passwords are refused without it; write "
                 "tls = starttls, or auth_allow_cleartext = yes");
+    if (l->proxy && c->conf->global.trusted_networks.n == 0)
+        mistake(c, where_of(c, &l->proxy, &l->where),
+                "nobody can connect here: proxy = yes, and there are no trusted_networks; write "
+                "trusted_networks = {\"192.0.2.0/24\"} with the proxy's address");
     if (l->tls != LISTENER_TLS_OFF && (!tls->certificate[0] || !tls->key[0]))
         mistake(c, where_of(c, &l->tls, &l->where),
                 "TLS needs %s; write tls { certificate = \"FILE\" key = \"FILE\" }, or tls = off "
@@ -481,6 +448,9 @@ static void check_backend_tls(struct check *c, const struct conf_backend *b, boo
     if (b->tls_ca[0])
         mistake(c, where_of(c, &b->tls_ca, &b->where),
                 "tls_ca has no effect while tls is off; write tls = starttls or implicit");
+    if (b->tls_pin.n > 0)
+        mistake(c, where_of(c, &b->tls_pin, &b->where),
+                "tls_pin has no effect while tls is off; write tls = starttls or implicit");
     if (b->tls_name[0])
         mistake(c, where_of(c, &b->tls_name, &b->where),
                 "tls_name has no effect while tls is off; write tls = starttls or implicit");
@@ -505,6 +475,7 @@ static void check_pool(struct check *c, const struct conf_pool *pool,
         if (b->address[0])
             check_backend_address(c, b, endpoints);
         check_backend_tls(c, b, with_files);
+        check_backend_lists(c, b);
         has_weight = has_weight || b->weight > 0;
     }
     if (pool->backends_n == 0)

@@ -22,6 +22,7 @@
 
 enum conf_listener_tls { LISTENER_TLS_OFF, LISTENER_TLS_STARTTLS, LISTENER_TLS_IMPLICIT };
 enum conf_backend_tls { BACKEND_TLS_OFF, BACKEND_TLS_STARTTLS, BACKEND_TLS_IMPLICIT };
+enum conf_backend_proxy { BACKEND_PROXY_OFF, BACKEND_PROXY_V1, BACKEND_PROXY_V2 };
 enum conf_storage { STORAGE_OWN, STORAGE_SHARED };
 
 /* Names are of letters, digits and . _ - and begin with a letter or digit. */

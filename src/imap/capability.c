@@ -18,6 +18,32 @@ bool capability_has(struct slice list, struct slice word)
     return false;
 }
 
+size_t capability_without(struct slice list, struct slice left_out, char *to)
+{
+    size_t n = 0;
+    bool is_first = true;
+    const char *space;
+
+    do {
+        struct slice word = list;
+
+        space = list.n > 0 ? memchr(list.p, ' ', list.n) : NULL;
+        if (space) {
+            word.n = (size_t)(space - list.p);
+            list = slice_sub(list, word.n + 1, list.n);
+        }
+        if (capability_has(left_out, word))
+            continue;
+        if (!is_first)
+            to[n++] = ' ';
+        is_first = false;
+        if (word.n > 0)
+            memmove(to + n, word.p, word.n);
+        n += word.n;
+    } while (space);
+    return n;
+}
+
 bool capability_in_text(struct slice text, struct slice *out_list)
 {
     struct slice code, list;

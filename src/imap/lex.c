@@ -30,12 +30,17 @@ static struct slice take(struct lex *l, size_t n)
     return taken;
 }
 
-bool lex_sp(struct lex *l)
+bool lex_byte(struct lex *l, char c)
 {
-    if (l->s.n == 0 || l->s.p[0] != ' ')
+    if (l->s.n == 0 || l->s.p[0] != c)
         return false;
     take(l, 1);
     return true;
+}
+
+bool lex_sp(struct lex *l)
+{
+    return lex_byte(l, ' ');
 }
 
 /* Bytes of the line end at the cursor, or 0. */
@@ -133,25 +138,26 @@ static bool literal(struct lex *l, char *to, struct slice *out_value)
     return true;
 }
 
-bool lex_astring(struct lex *l, char *to, struct slice *out_value)
+bool lex_string(struct lex *l, char *to, struct slice *out_value)
 {
     struct lex at = *l;
+
+    if (lex_byte(&at, '"') ? !quoted(&at, to, out_value)
+                           : !lex_byte(&at, '{') || !literal(&at, to, out_value))
+        return false;
+    *l = at;
+    return true;
+}
+
+bool lex_astring(struct lex *l, char *to, struct slice *out_value)
+{
     size_t n = 0;
-    bool was_there = true;
 
-    if (at.s.n > 0 && (at.s.p[0] == '"' || at.s.p[0] == '{')) {
-        char open = *take(&at, 1).p;
-
-        was_there = open == '"' ? quoted(&at, to, out_value) : literal(&at, to, out_value);
-    } else {
-        while (n < at.s.n && is_astring_char(at.s.p[n]))
-            n++;
-        if (n == 0)
-            return false;
-        memcpy(to, take(&at, n).p, n);
-        *out_value = slice_of(to, n);
-    }
-    if (was_there)
-        *l = at;
-    return was_there;
+    while (n < l->s.n && is_astring_char(l->s.p[n]))
+        n++;
+    if (n == 0)
+        return lex_string(l, to, out_value);
+    memcpy(to, take(l, n).p, n);
+    *out_value = slice_of(to, n);
+    return true;
 }

@@ -31,6 +31,9 @@ bool lex_is_atom_char(char c);
 /* TEXT-CHAR, widened to UTF-8 and what else is above 127: no NUL, CR, LF. */
 bool lex_is_text(struct slice s);
 
+/* The byte `c`. */
+bool lex_byte(struct lex *l, char c);
+
 /* One space. */
 bool lex_sp(struct lex *l);
 
@@ -44,9 +47,12 @@ bool lex_atom(struct lex *l, struct slice *out_atom);
 enum { LEX_TAG = 128 };
 bool lex_tag(struct lex *l, struct slice *out_tag);
 
-/* astring: 1*ASTRING-CHAR, quoted or literal (not literal8). Its value is copied to `to`, which has
- * room for as many bytes as are left in `l`; *out_value is there. A literal may hold any byte, also
- * those that CHAR8 excludes: ask lex_is_text(). */
+/* string: quoted or literal (not literal8). Its value is copied to `to`, which has room for as many
+ * bytes as are left in `l`; *out_value is there. A literal may hold any byte, also those that CHAR8
+ * excludes: ask lex_is_text(). */
+bool lex_string(struct lex *l, char *to, struct slice *out_value);
+
+/* astring: 1*ASTRING-CHAR, or string; `to` as with lex_string(). */
 bool lex_astring(struct lex *l, char *to, struct slice *out_value);
 
 #endif

@@ -38,3 +38,22 @@ int write_literal_header(struct buf *out, size_t n, bool is_sync)
 {
     return buf_printf(out, "{%zu%s}\r\n", n, is_sync ? "" : "+");
 }
+
+bool write_waits(struct slice s, size_t nonsync_max)
+{
+    return s.n > nonsync_max && write_form(s) == WRITE_LITERAL;
+}
+
+int write_string(struct buf *out, struct slice s, size_t nonsync_max, struct slice *out_due)
+{
+    enum write_form form = write_form(s);
+    bool waits = write_waits(s, nonsync_max);
+
+    INSIST(form != WRITE_NEVER);
+    *out_due = waits ? s : (struct slice){0};
+    if (form != WRITE_LITERAL)
+        return write_quoted(out, s);
+    if (write_literal_header(out, s.n, waits) < 0)
+        return -1;
+    return waits ? 0 : buf_put(out, s);
+}

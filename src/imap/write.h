@@ -5,6 +5,9 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
+#include <stdbool.h>
+#include <stddef.h>
+
 /* The simplest form that can carry the bytes. */
 enum write_form {
     WRITE_ATOM,    /* ATOM-CHARs, at least one, and not NIL */
@@ -21,5 +24,15 @@ int write_quoted(struct buf *out, struct slice s) MUST_CHECK;
 
 /* The line that announces a literal of n bytes, "{n}" or "{n+}", and its CRLF. */
 int write_literal_header(struct buf *out, size_t n, bool is_sync) MUST_CHECK;
+
+/* A string without NUL, quoted where that can carry it, else as a literal: with "{n+}" up to
+ * `nonsync_max` bytes, which the other side takes without being asked (RFC 7888). For a longer one
+ * only "{n}" is written, and *out_due is the bytes that may follow when the other side has said
+ * "+"; else *out_due is empty. */
+int write_string(struct buf *out, struct slice s, size_t nonsync_max,
+                 struct slice *out_due) MUST_CHECK;
+
+/* Whether write_string() would have to wait. */
+bool write_waits(struct slice s, size_t nonsync_max);
 
 #endif

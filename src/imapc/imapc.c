@@ -1,14 +1,10 @@
 /* The dialogue of an IMAP client with a server; see imapc/imapc.h. Connections, TLS and time are
  * left to the caller. */
-#include "imapc/imapc.h"
+#include "imapc/state.h"
 
-#include "base/base64.h"
 #include "imap/capability.h"
-#include "imap/frame.h"
 #include "imap/lex.h"
 #include "imap/response.h"
-#include "imap/write.h"
-#include "sasl/plain.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -18,206 +14,37 @@
 /* What we send is bounded by the credentials that the caller gave. */
 enum { MAX_OUT = INT32_MAX };
 
-/* The most bytes of a server's line that go into the words of a failure. */
-enum { MAX_SAID = 120 };
+/* What a client is not told of; see struct imapc_answer. */
+static const struct slice hidden_capabilities = SLICE("UNAUTHENTICATE");
 
-/* RFC 7888 section 5: what LITERAL- allows without waiting. */
-enum { LITERAL_MINUS = 4096 };
+/* ---- Capabilities ---- */
 
-enum phase {
-    PHASE_GREETING,
-    PHASE_STARTTLS,     /* sent */
-    PHASE_TLS,          /* IMAPC_STARTTLS is open */
-    PHASE_CAPABILITY,   /* sent, before login */
-    PHASE_AUTHENTICATE, /* sent */
-    PHASE_LOGIN,        /* sent up to where the server has to say "+", or whole */
-    PHASE_AFTER_LOGIN,  /* CAPABILITY sent */
-    PHASE_DONE,
-    PHASE_FAILED,
-};
-
-struct imapc {
-    struct imapc_params params;
-    enum phase phase;
-    enum imapc_stage stage;
-    struct frame frame;
-    struct buf in, out;
-    unsigned tag;         /* the number of the last command */
-    bool is_plus_due;     /* the server has to say "+" before more is sent */
-    bool is_tls;          /* by STARTTLS */
-    bool has_caps;        /* told since the connection's state last changed */
-    struct buf caps;      /* "IMAP4rev1 ..." */
-    size_t nonsync_max;   /* LOGIN: literals up to this size are sent without waiting */
-    unsigned part;        /* LOGIN: how many of its two strings are sent */
-    struct buf proof;     /* what carries the password on the wire, kept so that it can be found in
-                             what a server echoes */
-    struct buf untagged;  /* for the answer */
-    size_t untagged_seen; /* bytes of all untagged lines, kept or not */
-    char *text;           /* for the answer */
-    struct imapc_answer answer;
-    char failure[MAX_SAID + 120];
-};
-
-/* ---- Failing ---- */
-
-static bool holds(struct slice s, struct slice part)
+static bool is_login_sent(const struct imapc *c)
 {
-    return part.n > 0 && s.n >= part.n && memmem(s.p, s.n, part.p, part.n) != NULL;
+    return c->phase == PHASE_AUTHENTICATE || c->phase == PHASE_LOGIN ||
+           c->phase == PHASE_AFTER_LOGIN;
 }
 
-/* `said`: words of the server that explain, or empty. They go to the log, so a password that a
- * server echoes must not be among them. */
-static void fail(struct imapc *c, const char *words, struct slice said)
-{
-    bool is_secret = holds(said, c->params.password) || holds(said, buf_slice(&c->proof));
-
-    if (c->phase == PHASE_FAILED)
-        return;
-    c->phase = PHASE_FAILED;
-    while (said.n > 0 && (said.p[said.n - 1] == '\n' || said.p[said.n - 1] == '\r'))
-        said.n--;
-    if (is_secret)
-        said = SLICE("(words that hold the password)");
-    snprintf(c->failure, sizeof(c->failure), "%s%s%.*s%s", words, said.n > 0 ? ": " : "",
-             (int)(said.n < MAX_SAID ? said.n : MAX_SAID), said.n > 0 ? said.p : "",
-             said.n > MAX_SAID ? "..." : "");
-}
-
-/* ---- Sending ---- */
-
-static void put(struct imapc *c, struct slice s)
-{
-    if (buf_put(&c->out, s) < 0)
-        fail(c, "memory is out", (struct slice){0});
-}
-
-/* Begins a command under a tag of its own. */
-static void put_command(struct imapc *c, const char *command)
-{
-    if (buf_printf(&c->out, "U%u %s", ++c->tag, command) < 0)
-        fail(c, "memory is out", (struct slice){0});
-}
-
-static void enter(struct imapc *c, enum phase phase, enum imapc_stage stage)
-{
-    if (c->phase == PHASE_FAILED)
-        return;
-    c->phase = phase;
-    c->stage = stage;
-}
-
-static void ask_capability(struct imapc *c, enum phase phase, enum imapc_stage stage)
-{
-    enter(c, phase, stage);
-    put_command(c, "CAPABILITY\r\n");
-}
-
+/* As long as ID is not answered, the login behind it is not either. */
 static void set_caps(struct imapc *c, struct slice list)
 {
-    buf_release(&c->caps);
-    if (buf_put(&c->caps, list) < 0)
-        fail(c, "memory is out", (struct slice){0});
-    c->has_caps = true;
+    bool is_after = is_login_sent(c) && c->id_tag == 0;
+    struct known_caps *caps = is_after ? &c->after : &c->before;
+    char *room;
+
+    buf_release(&caps->list);
+    caps->is_told = true;
+    room = list.n > 0 ? buf_room(&caps->list, list.n) : NULL;
+    if (room)
+        buf_added(&caps->list,
+                  capability_without(list, is_after ? hidden_capabilities : SLICE(""), room));
+    else if (list.n > 0)
+        imapc_fail_memory(c);
 }
 
-static bool offers(const struct imapc *c, const char *capability)
+bool imapc_offers(const struct imapc *c, const char *capability)
 {
-    return capability_has(buf_slice(&c->caps), slice_str(capability));
-}
-
-/* ---- Logging in ---- */
-
-/* Base 64 of the message of PLAIN, in c->proof. Says whether it could be made. */
-static bool make_proof(struct imapc *c, const struct sasl_mech *mech)
-{
-    const struct sasl_identity me = {c->params.user, c->params.authzid, c->params.password};
-    struct buf message;
-    char *room = NULL;
-
-    buf_init(&message, MAX_OUT, true);
-    if (mech->client_step(&me, 0, (struct slice){0}, &message) == SASL_DONE)
-        room = buf_room(&c->proof, BASE64_LEN(buf_len(&message)));
-    if (room) {
-        base64_encode(buf_slice(&message), room);
-        buf_added(&c->proof, BASE64_LEN(buf_len(&message)));
-    }
-    buf_release(&message);
-    return room != NULL;
-}
-
-static void authenticate(struct imapc *c)
-{
-    if (!make_proof(c, &sasl_plain)) {
-        fail(c, "memory is out", (struct slice){0});
-        return;
-    }
-    enter(c, PHASE_AUTHENTICATE, IMAPC_STAGE_LOGIN);
-    put_command(c, "AUTHENTICATE PLAIN");
-    if (offers(c, "SASL-IR")) {
-        put(c, SLICE(" "));
-        put(c, buf_slice(&c->proof));
-    } else {
-        c->is_plus_due = true;
-    }
-    put(c, SLICE("\r\n"));
-}
-
-static struct slice login_string(const struct imapc *c)
-{
-    return c->part == 0 ? c->params.user : c->params.password;
-}
-
-static void put_quoted(struct imapc *c, struct slice s)
-{
-    buf_release(&c->proof);
-    if (write_quoted(&c->proof, s) < 0)
-        fail(c, "memory is out", (struct slice){0});
-    put(c, buf_slice(&c->proof));
-}
-
-/* Sends LOGIN from its string c->part on, up to a literal that the server has to ask for. */
-static void put_login(struct imapc *c)
-{
-    for (; c->part < 2; c->part++) {
-        struct slice s = login_string(c);
-
-        put(c, SLICE(" "));
-        if (write_form(s) != WRITE_LITERAL) {
-            put_quoted(c, s);
-            continue;
-        }
-        c->is_plus_due = s.n > c->nonsync_max;
-        if (write_literal_header(&c->out, s.n, c->is_plus_due) < 0)
-            fail(c, "memory is out", (struct slice){0});
-        if (c->is_plus_due)
-            return;
-        put(c, s);
-    }
-    put(c, SLICE("\r\n"));
-}
-
-static void start_login(struct imapc *c)
-{
-    const struct imapc_params *p = &c->params;
-
-    c->stage = IMAPC_STAGE_LOGIN;
-    if (slice_has(p->user, '\0') || slice_has(p->authzid, '\0') || slice_has(p->password, '\0')) {
-        fail(c, "the credentials hold NUL, which cannot be sent", (struct slice){0});
-    } else if (offers(c, "AUTH=PLAIN")) {
-        authenticate(c);
-    } else if (p->authzid.n > 0) {
-        fail(c, "an authorization identity needs AUTH=PLAIN; offered is", buf_slice(&c->caps));
-    } else if (offers(c, "LOGINDISABLED")) {
-        fail(c, "neither LOGIN nor AUTH=PLAIN is offered", buf_slice(&c->caps));
-    } else {
-        c->nonsync_max = offers(c, "LITERAL+")   ? SIZE_MAX
-                         : offers(c, "LITERAL-") ? LITERAL_MINUS
-                                                 : 0;
-        enter(c, PHASE_LOGIN, IMAPC_STAGE_LOGIN);
-        put_command(c, "LOGIN");
-        put_login(c);
-    }
-    c->has_caps = false; /* what comes from now on counts for after the login */
+    return capability_has(buf_slice(&c->before.list), slice_str(capability));
 }
 
 /* What the greeting, STARTTLS or CAPABILITY has left to be done. */
@@ -225,16 +52,17 @@ static void go_on(struct imapc *c)
 {
     if (c->params.wants_starttls && !c->is_tls) {
         c->stage = IMAPC_STAGE_STARTTLS;
-        if (c->has_caps && !offers(c, "STARTTLS")) {
-            fail(c, "STARTTLS is not offered", buf_slice(&c->caps));
+        if (c->before.is_told && !imapc_offers(c, "STARTTLS")) {
+            imapc_fail(c, "STARTTLS is not offered", buf_slice(&c->before.list));
             return;
         }
-        enter(c, PHASE_STARTTLS, IMAPC_STAGE_STARTTLS);
-        put_command(c, "STARTTLS\r\n");
-    } else if (!c->has_caps) {
-        ask_capability(c, PHASE_CAPABILITY, IMAPC_STAGE_CAPABILITY);
+        imapc_enter(c, PHASE_STARTTLS, IMAPC_STAGE_STARTTLS);
+        imapc_put_starttls(c);
+    } else if (!c->before.is_told) {
+        imapc_enter(c, PHASE_CAPABILITY, IMAPC_STAGE_CAPABILITY);
+        imapc_put_capability(c);
     } else {
-        start_login(c);
+        imapc_put_login(c);
     }
 }
 
@@ -251,29 +79,20 @@ static void on_greeting(struct imapc *c, struct slice frame)
             set_caps(c, caps);
         go_on(c);
     } else if (is_imap && r.kind == RESPONSE_PREAUTH) {
-        fail(c, "the greeting is PREAUTH: somebody is logged in already", r.text);
+        imapc_fail(c, "the greeting is PREAUTH: somebody is logged in already", r.text);
     } else if (is_imap && r.kind == RESPONSE_BYE) {
-        fail(c, "the server greets with BYE", r.text);
+        imapc_fail(c, "the server greets with BYE", r.text);
     } else {
-        fail(c, "the greeting is not IMAP", frame);
+        imapc_fail_foreign(c, frame);
     }
 }
 
 static void on_continue(struct imapc *c, struct slice frame)
 {
-    if (!c->is_plus_due) {
-        fail(c, "the server asks to go on where there is nothing to go on with", frame);
-        return;
-    }
-    c->is_plus_due = false;
-    if (c->phase == PHASE_AUTHENTICATE) {
-        put(c, buf_slice(&c->proof));
-        put(c, SLICE("\r\n"));
-    } else {
-        put(c, login_string(c));
-        c->part++;
-        put_login(c);
-    }
+    if (c->is_plus_due)
+        imapc_go_on(c);
+    else
+        imapc_fail(c, "the server asks to go on where there is nothing to go on with", frame);
 }
 
 static void on_untagged(struct imapc *c, const struct response *r, struct slice frame)
@@ -283,25 +102,43 @@ static void on_untagged(struct imapc *c, const struct response *r, struct slice 
 
     c->untagged_seen += frame.n;
     if (c->untagged_seen > c->params.max_untagged)
-        fail(c, "too many untagged responses", frame);
+        imapc_fail(c, "too many untagged responses", frame);
     else if (tells && !lex_is_text(r->text))
-        fail(c, "the capabilities hold a literal", frame);
+        imapc_fail(c, "the capabilities hold a literal", frame);
     else if (tells)
         set_caps(c, r->text);
     else if (r->kind == RESPONSE_OK && capability_in_text(r->text, &caps))
         set_caps(c, caps);
-    else if (c->stage >= IMAPC_STAGE_LOGIN && buf_put(&c->untagged, frame) < 0)
-        fail(c, "memory is out", (struct slice){0});
+    else if (c->is_id_sent && r->kind == RESPONSE_DATA && slice_ieq(r->word, SLICE("ID")))
+        return; /* told to us, not to the client */
+    else if (is_login_sent(c) && buf_put(&c->untagged, frame) < 0)
+        imapc_fail_memory(c);
 }
 
 static void finish(struct imapc *c)
 {
     c->answer.text = slice_str(c->text);
     c->answer.untagged = buf_slice(&c->untagged);
-    if (c->answer.is_ok && c->has_caps)
-        c->answer.capabilities = buf_slice(&c->caps);
-    buf_release(&c->proof);
-    enter(c, PHASE_DONE, c->stage);
+    if (c->answer.is_ok)
+        c->answer.capabilities = buf_slice(&c->after.list);
+    c->log_text = imapc_without_password(c, c->answer.text);
+    imapc_enter(c, PHASE_DONE, c->stage);
+}
+
+/* A copy of the verdict's text without the capabilities that are not told; NULL when memory is out.
+ */
+static char *told_text(struct slice text)
+{
+    char *copy = slice_dup(text);
+    struct slice list;
+
+    if (copy && capability_in_text(slice_of(copy, text.n), &list) && list.n > 0) {
+        char *from = copy + (list.p - copy), *rest = from + list.n;
+        size_t n = capability_without(list, hidden_capabilities, from);
+
+        memmove(from + n, rest, strlen(rest) + 1);
+    }
+    return copy;
 }
 
 static void on_verdict(struct imapc *c, const struct response *r)
@@ -309,33 +146,35 @@ static void on_verdict(struct imapc *c, const struct response *r)
     struct slice caps;
 
     if (r->kind == RESPONSE_BAD) {
-        fail(c, "the server does not understand the login", r->text);
+        imapc_fail(c, "the server does not understand the login", r->text);
         return;
     }
     if (r->kind == RESPONSE_OK && c->is_plus_due) {
-        fail(c, "the server says OK to half a login", r->text);
+        imapc_fail(c, "the server says OK to half a login", r->text);
         return;
     }
-    c->text = slice_dup(r->text);
+    c->text = told_text(r->text);
     if (!c->text) {
-        fail(c, "memory is out", (struct slice){0});
+        imapc_fail_memory(c);
         return;
     }
     c->answer.is_ok = r->kind == RESPONSE_OK;
     if (capability_in_text(r->text, &caps))
         set_caps(c, caps);
-    if (c->answer.is_ok && !c->has_caps)
-        ask_capability(c, PHASE_AFTER_LOGIN, IMAPC_STAGE_AFTER_LOGIN);
-    else
+    if (c->answer.is_ok && !c->after.is_told) {
+        imapc_enter(c, PHASE_AFTER_LOGIN, IMAPC_STAGE_AFTER_LOGIN);
+        imapc_put_capability(c);
+    } else {
         finish(c);
+    }
 }
 
 static void on_starttls_answer(struct imapc *c, const struct response *r)
 {
     if (r->kind != RESPONSE_OK) {
-        fail(c, "the server refuses STARTTLS", r->text);
+        imapc_fail(c, "the server refuses STARTTLS", r->text);
     } else if (buf_len(&c->in) > frame_len(&c->frame)) {
-        fail(c, "bytes in clear lie behind the answer to STARTTLS", (struct slice){0});
+        imapc_fail(c, "bytes in clear lie behind the answer to STARTTLS", (struct slice){0});
     } else {
         c->phase = PHASE_TLS;
     }
@@ -346,24 +185,67 @@ static void on_capability_answer(struct imapc *c, const struct response *r)
     struct slice caps;
 
     if (r->kind != RESPONSE_OK) {
-        fail(c, "the server refuses CAPABILITY", r->text);
+        imapc_fail(c, "the server refuses CAPABILITY", r->text);
         return;
     }
     if (capability_in_text(r->text, &caps))
         set_caps(c, caps);
-    if (c->has_caps)
+    if (c->before.is_told)
         go_on(c);
     else
-        fail(c, "the server answers CAPABILITY without telling any", r->text);
+        imapc_fail(c, "the server answers CAPABILITY without telling any", r->text);
+}
+
+/* When the login went out with it, that is still to be answered. */
+static void on_id_answer(struct imapc *c, const struct response *r)
+{
+    struct slice caps;
+
+    if (r->kind == RESPONSE_OK && c->is_plus_due) {
+        imapc_fail(c, "the server says OK to half an ID", r->text);
+        return;
+    }
+    if (capability_in_text(r->text, &caps))
+        set_caps(c, caps);
+    c->id_tag = 0;
+    if (c->phase == PHASE_ID) {
+        c->is_plus_due = false;
+        imapc_put_login(c);
+    }
+}
+
+static bool is_tag(struct slice tag, unsigned number)
+{
+    char expected[16];
+
+    snprintf(expected, sizeof(expected), "U%u", number);
+    return slice_eq(tag, slice_str(expected));
+}
+
+/* The words of a PROXY header are taken for tags: its first one, of version 1, or the end of the
+ * signature of version 2. */
+static void on_foreign_tag(struct imapc *c, struct slice tag, struct slice frame)
+{
+    bool is_header = slice_eq(tag, SLICE("PROXY")) || slice_eq(tag, SLICE("QUIT"));
+
+    imapc_fail(c,
+               is_header ? "the server takes the PROXY header for a command"
+                         : "the server answers what was not asked",
+               frame);
 }
 
 static void on_tagged(struct imapc *c, const struct response *r, struct slice frame)
 {
-    char tag[16];
-
-    snprintf(tag, sizeof(tag), "U%u", c->tag);
-    if (!slice_eq(r->tag, slice_str(tag))) {
-        fail(c, "the server answers what was not asked", frame);
+    if (c->id_tag != 0 && is_tag(r->tag, c->id_tag)) {
+        on_id_answer(c, r);
+        return;
+    }
+    if (!is_tag(r->tag, c->tag)) {
+        on_foreign_tag(c, r->tag, frame);
+        return;
+    }
+    if (c->id_tag != 0) {
+        imapc_fail(c, "the server answers the login before ID", frame);
         return;
     }
     switch (c->phase) {
@@ -382,6 +264,7 @@ static void on_tagged(struct imapc *c, const struct response *r, struct slice fr
         break;
     case PHASE_GREETING:
     case PHASE_TLS:
+    case PHASE_ID: /* c->tag is c->id_tag then */
     case PHASE_DONE:
     case PHASE_FAILED: /* no command is out */
         INSIST(false);
@@ -393,15 +276,15 @@ static void on_response(struct imapc *c, struct slice frame)
     struct response r;
 
     if (!response_parse(frame, &r))
-        fail(c, "this is not IMAP", frame);
+        imapc_fail(c, "this is not IMAP", frame);
     else if (r.kind == RESPONSE_CONTINUE)
         on_continue(c, frame);
     else if (r.tag.n > 0)
         on_tagged(c, &r, frame);
     else if (r.kind == RESPONSE_BYE)
-        fail(c, "the server says BYE", r.text);
+        imapc_fail(c, "the server says BYE", r.text);
     else if (r.kind == RESPONSE_PREAUTH)
-        fail(c, "PREAUTH after the greeting", r.text);
+        imapc_fail(c, "PREAUTH after the greeting", r.text);
     else
         on_untagged(c, &r, frame);
 }
@@ -419,20 +302,28 @@ static bool advance(struct imapc *c)
 
     if (s.n == 0)
         return false;
+    if (c->phase == PHASE_GREETING && (s.p[0] == 0x15 || s.p[0] == 0x16)) {
+        /* A record of type alert or handshake, which may never end a line. */
+        imapc_fail(c, "the greeting is not IMAP but TLS", (struct slice){0});
+        return true;
+    }
     result = frame_step(&c->frame, s);
     s = slice_sub(s, 0, frame_len(&c->frame));
     switch (result) {
     case FRAME_MORE:
         return false;
     case FRAME_LINE_LONG:
-        fail(c, "a line is too long", s);
+        imapc_fail(c, c->phase == PHASE_GREETING ? "the greeting has no end" : "a line is too long",
+                   s);
         return true;
     case FRAME_LITERAL_LARGE:
-        fail(c, "a literal is too large", s);
+        imapc_fail(c, "a literal is too large", s);
         return true;
     case FRAME_BARE_LF:
-        fail(c, c->phase == PHASE_GREETING ? "the greeting is not IMAP" : "a line ends without CR",
-             s);
+        if (c->phase == PHASE_GREETING)
+            imapc_fail_foreign(c, s);
+        else
+            imapc_fail(c, "a line ends without CR", s);
         return true;
     case FRAME_CONTINUE: /* of commands only */
         INSIST(false);
@@ -459,8 +350,8 @@ struct imapc *imapc_new(const struct imapc_params *params)
     c->params = *params;
     buf_init(&c->in, params->max_line + params->max_untagged, false);
     buf_init(&c->out, MAX_OUT, true);
-    buf_init(&c->caps, params->max_line, false);
-    buf_init(&c->proof, MAX_OUT, true);
+    buf_init(&c->before.list, params->max_line, false);
+    buf_init(&c->after.list, params->max_line, false);
     buf_init(&c->untagged, params->max_untagged, false);
     start_frame(c);
     return c;
@@ -472,8 +363,8 @@ void imapc_free(struct imapc **c)
         return;
     buf_release(&(*c)->in);
     buf_release(&(*c)->out);
-    buf_release(&(*c)->caps);
-    buf_release(&(*c)->proof);
+    buf_release(&(*c)->before.list);
+    buf_release(&(*c)->after.list);
     buf_release(&(*c)->untagged);
     free((*c)->text);
     free(*c);
@@ -503,6 +394,7 @@ enum imapc_outcome imapc_step(struct imapc *c)
         case PHASE_GREETING:
         case PHASE_STARTTLS:
         case PHASE_CAPABILITY:
+        case PHASE_ID:
         case PHASE_AUTHENTICATE:
         case PHASE_LOGIN:
         case PHASE_AFTER_LOGIN:
@@ -516,15 +408,33 @@ void imapc_tls_started(struct imapc *c)
 {
     INSIST(c->phase == PHASE_TLS && buf_len(&c->in) == 0);
     c->is_tls = true;
-    c->has_caps = false; /* RFC 9051 section 6.2.1: what was told in clear is forgotten */
-    buf_release(&c->caps);
+    c->before.is_told = false; /* RFC 9051 section 6.2.1: what was told in clear is forgotten */
+    buf_release(&c->before.list);
     go_on(c);
+}
+
+void imapc_closed(struct imapc *c)
+{
+    if (c->phase == PHASE_GREETING && buf_len(&c->in) == 0)
+        imapc_fail(c, "the server closed the connection without a word", (struct slice){0});
+    else if (c->phase == PHASE_GREETING)
+        imapc_fail(c, "the server closed the connection within the greeting", buf_slice(&c->in));
+    else if (buf_len(&c->in) > 0) /* not shown: it may be half an echo of the password */
+        imapc_fail(c, "the server closed the connection within a line", (struct slice){0});
+    else
+        imapc_fail(c, "the server closed the connection", (struct slice){0});
 }
 
 const struct imapc_answer *imapc_answer(const struct imapc *c)
 {
     INSIST(c->phase == PHASE_DONE);
     return &c->answer;
+}
+
+struct slice imapc_log_text(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_DONE);
+    return c->log_text;
 }
 
 enum imapc_stage imapc_stage(const struct imapc *c)
@@ -535,9 +445,9 @@ enum imapc_stage imapc_stage(const struct imapc *c)
 const char *imapc_stage_name(enum imapc_stage stage)
 {
     static const char *const names[] = {
-        [IMAPC_STAGE_GREETING] = "greeting",       [IMAPC_STAGE_STARTTLS] = "starttls",
-        [IMAPC_STAGE_CAPABILITY] = "capability",   [IMAPC_STAGE_LOGIN] = "login",
-        [IMAPC_STAGE_AFTER_LOGIN] = "after_login",
+        [IMAPC_STAGE_GREETING] = "greeting",     [IMAPC_STAGE_STARTTLS] = "starttls",
+        [IMAPC_STAGE_CAPABILITY] = "capability", [IMAPC_STAGE_ID] = "id",
+        [IMAPC_STAGE_LOGIN] = "login",           [IMAPC_STAGE_AFTER_LOGIN] = "after_login",
     };
 
     INSIST((size_t)stage < sizeof(names) / sizeof(names[0]));

@@ -12,23 +12,33 @@
  *     IMAPC_FAILED    no verdict was reached: imapc_failure()
  *
  * The way: greeting; STARTTLS if asked for (never without; never back to clear); CAPABILITY where
- * neither the greeting nor another answer told; login by AUTHENTICATE PLAIN (with SASL-IR where
- * offered) if the server offers AUTH=PLAIN, else by LOGIN with quoted strings or literals as the
- * bytes need (without waiting where LITERAL+ or LITERAL- allow it); CAPABILITY after login if the
- * server did not tell by itself. A NO to either is the verdict: the other is not tried. An authzid
- * needs AUTH=PLAIN, and LOGINDISABLED is obeyed. What was told before STARTTLS or before the login
- * is forgotten then.
+ * neither the greeting nor another answer told; ID, if the caller has something to say and the
+ * server offers it; login; CAPABILITY after login if the server did not tell by itself. What was
+ * told before STARTTLS is forgotten then, and what was told before the login does not count for
+ * after it.
+ *
+ * The login is the first of these that the server offers: AUTHENTICATE PLAIN (with SASL-IR where
+ * offered); LOGIN, unless LOGINDISABLED forbids it, with quoted strings or literals as the bytes
+ * need (without waiting where LITERAL+ or LITERAL- allow it); AUTHENTICATE LOGIN. A NO is the
+ * verdict: the others are not tried. An authzid needs PLAIN.
+ *
+ * ID (RFC 2971) goes out together with the login where both are whole without the server's "+";
+ * else the login follows its answer. A NO or BAD to it is no failure, and its untagged answer is
+ * not passed on. A server that answers the login first has failed: RFC 9051 section 5.5 would let
+ * it, but none does.
  *
  * Failures, never a refused password (RFC 5530): a greeting that is PREAUTH, BYE or no IMAP at all;
  * BYE at any time; a BAD to the login; lines, literals and untagged data above the limits; lines
  * that end without CR, or hold NUL or a bare CR; answers under a tag that is not out; "+" where
- * nothing waits for it; bytes in clear behind the STARTTLS answer; memory being out.
+ * nothing waits for it; bytes in clear behind the STARTTLS answer; the connection's end; memory
+ * being out.
  */
 #ifndef USHER_IMAPC_IMAPC_H
 #define USHER_IMAPC_IMAPC_H
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "imap/id.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,6 +50,7 @@ struct imapc_params {
     struct slice user, authzid, password; /* the caller keeps the bytes until IMAPC_DONE or
                                              IMAPC_FAILED. NUL in them is a failure, since no IMAP
                                              can carry it; authzid may be empty, password too */
+    struct id id;    /* what to say with ID; empty: nothing. Kept as long; must not hold NUL */
     size_t max_line; /* bytes of one response of the server with its end, literals not counted */
     size_t max_untagged; /* bytes of all untagged responses together, kept or not; also the most
                             bytes of a literal */
@@ -52,16 +63,20 @@ enum imapc_stage {
     IMAPC_STAGE_GREETING,
     IMAPC_STAGE_STARTTLS,
     IMAPC_STAGE_CAPABILITY,
-    IMAPC_STAGE_LOGIN,
+    IMAPC_STAGE_ID,         /* waiting for its answer before the login is sent */
+    IMAPC_STAGE_LOGIN,      /* sent, maybe with ID before it */
     IMAPC_STAGE_AFTER_LOGIN /* waiting for capabilities; the server has accepted the login */
 };
 
+/* Told to the client, hence without the capabilities that a relayed session cannot have:
+ * UNAUTHENTICATE (RFC 8437), behind which nobody here would know whose session it is. */
 struct imapc_answer {
     bool is_ok;            /* else the server said NO */
     struct slice text;     /* behind "tag OK " or "tag NO ", no CR, LF or NUL; less than max_line
                               bytes, may be empty */
     struct slice untagged; /* whole responses with CRLF that came since the login was sent, those
-                              that tell capabilities left out; at most max_untagged bytes */
+                              that tell capabilities or answer ID left out; at most max_untagged
+                              bytes */
     struct slice capabilities; /* after login: "IMAP4rev1 IDLE ..."; empty after NO, or when the
                                   server does not tell */
 };
@@ -84,8 +99,20 @@ enum imapc_outcome imapc_step(struct imapc *c);
  * be called next, or imapc_out() to be sent: a command lies there. */
 void imapc_tls_started(struct imapc *c);
 
+/* The server has closed the connection, after imapc_step() said IMAPC_MORE. It is IMAPC_FAILED from
+ * now on, and imapc_failure() says in the midst of what. */
+void imapc_closed(struct imapc *c);
+
 /* After IMAPC_DONE; slices live until imapc_free(). */
 const struct imapc_answer *imapc_answer(const struct imapc *c);
+
+/* After IMAPC_DONE: the answer's text for the log, which may hold any byte of the server's but not
+ * the password in any form in which the server could have echoed it; words of ours instead then. */
+struct slice imapc_log_text(const struct imapc *c);
+
+/* Whether the server offered it before the login, as far as it has told: after STARTTLS, within
+ * TLS. At any time, also after IMAPC_DONE and IMAPC_FAILED. */
+bool imapc_offers(const struct imapc *c, const char *capability);
 
 enum imapc_stage imapc_stage(const struct imapc *c);
 const char *imapc_stage_name(enum imapc_stage stage);

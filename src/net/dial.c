@@ -22,6 +22,7 @@ struct dial {
     void *arg;
     struct deadline overall;
     struct deadline stagger; /* begins the next attempt; with none left, tells that all failed */
+    struct dial_sources *sources; /* NULL: the kernel's choice */
     uint32_t timeout_ms;
     unsigned begun, ended, n; /* attempts: ended <= begun <= n */
     struct err err;
@@ -150,6 +151,30 @@ static void on_attempt(struct watch *w, unsigned events)
         begin_next(a->dial);
 }
 
+/* The next of the sources that has the family; NULL when none has. */
+static const struct addr *next_source(struct dial_sources *sources, sa_family_t family)
+{
+    for (size_t i = 0; sources && i < sources->n; i++) {
+        const struct addr *source = &sources->addrs[sources->turn++ % sources->n];
+
+        if (source->sa.sa_family == family)
+            return source;
+    }
+    return NULL;
+}
+
+/* -1 with errno. */
+static int bind_source(const struct attempt *a)
+{
+    const struct addr *source = next_source(a->dial->sources, a->addr.sa.sa_family);
+    int on = 1;
+
+    if (!source)
+        return 0;
+    (void)setsockopt(a->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    return bind(a->fd, &source->sa, addr_len(source));
+}
+
 /* False when it failed on the spot. */
 static bool attempt_begin(struct attempt *a)
 {
@@ -160,6 +185,10 @@ static bool attempt_begin(struct attempt *a)
         return false;
     }
     watch_init(&a->watch, a->fd, on_attempt);
+    if (bind_source(a) < 0) {
+        attempt_failed(a, errno);
+        return false;
+    }
     if (connect(a->fd, &a->addr.sa, addr_len(&a->addr)) != 0 && errno != EINPROGRESS) {
         attempt_failed(a, errno);
         return false;
@@ -235,7 +264,8 @@ static void interleave(struct dial *d, const struct addr *addresses, size_t n)
 }
 
 struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t n,
-                        uint32_t timeout_ms, dial_done *done, void *arg)
+                        struct dial_sources *sources, uint32_t timeout_ms, dial_done *done,
+                        void *arg)
 {
     struct dial *d;
 
@@ -246,6 +276,7 @@ struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t 
     d->loop = loop;
     d->done = done;
     d->arg = arg;
+    d->sources = sources;
     d->timeout_ms = timeout_ms;
     deadline_init(&d->overall, on_overall);
     deadline_init(&d->stagger, on_stagger);

@@ -27,9 +27,20 @@ struct dial;
  * it. What `reached` and `err` point to lasts for the call. */
 typedef void dial_done(void *arg, int fd, const struct addr *reached, const struct err *err);
 
-/* `n` is 1 to DIAL_ADDRESSES; the addresses are copied. NULL when memory is out. */
+/* Where to connect from: addresses of this machine, taken in turn among those of the target's
+ * family; a family without one connects from where the kernel likes. Ports are chosen per target
+ * (IP_BIND_ADDRESS_NO_PORT), so that each address has all its ports for each backend. */
+struct dial_sources {
+    const struct addr *addrs;
+    size_t n;
+    size_t turn;
+};
+
+/* `n` is 1 to DIAL_ADDRESSES; the addresses are copied. `sources`: NULL for the kernel's choice;
+ * kept until then. NULL when memory is out. */
 struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t n,
-                        uint32_t timeout_ms, dial_done *done, void *arg);
+                        struct dial_sources *sources, uint32_t timeout_ms, dial_done *done,
+                        void *arg);
 
 /* Gives up: closes what is open, tells nobody. Clears *d; harmless when it is NULL. */
 void dial_cancel(struct dial **d);

@@ -80,16 +80,6 @@ static struct slice take_field(struct slice *rest)
     return field;
 }
 
-static bool read_port(struct slice s, uint16_t *out_port)
-{
-    uint64_t port;
-
-    if ((s.n > 1 && s.p[0] == '0') || !num_parse(s, 65535, &port))
-        return false;
-    *out_port = (uint16_t)port;
-    return true;
-}
-
 /* As what accept() would have given: an IPv4 address in an IPv6 one becomes that. */
 static struct addr unmapped(const struct addr *a)
 {
@@ -100,19 +90,26 @@ static struct addr unmapped(const struct addr *a)
     return addr_from_sockaddr(&ss);
 }
 
-static int read_v1_address(struct slice ip, struct slice port, int family, const char *whose,
-                           struct addr *out_addr, struct err *err)
+static int read_v1_ip(struct slice s, int family, const char *whose, struct addr *out_addr,
+                      struct err *err)
 {
-    const char *version = family == AF_INET ? "IPv4" : "IPv6";
     struct addr a;
-    uint16_t number;
 
-    if (!addr_parse_ip(ip, 0, &a) || a.sa.sa_family != family)
-        return err_set(err, 0, "broken PROXY header: the %s is no %s address", whose, version);
-    if (!read_port(port, &number))
-        return err_set(err, 0, "broken PROXY header: the port of the %s is no port", whose);
-    addr_set_port(&a, number);
+    if (!addr_parse_ip(s, 0, &a) || a.sa.sa_family != family)
+        return err_set(err, 0, "broken PROXY header: the %s is no %s address", whose,
+                       family == AF_INET ? "IPv4" : "IPv6");
     *out_addr = unmapped(&a);
+    return 0;
+}
+
+/* Of section 2.1: no sign, and no zeros before others. */
+static int read_v1_port(struct slice s, const char *whose, struct addr *addr, struct err *err)
+{
+    uint64_t port;
+
+    if ((s.n > 1 && s.p[0] == '0') || !num_parse(s, 65535, &port))
+        return err_set(err, 0, "broken PROXY header: the port of the %s is no port", whose);
+    addr_set_port(addr, (uint16_t)port);
     return 0;
 }
 
@@ -120,7 +117,6 @@ static int read_v1_address(struct slice ip, struct slice port, int family, const
 static int read_v1_line(struct slice line, struct proxy_info *info, struct err *err)
 {
     struct slice rest = line, word = take_field(&rest);
-    struct slice source, destination, source_port, destination_port;
     int family;
 
     if (slice_eq(word, SLICE("UNKNOWN")))
@@ -131,14 +127,12 @@ static int read_v1_line(struct slice line, struct proxy_info *info, struct err *
         family = AF_INET6;
     else
         return err_set(err, 0, "broken PROXY header: its protocol is not TCP4, TCP6 or UNKNOWN");
-    source = take_field(&rest);
-    destination = take_field(&rest);
-    source_port = take_field(&rest);
-    destination_port = rest; /* all of it: a further field is no part of a port */
-    if (read_v1_address(source, source_port, family, "source", &info->source, err) < 0)
+    if (read_v1_ip(take_field(&rest), family, "source", &info->source, err) < 0 ||
+        read_v1_ip(take_field(&rest), family, "destination", &info->destination, err) < 0 ||
+        read_v1_port(take_field(&rest), "source", &info->source, err) < 0)
         return -1;
-    return read_v1_address(destination, destination_port, family, "destination", &info->destination,
-                           err);
+    /* all that is left: a further field makes it no port */
+    return read_v1_port(rest, "destination", &info->destination, err);
 }
 
 /* Says what came in place of a header, as far as the byte in which it differs tells. */

@@ -108,6 +108,10 @@ int stream_tls_connect(struct stream *s, struct tls_context *tls, const char *na
  * IO_OK, bytes may be pending that came right behind the handshake. */
 enum io stream_handshake(struct stream *s);
 
+/* SHA-256 of the peer's public key (its SubjectPublicKeyInfo, as RFC 7469 pins it), after the
+ * handshake. False when the peer has shown no certificate. */
+bool stream_tls_key(const struct stream *s, unsigned char out_digest[32]);
+
 /* "TLSv1.3"; "" in clear. */
 const char *stream_tls_version(const struct stream *s);
 

@@ -120,6 +120,17 @@ void tls_stream_finish(struct stream *s)
     ERR_clear_error();
 }
 
+bool stream_tls_key(const struct stream *s, unsigned char out_digest[32])
+{
+    X509 *cert = s->tls ? SSL_get0_peer_certificate(s->tls) : NULL;
+    unsigned n = 0;
+
+    return cert &&
+           ASN1_item_digest(ASN1_ITEM_rptr(X509_PUBKEY), EVP_sha256(), X509_get_X509_PUBKEY(cert),
+                            out_digest, &n) == 1 &&
+           n == 32;
+}
+
 const char *tls_stream_version(const struct stream *s)
 {
     return SSL_get_version(s->tls);

@@ -34,24 +34,26 @@ static bool cut(struct slice *s, struct slice *out_part)
     return true;
 }
 
-static enum sasl_result server_step(unsigned step, struct slice response, struct buf *out_challenge,
-                                    struct sasl_identity *out_claim)
+static enum sasl_result server_step(unsigned step, struct slice message, struct buf *out_challenge,
+                                    struct sasl_identity *claim)
 {
-    struct sasl_identity claim;
+    struct sasl_identity said;
 
     (void)out_challenge;
-    if (step > 0 || !cut(&response, &claim.authzid) || !cut(&response, &claim.user))
+    if (step > 0 || !cut(&message, &said.authzid) || !cut(&message, &said.user))
         return SASL_BAD;
-    if (claim.user.n == 0 || slice_has(response, '\0'))
+    if (said.user.n == 0 || slice_has(message, '\0'))
         return SASL_BAD;
-    claim.password = response;
-    *out_claim = claim;
+    said.password = message;
+    *claim = said;
     return SASL_DONE;
 }
 
 const struct sasl_mech sasl_plain = {
     .name = "PLAIN",
+    .title = "PLAIN",
     .sends_password = true,
+    .is_client_first = true,
     .client_step = client_step,
     .server_step = server_step,
 };

@@ -19,15 +19,16 @@
  * command still needs; while LOGIN_ADMIT is open it is what max_pipeline leaves, so that a client
  * that sends more is not closed but made to wait by its own TCP window.
  *
- * Commands served (RFC 9051 section 6.1 and 6.2, RFC 3501): CAPABILITY NOOP LOGOUT STARTTLS LOGIN
- * AUTHENTICATE PLAIN (with and without SASL-IR, RFC 4959; literals of RFC 7888). All else gets a
- * tagged BAD that says to log in first.
+ * Commands served (RFC 9051 section 6.1 and 6.2, RFC 3501): CAPABILITY NOOP ID (RFC 2971) LOGOUT
+ * STARTTLS LOGIN AUTHENTICATE with the mechanisms of sasl/ (with and without SASL-IR, RFC 4959;
+ * literals of RFC 7888). All else gets a tagged BAD that says to log in first.
  */
 #ifndef USHER_WORKER_LOGIN_H
 #define USHER_WORKER_LOGIN_H
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "imap/id.h"
 #include "tables/tables.h"
 
 #include <stdbool.h>
@@ -37,14 +38,16 @@ struct login;
 
 /* What does not change in the life of a session; the caller keeps it for as long. */
 struct login_params {
-    bool can_starttls;     /* STARTTLS is offered while not encrypted */
-    bool allows_cleartext; /* passwords are taken without TLS */
-    size_t max_line;       /* bytes of a command's lines with their ends, literals not counted */
-    size_t max_literal;    /* bytes of a literal, and of all literals of one command */
-    size_t max_pipeline;   /* bytes that may wait in login_in() while LOGIN_ADMIT is open */
-    unsigned max_tries;    /* at the max_tries-th refused login the client is told BYE */
-    unsigned max_bad;      /* the same for commands that are bad, needless (NOOP, CAPABILITY), or
-                              whose login was answered by other than LOGIN_OK and LOGIN_NO */
+    bool can_starttls;        /* STARTTLS is offered while not encrypted */
+    bool allows_cleartext;    /* passwords are taken without TLS */
+    bool offers_literal_plus; /* LITERAL+ is announced: a client may hold the backend to it after
+                                 login. Such literals are taken here in any case */
+    size_t max_line;          /* bytes of a command's lines with their ends, literals not counted */
+    size_t max_literal;       /* bytes of a literal, and of all literals of one command */
+    size_t max_pipeline;      /* bytes that may wait in login_in() while LOGIN_ADMIT is open */
+    unsigned max_tries;       /* at the max_tries-th refused login the client is told BYE */
+    unsigned max_bad; /* the same for commands that are bad, needless (NOOP, CAPABILITY, ID), or
+                         whose login was answered by other than LOGIN_OK and LOGIN_NO */
 };
 
 enum login_outcome { LOGIN_MORE, LOGIN_STARTTLS, LOGIN_ADMIT, LOGIN_CLOSE };
@@ -54,7 +57,10 @@ struct login_request {
     struct slice user;     /* authentication identity: 1 to 512 bytes, no NUL, CR or LF */
     struct slice authzid;  /* empty when none was given or it equals user */
     struct slice password; /* no NUL, CR or LF; may be empty */
-    const char *mech;      /* "LOGIN" (the command) or "PLAIN" */
+    const char *mech;      /* "LOGIN" (the command), or the title of a mechanism: "PLAIN",
+                              "SASL-LOGIN" */
+    struct id id;          /* the client's last ID on the connection as it is now (what was said
+                              before STARTTLS is forgotten); empty when there was none */
 };
 
 enum login_verdict_kind {

@@ -2,6 +2,7 @@
  * last word. */
 #include "worker/session.h"
 
+#include "base/base64.h"
 #include "base/log.h"
 #include "worker/contexts.h"
 
@@ -300,6 +301,39 @@ static void upstream_greet(struct session *s)
     upstream_run(s);
 }
 
+/* Whether the key that the backend has shown is one of tls_pin, where there are any; words if not.
+ */
+static bool is_pinned_key(struct session *s, struct err *err)
+{
+    const struct conf_list *pins = &session_backend(s)->tls_pin;
+    char shown[BASE64_LEN(32)];
+    unsigned char digest[32];
+
+    if (pins->n == 0)
+        return true;
+    if (!stream_tls_key(&s->backend, digest)) {
+        err_set(err, 0, "the backend shows no certificate");
+        return false;
+    }
+    base64_encode(slice_of(digest, sizeof digest), shown);
+    for (size_t i = 0; i < pins->n; i++) {
+        if (slice_eq(slice_str(pins->items[i]), slice_of(shown, sizeof shown)))
+            return true;
+    }
+    err_set(err, 0, "the backend's key is %.*s, which is not in tls_pin", (int)sizeof shown, shown);
+    return false;
+}
+
+static void upstream_shaken(struct session *s)
+{
+    struct err err;
+
+    if (is_pinned_key(s, &err))
+        upstream_greet(s);
+    else
+        upstream_fail(s, "tls", err.text);
+}
+
 static void upstream_handshake(struct session *s)
 {
     enum io io = stream_handshake(&s->backend);
@@ -309,7 +343,7 @@ static void upstream_handshake(struct session *s)
     else if (io != IO_OK)
         upstream_broken(s);
     else
-        upstream_greet(s);
+        upstream_shaken(s);
 }
 
 void upstream_on_event(struct session *s)
@@ -357,6 +391,7 @@ void upstream_begin(struct session *s, const struct msg_lease *lease)
     counters_add(w->counters, METRIC_BACKEND_ATTEMPTS, 1);
     session_enter(s, SESSION_DIAL);
     s->phase->dial = dial_start(w->loop, lease->addresses, lease->addresses_n,
+                                contexts_sources(w, s->pool, s->backend_index),
                                 w->conf->global.connect_timeout, on_dialled, s);
     if (!s->phase->dial)
         upstream_fail(s, "connect", "out of memory");

@@ -37,7 +37,7 @@ struct worker {
     uint32_t control_instance;
     struct list *replay_next; /* the next session that a new control must be told of */
     bool has_replayed;        /* control knows all sessions */
-    struct contexts *tls;
+    struct contexts *contexts;
     struct login_params *login_params; /* one a listener */
     struct watch again;                /* on an eventfd that is readable while again_ids has any */
     uint32_t *again_ids;

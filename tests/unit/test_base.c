@@ -175,6 +175,37 @@ static void test_mapped_address_counts_as_ipv4(void **state)
     assert_false(addr_is_set(&a));
 }
 
+static void test_networks_hold_the_addresses_that_share_their_bits(void **state)
+{
+    static const struct {
+        const char *net, *in, *out;
+    } rows[] = {
+        {"192.0.2.0/24", "192.0.2.255", "192.0.3.0"},
+        {"192.0.2.7", "192.0.2.7", "192.0.2.6"},
+        {"10.0.0.0/9", "10.127.255.255", "10.128.0.0"},
+        {"0.0.0.0/0", "255.255.255.255", "::1"},
+        {"2001:db8::/33", "2001:db8:7fff::1", "2001:db8:8000::1"},
+        {"::/0", "2001:db8::1", "192.0.2.1"},
+        {"::1/128", "::1", "::2"},
+    };
+    static const char *const bad[] = {
+        "", "/8", "192.0.2.0/33", "192.0.2.0/", "192.0.2.0/-1", "::/129", "mail", "1.2.3/8"};
+    struct addr_net net;
+    struct addr a;
+    struct err err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        assert_int_equal(addr_net_parse(slice_str(rows[i].net), &net, &err), 0);
+        assert_true(addr_parse_ip(slice_str(rows[i].in), 143, &a));
+        assert_true(addr_in_net(&a, &net));
+        assert_true(addr_parse_ip(slice_str(rows[i].out), 143, &a));
+        assert_false(addr_in_net(&a, &net));
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(addr_net_parse(slice_str(bad[i]), &net, &err), -1);
+}
+
 static void test_slices_compare_and_cut(void **state)
 {
     (void)state;
@@ -268,6 +299,7 @@ int main(void)
         cmocka_unit_test(test_address_is_split_and_mistakes_are_named),
         cmocka_unit_test(test_address_is_printed_as_it_is_written),
         cmocka_unit_test(test_mapped_address_counts_as_ipv4),
+        cmocka_unit_test(test_networks_hold_the_addresses_that_share_their_bits),
         cmocka_unit_test(test_slices_compare_and_cut),
         cmocka_unit_test(test_buffer_never_holds_more_than_its_ceiling),
         cmocka_unit_test(test_buffer_prints_and_is_empty_when_all_is_taken),

@@ -54,6 +54,9 @@ static void test_each_mistake_of_meaning_has_its_line(void **state)
         {GOOD_LISTENER GOOD_POOL "state = ''", 3, "state is empty"},
         {GOOD_LISTENER GOOD_POOL "nameservers = {192.0.2.1, ns.example}", 3, "\"ns.example\""},
         {GOOD_LISTENER GOOD_POOL "nameservers = {'192.0.2.1:0'}", 3, "192.0.2.1:0"},
+        {GOOD_LISTENER GOOD_POOL "trusted_networks = {192.0.2.0/33}", 3, "from 0 to 32"},
+        {GOOD_LISTENER GOOD_POOL "trusted_networks = {192.0.2.0/24, home}", 3,
+         "\"home\" is no network"},
         {GOOD_LISTENER GOOD_POOL "user = a\nuser = b", 4, "user stands twice, at t:3 too"},
         {GOOD_LISTENER GOOD_POOL "user = a user = b", 3, "user stands twice, at t:3 too"},
         {GOOD_LISTENER GOOD_POOL "nameservers = {::1}\nnameservers = {::1}", 4, "stands twice"},
@@ -154,6 +157,13 @@ static void test_tls_of_backends(void **state)
     expect_mistake(TLS("tls_ca = x"), 3, "tls_ca has no effect");
     expect_mistake(TLS("tls_name = x"), 3, "tls_name has no effect");
     expect_mistake(TLS("tls_verify = no"), 3, "tls_verify has no effect");
+    expect_mistake(TLS("tls_pin = {'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='}"), 3,
+                   "tls_pin has no effect");
+    expect_mistake(TLS("tls = implicit tls_pin = {'AAAA'}"), 3, "\"AAAA\" is no SHA-256");
+    expect_mistake(TLS("tls = implicit tls_pin = {'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=='}"),
+                   3, "no SHA-256");
+    expect_mistake(TLS("source = {127.0.0.1, 'localhost'}"), 3, "\"localhost\" is no address");
+    expect_mistake(TLS("proxy = v3"), 3, "off | v1 | v2");
     expect_mistake(TLS("tls_verify = false"), 3, "write yes or no");
     expect_mistake(TLS("tls = on"), 3, "off | starttls | implicit");
     expect_mistake(TLS("tls = starttls tls_name = 'a b'"), 3, "neither a name nor an address");

@@ -150,9 +150,11 @@ static void hole_close(struct hole *h)
         close(h->fds[i]);
 }
 
+static struct dial_sources *sources;
+
 static struct dial *start(const struct addr *addresses, size_t n, uint32_t timeout_ms)
 {
-    struct dial *d = dial_start(loop, addresses, n, timeout_ms, on_done, &told);
+    struct dial *d = dial_start(loop, addresses, n, sources, timeout_ms, on_done, &told);
 
     assert_non_null(d);
     assert_int_equal(told.calls, 0);
@@ -228,6 +230,55 @@ static void test_the_second_is_reached_after_a_while_when_the_first_is_silent(vo
     assert_true(loop_now_ms(loop) - begun_ms >= DIAL_STAGGER_MS);
     close(fd);
     hole_close(&h);
+}
+
+static void test_connections_come_from_the_sources_in_turn(void **state)
+{
+    static const char *const expected[] = {"127.0.0.11", "127.0.0.12", "127.0.0.11"};
+    /* The one of the other family is passed over. */
+    struct addr mine[3] = {numeric("127.0.0.11", 0), numeric("::1", 0), numeric("127.0.0.12", 0)};
+    struct dial_sources from = {mine, 3, 0};
+    int fd;
+    struct addr a = alive(&fd);
+
+    (void)state;
+    sources = &from;
+    for (size_t i = 0; i < 3; i++) {
+        struct addr peer, local, want;
+        int accepted;
+
+        memset(&told, 0, sizeof told);
+        start(&a, 1, 5000);
+        loop_run(loop);
+        assert_reached(&a);
+        accepted = listen_accept(fd, &peer, &local);
+        assert_true(accepted >= 0);
+        want = numeric(expected[i], 0);
+        assert_int_equal(peer.in.sin_addr.s_addr, want.in.sin_addr.s_addr);
+        close(accepted);
+        close(told.fd);
+        told.fd = -1;
+    }
+    sources = NULL;
+    close(fd);
+}
+
+static void test_a_source_that_is_not_ours_is_a_failure_that_says_so(void **state)
+{
+    struct addr foreign = numeric("192.0.2.1", 0);
+    struct dial_sources from = {&foreign, 1, 0};
+    int fd;
+    struct addr a = alive(&fd);
+
+    (void)state;
+    sources = &from;
+    start(&a, 1, 5000);
+    loop_run(loop);
+    sources = NULL;
+    assert_int_equal(told.calls, 1);
+    assert_int_equal(told.fd, -1);
+    assert_int_equal(told.err.code, EADDRNOTAVAIL);
+    close(fd);
 }
 
 static void test_when_all_refuse_each_is_named(void **state)
@@ -409,6 +460,8 @@ int main(void)
         T(test_a_single_address_is_reached),
         T(test_the_second_is_reached_at_once_when_the_first_refuses),
         T(test_the_second_is_reached_after_a_while_when_the_first_is_silent),
+        T(test_connections_come_from_the_sources_in_turn),
+        T(test_a_source_that_is_not_ours_is_a_failure_that_says_so),
         T(test_when_all_refuse_each_is_named),
         T(test_silence_ends_with_the_deadline),
         T(test_the_families_are_tried_by_turns),

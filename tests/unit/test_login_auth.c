@@ -1,0 +1,242 @@
+/* The dialogue before login: how credentials come in. */
+#include "login_talk.h"
+
+#include "base/base64.h"
+
+/* ---- LOGIN ---- */
+
+static void test_login_in_every_form_of_string(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a LOGIN ann secret\r\n"), "{LOGIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a login ann secret\n"), "{LOGIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN a]b x]\r\n"), "{LOGIN a]b//x]}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN \"ann b\" \"\\\"\\\\ {3}\"\r\n"),
+         "{LOGIN ann b//\"\\ {3}}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN \"ann\" \"\"\r\n"), "{LOGIN ann//}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN \"\xc3\xa4\" \"\xe4\"\r\n"),
+         "{LOGIN \xc3\xa4//\xe4}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN {3}\r\nann {6}\r\nse ret\r\n"),
+         "+ Go on\r\n+ Go on\r\n{LOGIN ann//se ret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN {3+}\r\nann {6+}\r\nse\"ret\r\n"),
+         "{LOGIN ann//se\"ret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN {3+}\nann {0+}\n\n"), "{LOGIN ann//}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN ann {0}\r\n\r\n"), "+ Go on\r\n{LOGIN ann//}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN {0003+}\r\nann {03}\r\nabc\r\n"),
+         "+ Go on\r\n{LOGIN ann//abc}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN ann \"x{3}\"\r\n"), "{LOGIN ann//x{3}}a OK Logged in.\r\n{rest }"},
+        {SLICE("a LOGIN NIL NIL\r\n"), "{LOGIN NIL//NIL}a OK Logged in.\r\n{rest }"},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+#define LOGIN_BAD \
+    "a BAD LOGIN takes a user name and a password; quote what has special characters\r\n"
+
+static void test_malformed_login(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a LOGIN\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN  ann b\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann  b\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann b c\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann b \r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann p%s\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann p\\s\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \xe4\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann (b)\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \"b\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \"b\\\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \"b\\n\"\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \"b\"c\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \"b\rc\"\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann \"b\0c\"\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann {}\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann {-1}\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann {1-}\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann {+}\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann { 1}\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann {1} \r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann ~{1+}\r\nx\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann {1+}\r\nxy\r\n"), LOGIN_BAD},
+        {SLICE("a LOGIN ann{1+}\r\nx y\r\n"), LOGIN_BAD},
+        /* An open quote: {n} is refused at once, {n+} is read over as RFC 7888 asks. */
+        {SLICE("a LOGIN ann \"b {3}\r\nb NOOP\r\n"), LOGIN_BAD "b OK Nothing done\r\n"},
+        {SLICE("a LOGIN ann \"b {3+}\r\nx y\r\nb NOOP\r\n"), LOGIN_BAD "b OK Nothing done\r\n"},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_unusable_credentials_are_refused_here(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a LOGIN \"\" x\r\n"), "a NO [AUTHENTICATIONFAILED] The user name is empty\r\n"},
+        {SLICE("a LOGIN {0+}\r\n x\r\n"), "a NO [AUTHENTICATIONFAILED] The user name is empty\r\n"},
+        {SLICE("a LOGIN {3+}\r\na\0b x\r\n"),
+         "a NO [AUTHENTICATIONFAILED] The user name or password "
+         "holds NUL, CR or LF\r\n"},
+        {SLICE("a LOGIN ann {2+}\r\nx\r\r\n"),
+         "a NO [AUTHENTICATIONFAILED] The user name or password "
+         "holds NUL, CR or LF\r\n"},
+        {SLICE("a LOGIN ann {3+}\r\nx\ny\r\n"),
+         "a NO [AUTHENTICATIONFAILED] The user name or password "
+         "holds NUL, CR or LF\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN AGFubgB4Cg==\r\n"), /* \0ann\0x\n */
+         "a NO [AUTHENTICATIONFAILED] The user name or password holds NUL, CR or LF\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN eA15AGFubgB4\r\n"), /* x\ry\0ann\0x */
+         "a NO [AUTHENTICATIONFAILED] The user name or password holds NUL, CR or LF\r\n"},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_user_name_limit(void **state)
+{
+    static const struct login_params wide = {
+        .allows_cleartext = true, .max_line = 2000, .max_tries = 3, .max_bad = 3};
+    const struct setting s = {.params = &wide};
+    char input[700], told[700];
+
+    (void)state;
+    for (int n = 511; n <= 513; n++) {
+        snprintf(input, sizeof(input), "a LOGIN %0*d x\r\n", n, 7);
+        if (n <= 512)
+            snprintf(told, sizeof(told), "{LOGIN %0*d//x}a OK Logged in.\r\n{rest }", n, 7);
+        else
+            snprintf(told, sizeof(told),
+                     "a NO [AUTHENTICATIONFAILED] The user name is too long\r\n");
+        assert_talk(talk, &s, slice_str(input), told);
+    }
+}
+
+static void test_authorization_identity_limit(void **state)
+{
+    static const struct login_params wide = {
+        .allows_cleartext = true, .max_line = 2000, .max_tries = 3, .max_bad = 3};
+    const struct setting s = {.params = &wide};
+    char message[600], input[1000] = "a AUTHENTICATE PLAIN ", told[700];
+
+    (void)state;
+    for (int n = 512; n <= 513; n++) {
+        int len = snprintf(message, sizeof(message), "%0*d%cu%cx", n, 7, 0, 0);
+        size_t at = strlen("a AUTHENTICATE PLAIN ");
+
+        base64_encode(slice_of(message, (size_t)len), input + at);
+        strcpy(input + at + BASE64_LEN((size_t)len), "\r\n");
+        if (n == 512)
+            snprintf(told, sizeof(told), "{PLAIN u/%0*d/x}a OK Logged in.\r\n{rest }", n, 7);
+        else
+            snprintf(told, sizeof(told),
+                     "a NO [AUTHENTICATIONFAILED] The user name is too long\r\n");
+        assert_talk(talk, &s, slice_str(input), told);
+    }
+}
+
+/* ---- AUTHENTICATE ---- */
+
+#define MESSAGE_BAD "a BAD This message is not what the mechanism asks for\r\n"
+#define MECH_BAD    "a BAD AUTHENTICATE takes a mechanism and at most one initial response\r\n"
+
+static void test_authenticate_plain(void **state)
+{
+    static const struct row rows[] = {
+        /* \0ann\0secret */
+        {SLICE("a AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=\r\n"),
+         "{PLAIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a authenticate plain\r\nAGFubgBzZWNyZXQ=\r\n"),
+         "+ \r\n{PLAIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a AUTHENTICATE PLAIN\nAGFubgBzZWNyZXQ=\n"),
+         "+ \r\n{PLAIN ann//secret}a OK Logged in.\r\n{rest }"},
+        /* bob\0ann\0secret, ann\0ann\0secret, \0ann\0 */
+        {SLICE("a AUTHENTICATE PLAIN Ym9iAGFubgBzZWNyZXQ=\r\n"),
+         "{PLAIN ann/bob/secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a AUTHENTICATE PLAIN YW5uAGFubgBzZWNyZXQ=\r\n"),
+         "{PLAIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a AUTHENTICATE PLAIN AGFubgA=\r\n"), "{PLAIN ann//}a OK Logged in.\r\n{rest }"},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_malformed_authenticate(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a AUTHENTICATE\r\n"), MECH_BAD},
+        {SLICE("a AUTHENTICATE \r\n"), MECH_BAD},
+        {SLICE("a AUTHENTICATE PLAIN \r\n"), MECH_BAD},
+        {SLICE("a AUTHENTICATE PLAIN x y\r\n"), MECH_BAD},
+        {SLICE("a AUTHENTICATE \"PLAIN\"\r\n"), MECH_BAD},
+        {SLICE("a AUTHENTICATE PLAIN {4}\r\nb NOOP\r\n"), MECH_BAD "b OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN\r\n"), "a NO This mechanism is not offered\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN =\r\n"), MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE PLAIN\r\n\r\nb NOOP\r\n"),
+         "+ \r\n" MESSAGE_BAD "b OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN\r\n*\r\nb NOOP\r\n"),
+         "+ \r\na BAD Cancelled\r\nb OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN AGFubgBzZWNyZXQ\r\n"), "a BAD This is not base 64\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN\r\n=\r\n"), "+ \r\na BAD This is not base 64\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN\r\nAGFubgBzZWNyZXQ= \r\n"),
+         "+ \r\na BAD This is not base 64\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN\r\n\0\r\n"), "+ \r\na BAD This is not base 64\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN\r\n{5+}\r\nb NOOP\r\n"),
+         "+ \r\na BAD This is not base 64\r\nb OK Nothing done\r\n"},
+        /* ann; ann\0b; \0\0b; \0a\0b\0 */
+        {SLICE("a AUTHENTICATE PLAIN YW5u\r\n"), MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE PLAIN YW5uAGI=\r\n"), MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE PLAIN AABi\r\n"), MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE PLAIN AGEAYgA=\r\n"), MESSAGE_BAD},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+/* ---- Without TLS ---- */
+
+#define PRIVACY "a NO [PRIVACYREQUIRED] Passwords are only taken with TLS; use STARTTLS first\r\n"
+
+static void test_password_is_not_taken_in_clear(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a LOGIN ann x\r\n"), PRIVACY},
+        {SLICE("a LOGIN {3}\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
+        {SLICE("a LOGIN ann {3}\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
+        {SLICE("a LOGIN ann {3+}\r\nabc\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=\r\n"), PRIVACY},
+    };
+    static const struct login_params never = {.max_line = 99, .max_tries = 9, .max_bad = 9};
+    static const struct row without[] = {
+        {SLICE("a LOGIN ann x\r\n"),
+         "a NO [PRIVACYREQUIRED] Passwords are only taken with TLS\r\n"},
+        {SLICE("a STARTTLS\r\n"), "a BAD STARTTLS is not offered here\r\n"},
+    };
+
+    (void)state;
+    check(&strict, false, ROWS(rows));
+    check(&never, false, ROWS(without));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_login_in_every_form_of_string),
+        cmocka_unit_test(test_malformed_login),
+        cmocka_unit_test(test_unusable_credentials_are_refused_here),
+        cmocka_unit_test(test_user_name_limit),
+        cmocka_unit_test(test_authorization_identity_limit),
+        cmocka_unit_test(test_authenticate_plain),
+        cmocka_unit_test(test_malformed_authenticate),
+        cmocka_unit_test(test_password_is_not_taken_in_clear),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
