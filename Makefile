@@ -1,6 +1,8 @@
 # The commands that people type. Each is one script or one call of Meson; the build itself is meson.build.
 
 PYTHON = /usr/bin/python3
+# Test peers that tools/peers/ only unpacks into build/, since their packages would take over the machine's mail.
+UNPACKED = cyrus-imapd sasl2-bin
 
 .DEFAULT_GOAL = all
 .PHONY: all run test test-long coverage fuzz format check docs install clean help
@@ -16,10 +18,12 @@ run: ## build, then show usher at work between two servers of its own
 
 test: ## all tests and gates, as CI runs them
 	@tools/deps/install.sh build test run
+	@tools/deps/install.sh --known $(UNPACKED)
 	@$(PYTHON) -B tools/test_all.py
 
 test-long: ## the same, with the integration tests that take long, and more fuzzing
 	@tools/deps/install.sh build test run
+	@tools/deps/install.sh --known $(UNPACKED)
 	@$(PYTHON) -B tools/test_all.py --long
 
 check: ## only the gates: layers, sizes, layout, static analysis, generated pages
@@ -32,6 +36,7 @@ fuzz: ## each fuzz target for ten minutes
 
 coverage: ## which lines the tests reach: build/coverage/index.html
 	@tools/deps/install.sh build test run
+	@tools/deps/install.sh --known $(UNPACKED)
 	@tools/coverage.sh all
 
 format: ## lay the C sources out

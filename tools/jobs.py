@@ -1,7 +1,7 @@
 """Runs jobs, each a command, in parallel: so many at a time, in the order given, after those that they need.
 
 Nothing that a job started outlives it: each has a process group of its own that is ended with it, and what escapes
-the group falls to this process (a child subreaper), which ends it last of all.
+the group falls to this process (a child subreaper), which takes notice of its end or, last of all, makes it end.
 """
 import asyncio
 import ctypes
@@ -48,7 +48,7 @@ class Runner:
         """`tell(job, output)` is called as each job ends; logs go to `folder`."""
         self.jobs = {job.name: job for job in jobs}
         self.slots, self.folder, self.cwd, self.tell = slots, pathlib.Path(folder), cwd, tell
-        self.groups = set()
+        self.own = set()  # process ids of the jobs themselves
         self.is_interrupted = False
         self.strays = []
 
@@ -74,10 +74,22 @@ class Runner:
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, interrupt)
+        reaper = asyncio.create_task(self._reap_adopted())
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        reaper.cancel()
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
+
+    async def _reap_adopted(self):
+        """Does what init does for orphans: a test that waits for a process to be gone must not see it dead for ever."""
+        before = set()
+        while True:
+            await asyncio.sleep(0.1)
+            dead = {pid for pid in pids() if stat_of(pid)[:2] == (os.getpid(), "dead")} - self.own
+            for pid in dead & before:  # not at first sight: it could be a job just begun
+                os.waitpid(pid, os.WNOHANG)
+            before = dead
 
     async def _run_one(self, job):
         try:
@@ -103,6 +115,7 @@ class Runner:
                 *command, cwd=self.cwd, env={**os.environ, **job.env}, stdin=asyncio.subprocess.DEVNULL,
                 stdout=out, stderr=out, start_new_session=True,
             )
+            self.own.add(process.pid)
             try:
                 await asyncio.wait_for(process.wait(), job.timeout_s)
             except asyncio.TimeoutError:
@@ -153,7 +166,8 @@ def stat_of(pid):
 
 
 def end_strays():
-    """Ends the children of this process that nobody waits for: what jobs started and forgot. Returns their names."""
+    """Ends the children of this process that nobody waits for: what jobs started and forgot. Returns the names of those
+    that were alive; the others had ended, and only nobody had taken notice."""
     names = set()
     deadline = time.monotonic() + GRACE_S
     while time.monotonic() < deadline:
@@ -162,7 +176,8 @@ def end_strays():
             break
         for pid in children:
             try:
-                names.add(pathlib.Path(f"/proc/{pid}/comm").read_text().strip())
+                if stat_of(pid)[1] == "live":
+                    names.add(pathlib.Path(f"/proc/{pid}/comm").read_text().strip())
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, os.WNOHANG)
             except (FileNotFoundError, ProcessLookupError, ChildProcessError):

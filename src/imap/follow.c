@@ -49,7 +49,8 @@ enum kind {
     KIND_OK,     /* server: tagged OK */
     KIND_NO,     /* server: tagged NO or BAD */
     KIND_STATUS, /* server: BYE or PREAUTH, which are never tagged */
-    KIND_IDLE,   /* client: IDLE, also while DONE is read and until the next command */
+    KIND_IDLE,   /* client: IDLE, until its line is over */
+    KIND_IDLED,  /* client: and then, also while DONE is read, until the next command */
     KIND_SWITCH, /* client: what may change the stream behind its OK */
     KIND_DONE,   /* client: no command, but the line that ends IDLE */
     KIND_LOGOUT, /* client */
@@ -392,6 +393,7 @@ static uint8_t client_cr_seen(struct follow_side *x, char c)
         if (x->owes_plus)
             return LOST;
         x->owes_plus = true;
+        x->kind = KIND_IDLED;
         return IDLING;
     }
     if (x->kind == KIND_LOGOUT)
@@ -476,10 +478,10 @@ static uint8_t end_continue(struct follow_side *client)
     return START;
 }
 
-/* The client's last command is answered; wherever that matters here its tag is whole. */
+/* The client's last command is answered. Its tag is whole wherever that matters here. */
 static uint8_t end_tagged(struct follow_side *client, bool is_ok)
 {
-    if (client->kind == KIND_IDLE)
+    if (client->kind == KIND_IDLED)
         client->owes_plus = false;
     if (client->state == IDLING) {
         client->state = START;
@@ -546,11 +548,6 @@ static size_t skip(struct follow_side *x, struct slice s)
     return n;
 }
 
-static void lose(struct follow *f)
-{
-    f->server.state = f->client.state = LOST;
-}
-
 void follow_init(struct follow *f)
 {
     *f = (struct follow){0};
@@ -569,7 +566,7 @@ void follow_server(struct follow *f, struct slice s)
         if (x->state == ENDED)
             x->state = server_end(f);
         if (x->state == LOST)
-            lose(f);
+            f->server.state = f->client.state = LOST;
     }
 }
 
@@ -586,7 +583,7 @@ size_t follow_client(struct follow *f, struct slice s)
         if (x->state == STOPPED)
             return i;
         if (x->state == LOST)
-            lose(f);
+            f->server.state = f->client.state = LOST;
         i++;
     }
     return s.n;

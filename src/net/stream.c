@@ -88,12 +88,12 @@ void stream_want(struct loop *loop, struct stream *s, unsigned events)
     watch_again(s);
 }
 
-static enum io clear_read(struct stream *s, void *p, size_t cap, size_t *out_n)
+static enum io clear_read(struct stream *s, void *p, size_t cap, int flags, size_t *out_n)
 {
     ssize_t n;
 
     do
-        n = recv(stream_fd(s), p, cap, 0);
+        n = recv(stream_fd(s), p, cap, flags);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         *out_n = (size_t)n;
@@ -124,11 +124,17 @@ enum io stream_read(struct stream *s, void *p, size_t cap, size_t *out_n)
 
     INSIST(s->is_open && cap > 0);
     if (!s->tls)
-        return clear_read(s, p, cap, out_n);
+        return clear_read(s, p, cap, 0, out_n);
     io = tls_stream_read(s, p, cap, out_n);
     s->is_dry = io != IO_OK;
     watch_again(s);
     return io;
+}
+
+enum io stream_peek(struct stream *s, void *p, size_t cap, size_t *out_n)
+{
+    INSIST(s->is_open && !s->tls && cap > 0);
+    return clear_read(s, p, cap, MSG_PEEK, out_n);
 }
 
 enum io stream_write(struct stream *s, struct slice data, size_t *out_n)

@@ -83,6 +83,10 @@ void stream_want(struct loop *loop, struct stream *s, unsigned events);
  * only. */
 enum io stream_read(struct stream *s, void *p, size_t cap, size_t *out_n);
 
+/* As stream_read, but the bytes stay where they are and are read again. In clear only, before TLS.
+ */
+enum io stream_peek(struct stream *s, void *p, size_t cap, size_t *out_n);
+
 /* As much of `data` as goes now; *out_n is set with IO_OK only, and less than data.n means that the
  * peer takes no more for now. What did not go may be tried again from other memory and with more
  * bytes behind it, but not with fewer or different ones: TLS may have sealed them already. */

@@ -168,7 +168,8 @@ static void client_greet(struct session *s)
     if (s->phase->login)
         login_tls_started(s->phase->login);
     else
-        s->phase->login = login_new(&w->login_params[s->listener], s->client.tls != NULL);
+        s->phase->login = login_new(&w->login_params[s->listener],
+                                    s->client.tls != NULL || s->phase->is_tls_before);
     if (!s->phase->login) {
         session_close(s, CLOSE_LIMIT, "out of memory");
         return;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "worker/proxied.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,8 @@ _Static_assert(sizeof(struct session) + 2 * 2 * 16 + 48 <= 512, "budget of an id
 
 const char *session_state_name(enum session_state state)
 {
-    static const char *const names[] = {"open", "greet",    "auth",  "admit",
-                                        "dial", "upstream", "relay", "closing"};
+    static const char *const names[] = {"proxy", "open",     "greet", "auth",   "admit",
+                                        "dial",  "upstream", "relay", "closing"};
 
     return names[state];
 }
@@ -78,6 +79,8 @@ static uint64_t state_limit(const struct session *s, enum session_state state)
     const struct conf_global *g = &s->worker->conf->global;
 
     switch (state) {
+    case SESSION_PROXY:
+        return g->proxy_timeout;
     case SESSION_OPEN:
     case SESSION_GREET:
     case SESSION_AUTH:
@@ -96,7 +99,7 @@ static uint64_t state_limit(const struct session *s, enum session_state state)
 
 void session_enter(struct session *s, enum session_state state)
 {
-    s->state = state;
+    s->state = (uint8_t)state;
     deadline_set(s->worker->loop, &s->deadline, state_limit(s, state));
 }
 
@@ -107,6 +110,7 @@ static void free_phase(struct session *s)
     login_free(&s->phase->login);
     imapc_free(&s->phase->imapc);
     dial_cancel(&s->phase->dial);
+    buf_release(&s->phase->header);
     free(s->phase);
     s->phase = NULL;
 }
@@ -198,7 +202,8 @@ static void closing_step(struct session *s)
 void session_close(struct session *s, enum close_reason reason, const char *detail)
 {
     bool can_speak = reason != CLOSE_CLIENT_RESET && reason != CLOSE_CLIENT_TLS &&
-                     s->state != SESSION_OPEN && s->state != SESSION_GREET;
+                     s->state != SESSION_PROXY && s->state != SESSION_OPEN &&
+                     s->state != SESSION_GREET;
 
     if (s->state == SESSION_CLOSING) {
         session_free(s);
@@ -313,6 +318,9 @@ static void on_client(struct watch *watch, unsigned events)
     struct session *s = CONTAINER(stream_of(watch), struct session, client);
 
     switch ((enum session_state)s->state) {
+    case SESSION_PROXY:
+        proxied_on_event(s);
+        break;
     case SESSION_OPEN:
         break;
     case SESSION_GREET:
@@ -360,6 +368,9 @@ static void on_deadline(struct deadline *d)
     const struct login_verdict late = {.kind = LOGIN_UNAVAILABLE};
 
     switch ((enum session_state)s->state) {
+    case SESSION_PROXY:
+        session_close(s, CLOSE_CLIENT_PROXY, "no PROXY header within proxy_timeout");
+        break;
     case SESSION_OPEN:
     case SESSION_GREET:
         session_close(s, CLOSE_LOGIN_TIMEOUT, session_state_name(s->state));
@@ -390,7 +401,16 @@ static void on_deadline(struct deadline *d)
 /* --- the beginning, and control's words
  * ----------------------------------------------------------------------------- */
 
-void session_accept(struct worker *w, int fd, const struct addr *peer, unsigned listener)
+void session_open(struct session *s)
+{
+    session_enter(s, SESSION_OPEN);
+    /* While a new control is being told of all sessions, this one's turn comes in the list. */
+    if (s->worker->has_replayed)
+        session_tell(s);
+}
+
+void session_accept(struct worker *w, int fd, const struct addr *peer, const struct addr *local,
+                    unsigned listener)
 {
     struct session *s = calloc(1, sizeof *s);
     struct session_phase *phase = calloc(1, sizeof *phase);
@@ -418,11 +438,13 @@ void session_accept(struct worker *w, int fd, const struct addr *peer, unsigned 
     }
     list_append(&w->sessions, &s->all);
     counters_add(w->counters, METRIC_SESSIONS, 1);
-    session_enter(s, SESSION_OPEN);
-    /* While a new control is being told of all sessions, this one's turn comes at the end of the
-     * list. */
-    if (w->has_replayed)
-        session_tell(s);
+    phase->local = *local;
+    if (w->conf->listeners[listener].proxy) {
+        session_enter(s, SESSION_PROXY);
+        proxied_begin(s);
+    } else {
+        session_open(s);
+    }
 }
 
 static void tell_replay(struct session *s, enum replay_stage stage)
@@ -456,6 +478,10 @@ void session_tell(struct session *s)
         return;
     s->told = control;
     switch ((enum session_state)s->state) {
+    case SESSION_PROXY:
+    case SESSION_CLOSING:
+        s->told = 0;
+        break;
     case SESSION_OPEN:
         tell_open(s);
         break;
@@ -477,9 +503,6 @@ void session_tell(struct session *s)
         break;
     case SESSION_RELAY:
         tell_replay(s, REPLAY_RELAY);
-        break;
-    case SESSION_CLOSING:
-        s->told = 0;
         break;
     }
 }

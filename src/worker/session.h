@@ -1,6 +1,7 @@
 /* A session: one client connection from accept to close. States, deadlines, and the way between the
  * client, control and a backend. Private to worker/.
  *
+ *     PROXY     the header of a proxy before us is awaited (worker/proxied.h)
  *     OPEN      control is asked whether the connection may be
  *     GREET     TLS handshake with the client, before the greeting or after STARTTLS
  *     AUTH      the login dialogue (worker/login.h)
@@ -19,6 +20,7 @@
 #define USHER_WORKER_SESSION_H
 
 #include "base/addr.h"
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -36,6 +38,7 @@
 #include <stdint.h>
 
 enum session_state {
+    SESSION_PROXY,
     SESSION_OPEN,
     SESSION_GREET,
     SESSION_AUTH,
@@ -52,8 +55,11 @@ struct session_phase {
     struct dial *dial;   /* while DIAL */
     struct msg_lease lease;
     struct addr reached;
+    struct addr local; /* where the client connected to, as it saw it */
+    struct buf header; /* PROXY: what has come of it */
     uint64_t login_until_ms;
     bool is_handshaking; /* UPSTREAM: TLS with the backend is not up yet */
+    bool is_tls_before;  /* the proxy before us speaks TLS with the client */
     bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
     bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
     bool has_client_eof; /* the client has finished sending; what it sent before counts */
@@ -89,7 +95,8 @@ enum { SESSION_ID_TEXT = 24 };
 const char *session_id_text(const struct session *s, char out[SESSION_ID_TEXT]);
 
 /* Takes over an accepted descriptor. Closes it when memory is out. */
-void session_accept(struct worker *w, int fd, const struct addr *peer, unsigned listener);
+void session_accept(struct worker *w, int fd, const struct addr *peer, const struct addr *local,
+                    unsigned listener);
 
 /* Tells control, if it does not know yet, all that it must know of the session: after accept, and
  * when control is new. */
@@ -115,6 +122,9 @@ void session_close(struct session *s, enum close_reason reason, const char *deta
 
 /* As session_close with the words of a broken stream. */
 void session_close_broken(struct session *s, struct stream *broken);
+
+/* The client's address is known: asks control whether the connection may be. */
+void session_open(struct session *s);
 
 /* The login is over: the phase dies, bytes flow. What lies in both relays goes first. */
 void session_relay(struct session *s);

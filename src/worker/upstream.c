@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/log.h"
 #include "worker/contexts.h"
+#include "worker/proxied.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -361,6 +362,7 @@ void upstream_on_event(struct session *s)
 static void on_dialled(void *arg, int fd, const struct addr *reached, const struct err *err)
 {
     struct session *s = arg;
+    struct err failure;
 
     s->phase->dial = NULL;
     if (fd < 0) {
@@ -370,7 +372,9 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
     s->phase->reached = *reached;
     stream_init(&s->backend, fd, session_on_backend);
     session_enter(s, SESSION_UPSTREAM);
-    if (session_backend(s)->tls == BACKEND_TLS_IMPLICIT)
+    if (proxied_send(s, &failure) < 0)
+        upstream_fail(s, "connect", failure.text);
+    else if (session_backend(s)->tls == BACKEND_TLS_IMPLICIT)
         upstream_start_tls(s);
     else
         upstream_greet(s);

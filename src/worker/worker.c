@@ -27,7 +27,6 @@ struct accepting {
     struct worker *worker;
     struct watch watch;
     unsigned listener;
-    bool is_open;
 };
 
 /* The channel to one control; there may be two for a moment, when the old one's end was not noticed
@@ -91,7 +90,7 @@ static void on_acceptable(struct watch *watch, unsigned events)
                 pause_accepting(a->worker, a->listener, errno);
             return;
         }
-        session_accept(a->worker, fd, &peer, a->listener);
+        session_accept(a->worker, fd, &peer, &local, a->listener);
     }
 }
 

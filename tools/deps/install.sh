@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that a group needs and this machine lacks:  install.sh build|test|run...
+# Or sees to it that apt knows packages, which are then not installed:     install.sh --known PACKAGE...
 #
 # Does nothing, fast, when all is there. Otherwise through apt-get, as root or by sudo; where neither is
 # possible it says what to type. It never removes a package. A mail server that comes along as a test peer
@@ -130,11 +131,19 @@ explain_and_die() {
     exit 1
 }
 
-[ $# -gt 0 ] || die "usage: install.sh GROUP... (build, test, run)"
+[ $# -gt 0 ] || die "usage: install.sh GROUP... (build, test, run), or install.sh --known PACKAGE..."
+[ "${USHER_DEPS:-yes}" != no ] || exit 0
+if [ "$1" = --known ]; then
+    shift
+    if ! apt-cache show --no-all-versions "$@" >/dev/null 2>&1; then
+        become_root "$@"
+        apt_update
+    fi
+    exit 0
+fi
 for group in "$@"; do
     [ -f "$group.txt" ] || die "no such group: $group"
 done
-[ "${USHER_DEPS:-yes}" != no ] || exit 0
 
 mapfile -t packages < <(wanted "$@")
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

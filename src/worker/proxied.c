@@ -1,0 +1,115 @@
+/* The PROXY protocol at both ends of a session. */
+#include "worker/proxied.h"
+
+#include "net/proxy.h"
+#include "worker/contexts.h"
+#include "worker/session.h"
+
+/* --- from a proxy before us ------------------------------------------------------------------- */
+
+void proxied_begin(struct session *s)
+{
+    if (!contexts_trusts(s->worker, &s->peer)) {
+        session_close(s, CLOSE_CLIENT_UNTRUSTED, NULL);
+        return;
+    }
+    buf_init(&s->phase->header, PROXY_MOST, false);
+    stream_want(s->worker->loop, &s->client, LOOP_READ);
+}
+
+/* The client is whom the header names, if it names one. */
+static void take_header(struct session *s, const struct proxy_info *info)
+{
+    if (addr_is_set(&info->source)) {
+        s->peer = info->source;
+        s->phase->local = info->destination;
+    }
+    s->phase->is_tls_before = info->has_tls;
+    buf_release(&s->phase->header);
+    stream_want(s->worker->loop, &s->client, 0);
+    session_open(s);
+}
+
+/* Takes `n` bytes that were only looked at. They are there, so one read gets them. */
+static bool consume(struct session *s, size_t n)
+{
+    size_t done = 0;
+
+    return n == 0 || (stream_read(&s->client, s->worker->scratch, n, &done) == IO_OK && done == n);
+}
+
+void proxied_on_event(struct session *s)
+{
+    struct buf *header = &s->phase->header;
+    size_t before = buf_len(header), seen = 0, used = 0;
+    char *room = buf_room(header, buf_left(header));
+    struct proxy_info info;
+    struct err err;
+
+    switch (room ? stream_peek(&s->client, room, buf_left(header), &seen) : IO_FAILED) {
+    case IO_AGAIN:
+        return;
+    case IO_EOF:
+        session_close(s, before ? CLOSE_CLIENT_PROXY : CLOSE_CLIENT_CLOSED,
+                      "closed before the PROXY header was whole");
+        return;
+    case IO_FAILED:
+        session_close(s, CLOSE_CLIENT_RESET, NULL);
+        return;
+    case IO_OK:
+        break;
+    }
+    buf_added(header, seen);
+    switch (proxy_parse(buf_slice(header), &info, &used, &err)) {
+    case PROXY_MORE:
+        if (!consume(s, seen))
+            session_close(s, CLOSE_CLIENT_RESET, NULL);
+        break;
+    case PROXY_OK:
+        if (consume(s, used - before))
+            take_header(s, &info);
+        else
+            session_close(s, CLOSE_CLIENT_RESET, NULL);
+        break;
+    case PROXY_BAD:
+        session_close(s, CLOSE_CLIENT_PROXY, err.text);
+        break;
+    }
+}
+
+/* --- to a backend ----------------------------------------------------------------------------- */
+
+static int write_header(struct session *s, struct buf *out)
+{
+    char id[SESSION_ID_TEXT];
+    const struct proxy_info info = {
+        .has_checksum = true,
+        .source = s->peer,
+        .destination = s->phase->local,
+        .unique_id = slice_str(session_id_text(s, id)),
+        .has_tls = s->client.tls != NULL || s->phase->is_tls_before,
+        .tls_version = slice_str(stream_tls_version(&s->client)),
+    };
+
+    if (session_backend(s)->proxy == BACKEND_PROXY_V1)
+        return proxy_write_v1(out, &info.source, &info.destination);
+    return proxy_write_v2(out, &info);
+}
+
+int proxied_send(struct session *s, struct err *err)
+{
+    struct buf out;
+    size_t n = 0;
+    int done = 0;
+
+    if (session_backend(s)->proxy == BACKEND_PROXY_OFF)
+        return 0;
+    buf_init(&out, PROXY_MOST, false);
+    if (write_header(s, &out) < 0)
+        done = err_set(err, 0, "out of memory");
+    /* Some hundred bytes, the first of a connection: the socket takes them at once. */
+    else if (stream_write(&s->backend, buf_slice(&out), &n) != IO_OK || n != buf_len(&out))
+        done = err_set(err, 0, "the PROXY header could not be sent");
+    buf_release(&out);
+    return done;
+}
