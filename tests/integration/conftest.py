@@ -1,0 +1,168 @@
+"""Fixtures: peers and ushers that end with their test, whatever becomes of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tools"))
+
+from clients import Account  # noqa: E402
+from peers.certs import Authority, Certificate, Tls  # noqa: E402
+from peers.cyrus import Cyrus, fetch  # noqa: E402
+from peers.dovecot import Dovecot  # noqa: E402
+from peers.process import free_address, is_root, private_dir, raise_file_limit, remove_dir  # noqa: E402
+from peers.scripted import Script, ScriptedServer  # noqa: E402
+from peers.usher import Backend, Listener, Usher, configuration  # noqa: E402
+
+USERS = {name: f"secret-{name}" for name in ("ann", "bob", "carol", "dave", "eve")}
+
+# One of each kind, as operators have them.
+LISTENERS = {
+    "plain": Listener(tls=Tls.OFF, auth_allow_cleartext=True),
+    "imap": Listener(tls=Tls.STARTTLS, auth_allow_cleartext=False),
+    "imaps": Listener(tls=Tls.IMPLICIT, auth_allow_cleartext=False),
+}
+LISTENER_OF_TLS = {Tls.OFF: "plain", Tls.STARTTLS: "imap", Tls.IMPLICIT: "imaps"}
+
+
+def pytest_configure() -> None:
+    raise_file_limit()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_root():
+        return
+    left_out = [item for item in items if item.get_closest_marker("root")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def session_folder() -> Iterator[Path]:
+    folder = private_dir("session")
+    yield folder
+    remove_dir(folder)
+
+
+@pytest.fixture(scope="session")
+def authority(session_folder: Path) -> Authority:
+    """Whom usher's clients and usher itself trust."""
+    return Authority(session_folder / "ca")
+
+
+@pytest.fixture(scope="session")
+def certificate(authority: Authority) -> Certificate:
+    """Usher's own, as its clients see it."""
+    return authority.issue("front", "localhost", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def cyrus_tree() -> Path:
+    """Cyrus' programs; fetched once for all runs."""
+    return fetch(TOP / "build/peers")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path, open to every account; gone after the test."""
+    path = private_dir("test")
+    yield path
+    remove_dir(path)
+
+
+@pytest.fixture
+def stack(folder: Path) -> Iterator[ExitStack]:
+    """What is entered here ends with the test, the last first."""
+    with ExitStack() as entered:
+        yield entered
+
+
+@pytest.fixture
+def start_dovecot(stack: ExitStack, folder: Path) -> Callable[..., Dovecot]:
+    """Starts a Dovecot by a name; options are Dovecot's."""
+
+    def start(name: str, **options) -> Dovecot:
+        wanted = {"address": free_address(), "users": USERS, **options}
+        return stack.enter_context(Dovecot(folder / name, name=name, **wanted))
+
+    return start
+
+
+@pytest.fixture
+def start_cyrus(stack: ExitStack, folder: Path, cyrus_tree: Path) -> Callable[..., Cyrus]:
+    """Starts a Cyrus; options are Cyrus'."""
+
+    def start(**options) -> Cyrus:
+        wanted = {"address": free_address(), "users": USERS, **options}
+        return stack.enter_context(Cyrus(cyrus_tree, folder / "cyrus", **wanted))
+
+    return start
+
+
+@pytest.fixture
+def start_scripted(stack: ExitStack) -> Callable[..., ScriptedServer]:
+    """Starts a scripted server; options are ScriptedServer's."""
+
+    def start(script: Script, **options) -> ScriptedServer:
+        return stack.enter_context(ScriptedServer(script, **options))
+
+    return start
+
+
+@pytest.fixture
+def start_usher(stack: ExitStack, folder: Path, certificate: Certificate) -> Callable[..., Usher]:
+    """Starts an usher in front of backends, given by name in one pool `main`, or as `pools`.
+
+    A backend is a Backend, or anything with an `endpoint`. It has LISTENERS unless told
+    otherwise, and stops with the test, which fails if it does not stop cleanly.
+    """
+
+    def start(
+        backends: Mapping[str, object] | None = None,
+        *,
+        pools: Mapping[str, Mapping[str, object]] | None = None,
+        binary: Path | None = None,
+        account=None,
+        env: Mapping[str, str] | None = None,
+        **settings,
+    ) -> Usher:
+        text = configure(folder, certificate, pools or {"main": backends or {}}, **settings)
+        return stack.enter_context(Usher(folder, text, binary=binary, account=account, env=env))
+
+    return start
+
+
+def configure(
+    folder: Path, certificate: Certificate, pools: Mapping[str, Mapping[str, object]], **settings
+) -> str:
+    """The text of a configuration with LISTENERS and the state in `folder`."""
+    wanted = {"listeners": LISTENERS, "certificate": certificate, "login_timeout": "20s", **settings}
+    return configuration(
+        folder / "state",
+        {
+            pool: {
+                name: given if isinstance(given, Backend) else Backend(given.endpoint)
+                for name, given in backends.items()
+            }
+            for pool, backends in pools.items()
+        },
+        **wanted,
+    )
+
+
+@pytest.fixture
+def account_at(authority: Authority) -> Callable[..., Account]:
+    """How a mail program logs in at an usher, by one of LISTENERS; options are Account's."""
+
+    def account(usher: Usher, tls: Tls = Tls.OFF, user: str = "ann", **options) -> Account:
+        wanted = {"password": USERS[user], "ca": authority.certificate, **options}
+        return Account(usher.port(LISTENER_OF_TLS[tls]), tls, user=user, **wanted)
+
+    return account

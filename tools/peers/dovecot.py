@@ -1,0 +1,223 @@
+"""A private Dovecot: its own configuration, users, mail and sockets, as root or as anybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .certs import Certificate, Tls
+from .greeting import wait_for_greeting
+from .process import (
+    BACKEND_PORT,
+    SUN_PATH_MAX,
+    Process,
+    chown_tree,
+    group_name,
+    is_reachable,
+    is_root,
+    private_dir,
+    remove_dir,
+    unprivileged,
+)
+
+MAIL_ACCOUNT = "mail"
+LONGEST_SOCKET = len("/run/token-login/imap-urlauth-login.12345678")
+
+CONFIG = """
+protocols = imap
+base_dir = {run}
+state_dir = {run}
+instance_name = {name}
+listen = {address}
+log_path = {log}
+auth_verbose = yes
+mail_log_prefix = "%s(%u)<%{{pid}}><%{{session}}>: "
+login_greeting = {greeting}
+default_internal_user = {internal_user}
+default_internal_group = {internal_group}
+default_login_user = {login_user}
+default_client_limit = 4096
+default_process_limit = 4096
+default_vsz_limit = 0
+
+disable_plaintext_auth = {tls_first}
+auth_mechanisms = plain login
+auth_failure_delay = {failure_delay}
+mail_max_userip_connections = 0
+passdb {{
+  driver = passwd-file
+  args = scheme=plain username_format=%u {passwd}
+}}
+userdb {{
+  driver = static
+  args = uid={mail_uid} gid={mail_gid} home={mail}/%u
+}}
+first_valid_uid = 1
+mail_location = {location}
+mail_fsync = never
+namespace inbox {{
+  inbox = yes
+  separator = /
+}}
+
+ssl = {ssl}
+{ssl_files}
+service imap-login {{
+  chroot =
+  service_count = 0
+  process_min_avail = 1
+  process_limit = 2
+  client_limit = 4096
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = {implicit_port}
+    ssl = yes
+  }}
+}}
+service imap {{
+  process_limit = 4096
+  client_limit = {clients_per_process}
+  service_count = {clients_per_process}
+}}
+service auth {{
+  client_limit = 16384
+}}
+service anvil {{
+  chroot =
+  client_limit = 16384
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+service stats {{
+  chroot =
+}}
+"""
+
+
+class Dovecot:
+    """One server. `address`, `port` and `log` are for its users; stop() when done.
+
+    Its sockets, and for root also its mail, are in a temporary folder if `folder` is too deep for
+    a socket's name, or closed to the accounts that Dovecot's processes change to.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str,
+        address: str,
+        users: Mapping[str, str],
+        port: int = BACKEND_PORT,
+        tls: Tls = Tls.OFF,
+        certificate: Certificate | None = None,
+        tls_first: bool = False,
+        driver: str = "maildir",
+        clients_per_process: int = 1,
+        failure_delay_s: int = 0,
+    ) -> None:
+        """Starts the server and returns when it greets.
+
+        `users` maps names to passwords. With Tls.IMPLICIT the port speaks TLS from the first
+        byte, with Tls.STARTTLS it offers it, and `tls_first` refuses passwords before. `driver`
+        is "maildir" or "sdbox". Above one, `clients_per_process` makes many sessions cheap.
+        """
+        self.folder = folder
+        self.name = name
+        self.address = address
+        self.port = port
+        self.tls = tls
+        self.users = dict(users)
+        self.account = unprivileged(MAIL_ACCOUNT)
+        self.log = folder / "dovecot.log"
+        self.config = folder / "dovecot.conf"
+        folder.mkdir(parents=True, exist_ok=True)
+
+        place = folder
+        self.temporary: Path | None = None
+        if len(str(folder)) + LONGEST_SOCKET > SUN_PATH_MAX or (is_root() and not is_reachable(folder)):
+            self.temporary = place = private_dir(f"dovecot-{name}")
+        run = place / "run"
+        # Sockets of an earlier run would be waited at for an answer.
+        remove_dir(run)
+        run.mkdir()
+        self.mail = (folder if not is_root() or is_reachable(folder) else place) / "mail"
+        for user in users:
+            (self.mail / user).mkdir(parents=True, exist_ok=True)
+        chown_tree(self.mail, self.account)
+
+        passwd = place / "passwd"
+        passwd.write_text("".join(f"{user}:{word}::::::\n" for user, word in users.items()))
+        passwd.chmod(0o644)
+        location = {"maildir": "maildir:~/Maildir", "sdbox": "sdbox:~/sdbox"}[driver]
+        files = ""
+        if certificate:
+            files = f"ssl_cert = <{certificate.certificate}\nssl_key = <{certificate.key}\n"
+        internal = unprivileged("dovecot")
+        self.config.write_text(
+            CONFIG.format(
+                run=run,
+                name=name,
+                address=address,
+                log=self.log,
+                greeting=f"{name} ready.",
+                internal_user=internal.pw_name,
+                internal_group=group_name(internal),
+                login_user=unprivileged("dovenull").pw_name,
+                tls_first="yes" if tls_first else "no",
+                failure_delay=failure_delay_s,
+                passwd=passwd,
+                mail_uid=self.account.pw_uid,
+                mail_gid=self.account.pw_gid,
+                mail=self.mail,
+                location=location,
+                ssl="no" if tls is Tls.OFF else "yes",
+                ssl_files=files,
+                port=0 if tls is Tls.IMPLICIT else port,
+                implicit_port=port if tls is Tls.IMPLICIT else 0,
+                clients_per_process=clients_per_process,
+            )
+        )
+        self.process = Process(["dovecot", "-F", "-c", self.config])
+        try:
+            wait_for_greeting(self.process, address, port, tls)
+        except BaseException as error:
+            self.process.kill()
+            self._forget_temporary()
+            if not isinstance(error, Exception):
+                raise
+            said = self.log.read_text() if self.log.exists() else ""
+            raise RuntimeError(f"dovecot {name} did not start: {said[-2000:]}") from error
+
+    def __enter__(self) -> Dovecot:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.address}:{self.port}"
+
+    def maildir(self, user: str) -> Path:
+        """Where the user's INBOX lies, with driver "maildir"."""
+        return self.mail / user / "Maildir"
+
+    def adopt(self, user: str) -> None:
+        """Gives files that were put into a user's mail folder to the account that serves it."""
+        chown_tree(self.mail / user, self.account)
+
+    def stop(self) -> None:
+        """Ends the server and all its processes; its mail stays in the folder."""
+        try:
+            # Told through its master alone, a Dovecot with sessions takes ten seconds.
+            self.process.stop(to_children=True)
+        finally:
+            self._forget_temporary()
+
+    def _forget_temporary(self) -> None:
+        if self.temporary:
+            remove_dir(self.temporary)
