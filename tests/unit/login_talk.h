@@ -7,7 +7,7 @@
 
 #include "worker/login.h"
 
-__attribute__((unused)) static const struct login_params usual = {
+static const struct login_params usual = {
     .can_starttls = true,
     .allows_cleartext = true,
     .offers_literal_plus = true,
@@ -18,7 +18,7 @@ __attribute__((unused)) static const struct login_params usual = {
     .max_bad = 20,
 };
 
-__attribute__((unused)) static const struct login_params strict = {
+static const struct login_params strict = {
     .can_starttls = true,
     .allows_cleartext = false,
     .offers_literal_plus = true,
@@ -152,7 +152,8 @@ struct row {
 
 #define ROWS(rows) rows, sizeof(rows) / sizeof((rows)[0])
 
-static inline void check(const struct login_params *params, bool is_tls, const struct row *rows, size_t n)
+static inline void check(const struct login_params *params, bool is_tls, const struct row *rows,
+                         size_t n)
 {
     const struct setting s = {.params = params, .is_tls = is_tls};
 

@@ -342,6 +342,23 @@ static void test_astrings(void **state)
     }
 }
 
+static void test_strings_are_not_atoms(void **state)
+{
+    char to[32];
+    struct slice got;
+    struct lex l = lex_start(SLICE("abc"));
+
+    (void)state;
+    assert_false(lex_string(&l, to, &got));
+    assert_int_equal(l.s.n, 3);
+    l = lex_start(SLICE("\"a\"{1}\r\nb"));
+    assert_true(lex_string(&l, to, &got));
+    assert_slice(got, SLICE("a"));
+    assert_true(lex_string(&l, to, &got));
+    assert_slice(got, SLICE("b"));
+    assert_false(lex_string(&l, to, &got));
+}
+
 static void test_what_is_no_astring(void **state)
 {
     static const struct slice rows[] = {
@@ -505,6 +522,43 @@ static void test_capabilities_are_whole_words(void **state)
     assert_false(capability_has((struct slice){0}, SLICE("")));
 }
 
+static void test_words_are_left_out_of_capabilities(void **state)
+{
+    static const struct {
+        struct slice list, left_out, rest;
+    } rows[] = {
+        {SLICE("A B C"), SLICE("B"), SLICE("A C")},
+        {SLICE("A B C"), SLICE("a"), SLICE("B C")},
+        {SLICE("A B C"), SLICE("C"), SLICE("A B")},
+        {SLICE("A B C"), SLICE("C A"), SLICE("B")},
+        {SLICE("A B A"), SLICE("A"), SLICE("B")},
+        {SLICE("A"), SLICE("A"), SLICE("")},
+        {SLICE("A A"), SLICE("A"), SLICE("")},
+        {SLICE(""), SLICE("A"), SLICE("")},
+        {SLICE("AB A=B"), SLICE("A B"), SLICE("AB A=B")},
+        /* All else stays as it is. */
+        {SLICE("A B"), SLICE(""), SLICE("A B")},
+        {SLICE(" A  B "), SLICE("C"), SLICE(" A  B ")},
+        {SLICE(" A  C B "), SLICE("C"), SLICE(" A  B ")},
+        {SLICE("A  C"), SLICE("A"), SLICE(" C")},
+        {SLICE("A C "), SLICE("C"), SLICE("A ")},
+        {SLICE(" "), SLICE("C"), SLICE(" ")},
+    };
+    char to[32];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t n = capability_without(rows[i].list, rows[i].left_out, to);
+
+        assert_slice(slice_of(to, n), rows[i].rest);
+        /* In place. */
+        if (rows[i].list.n > 0)
+            memcpy(to, rows[i].list.p, rows[i].list.n);
+        n = capability_without(slice_of(to, rows[i].list.n), rows[i].left_out, to);
+        assert_slice(slice_of(to, n), rows[i].rest);
+    }
+}
+
 static void test_capabilities_in_a_text(void **state)
 {
     struct slice list = {0};
@@ -583,6 +637,41 @@ static void test_literal_headers(void **state)
     buf_release(&out);
 }
 
+static void test_strings_wait_only_where_they_must(void **state)
+{
+    static const struct {
+        struct slice s;
+        size_t nonsync_max;
+        const char *written;
+        bool waits;
+    } rows[] = {
+        {SLICE("abc"), 0, "\"abc\"", false},
+        {SLICE(""), 0, "\"\"", false},
+        {SLICE("a\"\\"), 0, "\"a\\\"\\\\\"", false},
+        {SLICE("\xe4\xf6"), 0, "{2}\r\n", true},
+        {SLICE("\xe4\xf6"), 1, "{2}\r\n", true},
+        {SLICE("\xe4\xf6"), 2, "{2+}\r\n\xe4\xf6", false},
+        {SLICE("\xe4\xf6"), SIZE_MAX, "{2+}\r\n\xe4\xf6", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const size_t whole = strlen(rows[i].written);
+        struct slice due;
+        struct buf out;
+
+        buf_init(&out, 100, false);
+        assert_int_equal(write_waits(rows[i].s, rows[i].nonsync_max), rows[i].waits);
+        assert_int_equal(write_string(&out, rows[i].s, rows[i].nonsync_max, &due), 0);
+        assert_slice(buf_slice(&out), slice_str(rows[i].written));
+        assert_slice(due, rows[i].waits ? rows[i].s : SLICE(""));
+        buf_release(&out);
+        buf_init(&out, whole - 1, false);
+        assert_int_equal(write_string(&out, rows[i].s, rows[i].nonsync_max, &due), -1);
+        buf_release(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -601,15 +690,18 @@ int main(void)
         cmocka_unit_test(test_tags_have_no_plus_and_a_limit),
         cmocka_unit_test(test_command_is_read_piece_by_piece),
         cmocka_unit_test(test_astrings),
+        cmocka_unit_test(test_strings_are_not_atoms),
         cmocka_unit_test(test_what_is_no_astring),
         cmocka_unit_test(test_responses_are_taken_apart),
         cmocka_unit_test(test_what_is_no_response),
         cmocka_unit_test(test_response_codes),
         cmocka_unit_test(test_capabilities_are_whole_words),
+        cmocka_unit_test(test_words_are_left_out_of_capabilities),
         cmocka_unit_test(test_capabilities_in_a_text),
         cmocka_unit_test(test_strings_are_written_so_that_they_are_read_again),
         cmocka_unit_test(test_quoted_string_says_when_it_does_not_fit),
         cmocka_unit_test(test_literal_headers),
+        cmocka_unit_test(test_strings_wait_only_where_they_must),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

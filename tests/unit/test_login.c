@@ -13,15 +13,16 @@ static void test_greeting_offers_what_may_be_used(void **state)
         const char *told;
     } rows[] = {
         {{&usual, false, true},
-         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR STARTTLS AUTH=PLAIN] Usher ready\r\n"},
+         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS AUTH=PLAIN AUTH=LOGIN] Usher "
+         "ready\r\n"},
         {{&strict, false, true},
-         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR STARTTLS LOGINDISABLED] Usher ready\r\n"},
+         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS LOGINDISABLED] Usher ready\r\n"},
         {{&strict, true, true},
-         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN] Usher ready\r\n"},
+         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN AUTH=LOGIN] Usher ready\r\n"},
         {{&no_tls, false, true},
-         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN] Usher ready\r\n"},
+         "* OK [CAPABILITY IMAP4rev1 SASL-IR ID AUTH=PLAIN AUTH=LOGIN] Usher ready\r\n"},
         {{&nothing, false, true},
-         "* OK [CAPABILITY IMAP4rev1 LITERAL+ SASL-IR LOGINDISABLED] Usher ready\r\n"},
+         "* OK [CAPABILITY IMAP4rev1 SASL-IR ID LOGINDISABLED] Usher ready\r\n"},
     };
 
     (void)state;
@@ -32,10 +33,10 @@ static void test_greeting_offers_what_may_be_used(void **state)
 static void test_commands_that_need_no_login(void **state)
 {
     static const struct row rows[] = {
-        {SLICE("a CAPABILITY\r\n"), "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR STARTTLS "
-                                    "AUTH=PLAIN\r\na OK Capabilities told\r\n"},
-        {SLICE("a capability\n"), "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR STARTTLS "
-                                  "AUTH=PLAIN\r\na OK Capabilities told\r\n"},
+        {SLICE("a CAPABILITY\r\n"), "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS "
+                                    "AUTH=PLAIN AUTH=LOGIN\r\na OK Capabilities told\r\n"},
+        {SLICE("a capability\n"), "* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID STARTTLS "
+                                  "AUTH=PLAIN AUTH=LOGIN\r\na OK Capabilities told\r\n"},
         {SLICE("a CAPABILITY x\r\n"), "a BAD CAPABILITY takes no arguments\r\n"},
         {SLICE("a NOOP\r\nb nOOp\r\n"), "a OK Nothing done\r\nb OK Nothing done\r\n"},
         {SLICE("a NOOP \r\n"), "a BAD NOOP takes no arguments\r\n"},
@@ -52,7 +53,6 @@ static void test_commands_that_need_a_login_are_told_so(void **state)
 {
     static const struct row rows[] = {
         {SLICE("a SELECT INBOX\r\n"), "a BAD Please log in first\r\n"},
-        {SLICE("a ID NIL\r\n"), "a BAD Please log in first\r\n"},
         {SLICE("a enable UTF8=ACCEPT\r\n"), "a BAD Please log in first\r\n"},
         {SLICE("a UNSUBSCRIBE x\r\n"), "a BAD Please log in first\r\n"},
         {SLICE("a XYZZY\r\n"), "a BAD Unknown command\r\n"},
@@ -113,6 +113,101 @@ static void test_tag_is_answered_up_to_its_limit(void **state)
     }
 }
 
+/* ---- ID ---- */
+
+#define ID_OK "* ID (\"name\" \"Usher\")\r\na OK ID told\r\n"
+#define ID_BAD \
+    "a BAD ID takes NIL or a list of at most 30 pairs of strings, of 30 bytes and 1024 bytes\r\n"
+#define IN "}b OK Logged in.\r\n{rest }"
+
+static void test_id_is_answered_and_kept_for_the_login(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a ID NIL\r\nb LOGIN u x\r\n"), ID_OK "{LOGIN u//x" IN},
+        {SLICE("a id ()\nb LOGIN u x\r\n"), ID_OK "{LOGIN u//x" IN},
+        {SLICE("a ID (\"name\" \"X \\\"y\\\"\" \"os\" nil)\r\nb LOGIN u x\r\n"),
+         ID_OK "{LOGIN u//x id name=\"X \"y\"\",os=NIL" IN},
+        {SLICE("a ID (\"a\" \"1\")\r\nb AUTHENTICATE PLAIN AHUAeA==\r\n"),
+         ID_OK "{PLAIN u//x id a=\"1\"" IN},
+        /* Literals of both sorts. */
+        {SLICE("a ID ({4}\r\nname {1}\r\nX)\r\nb LOGIN u x\r\n"),
+         "+ Go on\r\n+ Go on\r\n" ID_OK "{LOGIN u//x id name=\"X\"" IN},
+        {SLICE("a ID ({4+}\r\nname {0+}\r\n)\r\nb LOGIN u x\r\n"),
+         ID_OK "{LOGIN u//x id name=\"\"" IN},
+        /* The last one counts, unless it is refused. */
+        {SLICE("a ID (\"a\" \"1\")\r\na ID (\"b\" \"2\")\r\nb LOGIN u x\r\n"),
+         ID_OK ID_OK "{LOGIN u//x id b=\"2\"" IN},
+        {SLICE("a ID (\"a\" \"1\")\r\na ID NIL\r\nb LOGIN u x\r\n"), ID_OK ID_OK "{LOGIN u//x" IN},
+        {SLICE("a ID (\"a\" \"1\")\r\na ID (\"b\")\r\nb LOGIN u x\r\n"),
+         ID_OK ID_BAD "{LOGIN u//x id a=\"1\"" IN},
+        /* It outlives a refused login. */
+        {SLICE("a ID (\"a\" \"1\")\r\nc LOGIN u no\r\nb LOGIN u x\r\n"),
+         ID_OK "{LOGIN u//no id a=\"1\"}c NO [AUTHENTICATIONFAILED] Wrong.\r\n"
+               "{LOGIN u//x id a=\"1\"" IN},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_malformed_id(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a ID\r\n"), ID_BAD},
+        {SLICE("a ID \r\n"), ID_BAD},
+        {SLICE("a ID  NIL\r\n"), ID_BAD},
+        {SLICE("a ID NIL \r\n"), ID_BAD},
+        {SLICE("a ID \"x\"\r\n"), ID_BAD},
+        {SLICE("a ID (\"a\" \"b\"\r\n"), ID_BAD},
+        {SLICE("a ID (\"a\" \"b\") x\r\n"), ID_BAD},
+        {SLICE("a ID (\"a\" {3+}\r\nx\0y)\r\nb NOOP\r\n"), ID_BAD "b OK Nothing done\r\n"},
+        {SLICE("a ID (\"a\" {65}\r\nb NOOP\r\n"),
+         "a BAD [TOOBIG] The literal is too large\r\nb OK Nothing done\r\n"},
+        {SLICE("a ID (\"a\" {65+}\r\nb NOOP\r\n"),
+         "a BAD [TOOBIG] The literal is too large\r\n"
+         "* BYE [TOOBIG] The literal is too large\r\n{client_protocol}"},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_id_is_forgotten_at_starttls(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a ID (\"a\" \"1\")\r\nc STARTTLS\r\n\fb LOGIN u x\r\n"),
+         ID_OK "c OK Begin TLS now\r\n{tls}{LOGIN u//x" IN},
+        {SLICE("a ID (\"a\" \"1\")\r\nc STARTTLS\r\n\fa ID (\"b\" {1}\r\n2)\r\nb LOGIN u x\r\n"),
+         ID_OK "c OK Begin TLS now\r\n{tls}+ Go on\r\n" ID_OK "{LOGIN u//x id b=\"2\"" IN},
+    };
+
+    (void)state;
+    check(&strict, false, ROWS(rows));
+}
+
+static void test_id_is_bounded_and_counted(void **state)
+{
+    static const struct login_params wide = {.allows_cleartext = true,
+                                             .max_line = 4000,
+                                             .max_literal = 4000,
+                                             .max_tries = 2,
+                                             .max_bad = 2};
+    const struct setting s = {.params = &wide};
+    char input[2000], told[2000];
+
+    (void)state;
+    for (int n = 1023; n <= 1025; n++) {
+        snprintf(input, sizeof(input), "a ID (\"a\" {%d+}\r\n%0*d)\r\nb LOGIN u x\r\n", n, n, 7);
+        if (n <= 1024)
+            snprintf(told, sizeof(told), ID_OK "{LOGIN u//x id a=\"%0*d\"" IN, n, 7);
+        else
+            snprintf(told, sizeof(told), ID_BAD "{LOGIN u//x" IN);
+        assert_talk(talk, &s, slice_str(input), told);
+    }
+    assert_talk(talk, &s, SLICE("a ID NIL\r\na ID NIL\r\na ID NIL\r\n"),
+                ID_OK ID_OK "* BYE Too many bad or needless commands\r\n{client_protocol}");
+}
+
 /* ---- TLS ---- */
 
 static void test_starttls(void **state)
@@ -121,7 +216,8 @@ static void test_starttls(void **state)
         {SLICE("a STARTTLS\r\n\fb LOGIN ann x\r\n"),
          "a OK Begin TLS now\r\n{tls}{LOGIN ann//x}b OK Logged in.\r\n{rest }"},
         {SLICE("a STARTTLS\r\n\fb CAPABILITY\r\nc STARTTLS\r\n"),
-         "a OK Begin TLS now\r\n{tls}* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR AUTH=PLAIN\r\n"
+         "a OK Begin TLS now\r\n{tls}* CAPABILITY IMAP4rev1 LITERAL+ SASL-IR ID AUTH=PLAIN "
+         "AUTH=LOGIN\r\n"
          "b OK Capabilities told\r\nc BAD TLS is on already\r\n"},
         {SLICE("a STARTTLS x\r\n"), "a BAD STARTTLS takes no arguments\r\n"},
         {SLICE("a STARTTLS {3}\r\n"), "a BAD STARTTLS takes no arguments\r\n"},
@@ -489,6 +585,10 @@ int main(void)
         cmocka_unit_test(test_commands_that_need_a_login_are_told_so),
         cmocka_unit_test(test_unparsable_commands),
         cmocka_unit_test(test_tag_is_answered_up_to_its_limit),
+        cmocka_unit_test(test_id_is_answered_and_kept_for_the_login),
+        cmocka_unit_test(test_malformed_id),
+        cmocka_unit_test(test_id_is_forgotten_at_starttls),
+        cmocka_unit_test(test_id_is_bounded_and_counted),
         cmocka_unit_test(test_starttls),
         cmocka_unit_test(test_bytes_behind_starttls_end_the_session),
         cmocka_unit_test(test_counts_outlive_starttls),

@@ -175,7 +175,7 @@ static void test_malformed_authenticate(void **state)
         {SLICE("a AUTHENTICATE PLAIN x y\r\n"), MECH_BAD},
         {SLICE("a AUTHENTICATE \"PLAIN\"\r\n"), MECH_BAD},
         {SLICE("a AUTHENTICATE PLAIN {4}\r\nb NOOP\r\n"), MECH_BAD "b OK Nothing done\r\n"},
-        {SLICE("a AUTHENTICATE LOGIN\r\n"), "a NO This mechanism is not offered\r\n"},
+        {SLICE("a AUTHENTICATE CRAM-MD5\r\n"), "a NO This mechanism is not offered\r\n"},
         {SLICE("a AUTHENTICATE PLAIN =\r\n"), MESSAGE_BAD},
         {SLICE("a AUTHENTICATE PLAIN\r\n\r\nb NOOP\r\n"),
          "+ \r\n" MESSAGE_BAD "b OK Nothing done\r\n"},
@@ -199,6 +199,100 @@ static void test_malformed_authenticate(void **state)
     check(&usual, false, ROWS(rows));
 }
 
+#define ASK_USER     "+ VXNlcm5hbWU6\r\n"
+#define ASK_PASSWORD "+ UGFzc3dvcmQ6\r\n"
+#define HOLDS_BAD    "a NO [AUTHENTICATIONFAILED] The user name or password holds NUL, CR or LF\r\n"
+
+static void test_authenticate_login(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a AUTHENTICATE LOGIN\r\nYW5u\r\nc2VjcmV0\r\n"),
+         ASK_USER ASK_PASSWORD "{SASL-LOGIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a authenticate login\nYW5u\nc2VjcmV0\nb NOOP\n"),
+         ASK_USER ASK_PASSWORD "{SASL-LOGIN ann//secret}a OK Logged in.\r\n{rest b NOOP\n}"},
+        /* With the command. */
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\nc2VjcmV0\r\n"),
+         ASK_PASSWORD "{SASL-LOGIN ann//secret}a OK Logged in.\r\n{rest }"},
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\n\r\n"),
+         ASK_PASSWORD "{SASL-LOGIN ann//}a OK Logged in.\r\n{rest }"},
+        /* After a refusal everything begins anew. */
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\nbm8=\r\nb AUTHENTICATE LOGIN\r\nYm9i\r\neA==\r\n"),
+         ASK_PASSWORD
+         "{SASL-LOGIN ann//no}a NO [AUTHENTICATIONFAILED] Wrong.\r\n" ASK_USER ASK_PASSWORD
+         "{SASL-LOGIN bob//x}b OK Logged in.\r\n{rest }"},
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\n*\r\nb LOGIN u x\r\n"),
+         ASK_PASSWORD "a BAD Cancelled\r\n{LOGIN u//x}b OK Logged in.\r\n{rest }"},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_malformed_authenticate_login(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("a AUTHENTICATE LOGIN\r\n*\r\nb NOOP\r\n"),
+         ASK_USER "a BAD Cancelled\r\nb OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN\r\nYW5u\r\n*\r\nb NOOP\r\n"),
+         ASK_USER ASK_PASSWORD "a BAD Cancelled\r\nb OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN YW5\r\n"), "a BAD This is not base 64\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN\r\n=\r\n"), ASK_USER "a BAD This is not base 64\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN\r\nYW5u\r\nx\r\nb NOOP\r\n"),
+         ASK_USER ASK_PASSWORD "a BAD This is not base 64\r\nb OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN\r\n{4+}\r\nb NOOP\r\n"),
+         ASK_USER "a BAD This is not base 64\r\nb OK Nothing done\r\n"},
+        /* An empty name; a\0b, a\rb, a\nb as name and as password. */
+        {SLICE("a AUTHENTICATE LOGIN =\r\n"), MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE LOGIN\r\n\r\n"), ASK_USER MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE LOGIN YQBi\r\n"), MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE LOGIN YQ1i\r\n"), HOLDS_BAD},
+        {SLICE("a AUTHENTICATE LOGIN\r\nYQpi\r\nb NOOP\r\n"),
+         ASK_USER HOLDS_BAD "b OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\nYQBi\r\n"), ASK_PASSWORD MESSAGE_BAD},
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\nYQ1i\r\n"), ASK_PASSWORD HOLDS_BAD},
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\nYQpi\r\n"), ASK_PASSWORD HOLDS_BAD},
+        {SLICE("a AUTHENTICATE LOGIN YW5u c2VjcmV0\r\n"), MECH_BAD},
+    };
+
+    (void)state;
+    check(&usual, false, ROWS(rows));
+}
+
+static void test_user_name_limit_of_authenticate_login(void **state)
+{
+    static const struct login_params wide = {
+        .allows_cleartext = true, .max_line = 2000, .max_tries = 3, .max_bad = 3};
+    const struct setting s = {.params = &wide};
+    const size_t at = strlen("a AUTHENTICATE LOGIN ");
+    char user[600], input[1000] = "a AUTHENTICATE LOGIN ", told[700];
+
+    (void)state;
+    for (int n = 511; n <= 513; n++) {
+        snprintf(user, sizeof(user), "%0*d", n, 7);
+        base64_encode(slice_str(user), input + at);
+        strcpy(input + at + BASE64_LEN((size_t)n), "\r\neA==\r\n");
+        if (n <= 512) /* else it is told before the password is asked for */
+            snprintf(told, sizeof(told),
+                     ASK_PASSWORD "{SASL-LOGIN %s//x}a OK Logged in.\r\n{rest }", user);
+        else
+            snprintf(told, sizeof(told),
+                     "a NO [AUTHENTICATIONFAILED] The user name is too long\r\n"
+                     "eA== BAD A tag, one space and a command are expected\r\n");
+        assert_talk(talk, &s, slice_str(input), told);
+    }
+}
+
+static void test_session_may_end_between_two_messages(void **state)
+{
+    struct login *l = login_new(&usual, false);
+
+    (void)state;
+    assert_int_equal(buf_puts(login_in(l), "a AUTHENTICATE LOGIN YW5u\r\n"), 0);
+    assert_int_equal(login_step(l), LOGIN_MORE);
+    login_free(&l);
+    assert_null(l);
+}
+
 /* ---- Without TLS ---- */
 
 #define PRIVACY "a NO [PRIVACYREQUIRED] Passwords are only taken with TLS; use STARTTLS first\r\n"
@@ -212,6 +306,10 @@ static void test_password_is_not_taken_in_clear(void **state)
         {SLICE("a LOGIN ann {3+}\r\nabc\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
         {SLICE("a AUTHENTICATE PLAIN\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
         {SLICE("a AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=\r\n"), PRIVACY},
+        {SLICE("a AUTHENTICATE LOGIN\r\nb NOOP\r\n"), PRIVACY "b OK Nothing done\r\n"},
+        {SLICE("a AUTHENTICATE LOGIN YW5u\r\n"), PRIVACY},
+        {SLICE("a ID ({1}\r\nx NIL)\r\n"),
+         "+ Go on\r\n* ID (\"name\" \"Usher\")\r\na OK ID told\r\n"},
     };
     static const struct login_params never = {.max_line = 99, .max_tries = 9, .max_bad = 9};
     static const struct row without[] = {
@@ -235,6 +333,10 @@ int main(void)
         cmocka_unit_test(test_authorization_identity_limit),
         cmocka_unit_test(test_authenticate_plain),
         cmocka_unit_test(test_malformed_authenticate),
+        cmocka_unit_test(test_authenticate_login),
+        cmocka_unit_test(test_malformed_authenticate_login),
+        cmocka_unit_test(test_user_name_limit_of_authenticate_login),
+        cmocka_unit_test(test_session_may_end_between_two_messages),
         cmocka_unit_test(test_password_is_not_taken_in_clear),
     };
 
