@@ -506,15 +506,11 @@ static uint8_t server_end(struct follow *f)
 /* --- both --- */
 
 /* Which bytes end a run of those that change nothing. */
-enum { STOPS_TEXT = 1, STOPS_DATA = 2, STOPS_QUOTE = 4 };
+enum { STOPS_TEXT = 1, STOPS_DATA = 2, STOPS_QUOTE = 4, STOPS_ALL = 7 };
 
 static const uint8_t stops[256] = {
-    ['\0'] = STOPS_TEXT | STOPS_DATA | STOPS_QUOTE,
-    ['\r'] = STOPS_TEXT | STOPS_DATA | STOPS_QUOTE,
-    ['\n'] = STOPS_TEXT | STOPS_DATA | STOPS_QUOTE,
-    ['"'] = STOPS_DATA | STOPS_QUOTE,
-    ['\\'] = STOPS_QUOTE,
-    ['{'] = STOPS_DATA,
+    ['\0'] = STOPS_ALL,   ['\r'] = STOPS_ALL, ['\n'] = STOPS_ALL, ['"'] = STOPS_DATA | STOPS_QUOTE,
+    ['\\'] = STOPS_QUOTE, ['{'] = STOPS_DATA,
 };
 
 static size_t run(struct slice s, uint8_t stop)

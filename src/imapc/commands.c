@@ -54,21 +54,20 @@ static void put_message(struct imapc *c)
     const struct sasl_identity me = {c->params.user, c->params.authzid, c->params.password};
     enum sasl_result result;
     struct buf message;
-    char *room = NULL;
+    char *room;
     size_t n;
 
     buf_init(&message, MAX_MESSAGE, true);
     result = c->mech->client_step(&me, c->step++, (struct slice){0}, &message);
     n = BASE64_LEN(buf_len(&message));
-    if (result != SASL_BAD)
-        room = buf_room(&c->out, n);
+    room = result != SASL_BAD && n > 0 ? buf_room(&c->out, n) : NULL;
     if (room) {
         base64_encode(buf_slice(&message), room);
         buf_added(&c->out, n);
-        c->is_plus_due = result == SASL_MORE;
-    } else {
+    } else if (result == SASL_BAD || n > 0) {
         imapc_fail_memory(c);
     }
+    c->is_plus_due = result == SASL_MORE;
     buf_release(&message);
 }
 

@@ -415,6 +415,7 @@ void imapc_tls_started(struct imapc *c)
 
 void imapc_closed(struct imapc *c)
 {
+    INSIST(c->phase != PHASE_DONE);
     if (c->phase == PHASE_GREETING && buf_len(&c->in) == 0)
         imapc_fail(c, "the server closed the connection without a word", (struct slice){0});
     else if (c->phase == PHASE_GREETING)

@@ -7,6 +7,7 @@
 #include "worker/contexts.h"
 #include "worker/proxied.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,19 +41,36 @@ void upstream_ask(struct session *s)
     tell_result(s, RESULT_OK);
 }
 
+/* The commonest mistake between a proxy and port 10143: one side wants a PROXY header and the other
+ * does not send it, or the other way round. The one hangs or hangs up, the other answers rubbish.
+ * "" where that cannot be it. */
+static const char *proxy_hint(const struct session *s)
+{
+    bool is_early = s->state == SESSION_UPSTREAM && !s->phase->is_handshaking && s->phase->imapc;
+    enum imapc_stage stage = is_early ? imapc_stage(s->phase->imapc) : IMAPC_STAGE_AFTER_LOGIN;
+
+    if (session_backend(s)->proxy != BACKEND_PROXY_OFF && stage < IMAPC_STAGE_AFTER_LOGIN)
+        return "; it was sent a PROXY header: if it does not expect one, write proxy = off";
+    if (session_backend(s)->proxy == BACKEND_PROXY_OFF && stage == IMAPC_STAGE_GREETING &&
+        buf_len(imapc_in(s->phase->imapc)) == 0)
+        return "; if it waits for a PROXY header, write proxy = v2 or v1";
+    return "";
+}
+
 /* The attempt has come to nothing; control says what next. */
 static void upstream_fail(struct session *s, const char *stage, const char *detail)
 {
     struct log_line l;
-    char id[SESSION_ID_TEXT];
+    char id[SESSION_ID_TEXT], words[1024];
 
+    snprintf(words, sizeof words, "%s%s", detail, proxy_hint(s));
     log_begin(&l, LOG_BACKEND_FAILED);
     log_str(&l, "id", session_id_text(s, id));
     log_str(&l, "user", s->user);
     log_str(&l, "backend", session_backend(s)->title);
     log_addr(&l, "address", &s->phase->reached);
     log_str(&l, "stage", stage);
-    log_str(&l, "detail", detail);
+    log_str(&l, "detail", words);
     log_uint(&l, "attempt", s->attempt);
     log_end(&l);
     counters_add(s->worker->counters, METRIC_BACKEND_FAILURES, 1);

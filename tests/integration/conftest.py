@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from pwd import struct_passwd
 
 import pytest
 
@@ -16,7 +17,13 @@ from clients import Account  # noqa: E402
 from peers.certs import Authority, Certificate, Tls  # noqa: E402
 from peers.cyrus import Cyrus, fetch  # noqa: E402
 from peers.dovecot import Dovecot  # noqa: E402
-from peers.process import free_address, is_root, private_dir, raise_file_limit, remove_dir  # noqa: E402
+from peers.process import (  # noqa: E402
+    free_address,
+    is_root,
+    private_dir,
+    raise_file_limit,
+    remove_dir,
+)
 from peers.scripted import Script, ScriptedServer  # noqa: E402
 from peers.usher import Backend, Listener, Usher, configuration  # noqa: E402
 
@@ -128,13 +135,13 @@ def start_usher(stack: ExitStack, folder: Path, certificate: Certificate) -> Cal
         backends: Mapping[str, object] | None = None,
         *,
         pools: Mapping[str, Mapping[str, object]] | None = None,
-        binary: Path | None = None,
-        account=None,
+        account: struct_passwd | None = None,
         env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
         **settings,
     ) -> Usher:
         text = configure(folder, certificate, pools or {"main": backends or {}}, **settings)
-        return stack.enter_context(Usher(folder, text, binary=binary, account=account, env=env))
+        return stack.enter_context(Usher(folder, text, account=account, env=env, prefix=prefix))
 
     return start
 
@@ -143,7 +150,7 @@ def configure(
     folder: Path, certificate: Certificate, pools: Mapping[str, Mapping[str, object]], **settings
 ) -> str:
     """The text of a configuration with LISTENERS and the state in `folder`."""
-    wanted = {"listeners": LISTENERS, "certificate": certificate, "login_timeout": "20s", **settings}
+    usual = {"listeners": LISTENERS, "certificate": certificate, "login_timeout": "20s"}
     return configuration(
         folder / "state",
         {
@@ -153,7 +160,7 @@ def configure(
             }
             for pool, backends in pools.items()
         },
-        **wanted,
+        **{**usual, **settings},
     )
 
 

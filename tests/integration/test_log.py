@@ -116,6 +116,21 @@ def test_a_backends_words_are_escaped_too(start_usher, start_scripted):
     assert event["text"].endswith('no\x1b[2J "such" user')
 
 
+def test_passwords_are_never_logged_not_even_for_debugging(start_dovecot, start_usher):
+    usher = start_usher({"mail1": start_dovecot("mail1")}, log_level="debug")
+    tokens = [base64.b64encode(f"\0ann\0{word}".encode()) for word in (USERS["ann"], "gu3ss")]
+    with usher.connect("plain") as imap:
+        imap.login("ann", "gu3ss")
+        imap.command(b"AUTHENTICATE PLAIN " + tokens[1])
+        imap.command(b"LOGIN ann gu3ss and more")
+    with usher.connect("plain") as imap:
+        assert imap.authenticate_plain("ann", USERS["ann"]).status == "OK"
+    usher.wait_events("session_end", 2)
+    log = "\n".join(usher.lines)
+    for secret in (USERS["ann"], "gu3ss", *(token.decode() for token in tokens)):
+        assert secret not in log
+
+
 def test_events_below_the_level_are_left_out(start_usher, fake):
     usher = start_usher({"fake": fake}, log_level="notice")
     with usher.connect("plain") as imap:
@@ -137,3 +152,13 @@ def test_a_reader_that_stops_does_not_stall_usher(start_usher, fake):
     dropped = sum(int(event["lines"]) for event in usher.find("log_dropped"))
     assert dropped == int(usher.find("stopped")[0]["log_dropped"])
     assert told < 600 <= told + dropped
+
+
+def test_a_reader_that_goes_away_does_not_end_usher(start_usher, fake):
+    usher = start_usher({"fake": fake})
+    usher.close_log()
+    for _ in range(10):
+        with usher.connect("plain") as imap:
+            assert imap.login("ann", PASSWORD).status == "OK"
+            assert imap.is_alive()
+    assert not usher.has_ended()

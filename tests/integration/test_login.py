@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import threading
+from contextlib import ExitStack
 
 import pytest
 from conftest import LISTENER_OF_TLS, USERS
 from peers.certs import Tls
+from peers.process import wait_until
 from peers.scripted import GREETING
 
 
@@ -258,3 +260,51 @@ def test_sessions_are_limited(start_dovecot, start_usher):
     usher.wait_events("session_end", 3)
     with connect(usher) as again:
         assert again.login("ann", USERS["ann"]).status == "OK"
+
+
+@pytest.mark.parametrize("octets", [b"GET / HTTP/1.0\r\n\r\n", b"a NOOP\r\n", b"\x16\x03\x01\x00"])
+def test_what_is_no_tls_at_a_tls_port_is_sent_away(start_dovecot, start_usher, octets):
+    usher = start_usher({"mail1": start_dovecot("mail1")}, login_timeout="2s")
+    with usher.connect("imaps", reads_greeting=False) as imap:
+        imap.send(octets)
+        imap.rest()
+    assert usher.wait_event("session_end")["reason"] in ("client_tls", "login_timeout")
+    with connect(usher, Tls.IMPLICIT) as imap:
+        assert imap.login("ann", USERS["ann"]).status == "OK"
+
+
+def test_a_handshake_that_never_comes_is_not_waited_for(start_dovecot, start_usher):
+    usher = start_usher({"mail1": start_dovecot("mail1")}, login_timeout="1s")
+    with usher.connect("imap") as imap:
+        assert imap.command(b"STARTTLS").status == "OK"
+        assert imap.rest() == b""
+    assert usher.wait_event("session_end")["reason"] == "login_timeout"
+
+
+def test_a_shortage_of_descriptors_passes(start_dovecot, start_usher):
+    """Whoever finds no room is sent away; those who are in stay, and others may come later."""
+    limit = ("prlimit", "--nofile=80:80")
+    usher = start_usher({"mail1": start_dovecot("mail1")}, workers="1", prefix=limit)
+    assert usher.find("descriptors_few")
+    inside, turned_away = [], 0
+    with ExitStack() as held:
+        for _ in range(60):
+            imap = held.enter_context(usher.connect("plain", reads_greeting=False, timeout=5))
+            try:
+                imap.line()
+                if imap.login("ann", USERS["ann"]).status == "OK":
+                    inside.append(imap)
+                else:
+                    turned_away += 1
+            except OSError:
+                turned_away += 1
+        assert len(inside) >= 20
+        assert turned_away > 0
+        assert all(imap.is_alive() for imap in inside)
+    usher.wait_events("session_end", len(inside))
+
+    def is_served() -> bool:
+        with usher.connect("plain", reads_greeting=False, timeout=5) as imap:
+            return imap.line().startswith(b"* OK") and imap.login("ann", USERS["ann"]).status == "OK"
+
+    wait_until(is_served, 15, "a login after the shortage")

@@ -6,7 +6,9 @@ import sqlite3
 from contextlib import ExitStack
 
 import pytest
+from peers.crowd import Crowd
 from peers.fakebackend import PASSWORD, FakeBackend
+from peers.scripted import answering
 from peers.usher import Backend, Listener, open_state
 
 MANY = [f"user{number}" for number in range(40)]
@@ -86,6 +88,36 @@ def test_shared_storage_keeps_sessions_of_a_user_together(backends, start_usher)
                 imap = held.enter_context(usher.connect("plain"))
                 seen.setdefault(user, set()).add(imap.login(user, PASSWORD).text)
     assert all(len(texts) == 1 for texts in seen.values())
+
+
+@pytest.mark.parametrize("storage", ["own", "shared"])
+def test_simultaneous_first_logins_of_a_user_stay_together(backends, start_usher, stack, storage):
+    usher = start_usher(backends, storage=storage)
+    crowd = stack.enter_context(Crowd())
+    port = usher.port("plain")
+    crowd.enter(200, "127.0.0.1", port, user=lambda n: f"user{n % 10}", password=PASSWORD)
+    seen: dict[str, set[str]] = {}
+    for event in usher.wait_events("login", 200):
+        seen.setdefault(event["user"], set()).add(event["backend"])
+    assert len(seen) == 10
+    assert all(len(homes) == 1 for homes in seen.values())
+
+
+def test_shared_storage_does_not_fail_over_while_a_session_lives(
+    start_usher, start_scripted, backends
+):
+    """Two servers must not write one mailbox at a time."""
+    deaf = start_scripted(answering(b"OK [CAPABILITY IMAP4rev1] at deaf"))
+    pool = {"deaf": Backend(deaf.endpoint, weight=1000), "mail2": backends["mail2"]}
+    usher = start_usher(pool, storage="shared", connect_timeout="1s")
+    with usher.connect("plain") as imap:
+        assert imap.login("ann", PASSWORD).text.endswith(b" at deaf")
+        deaf.stop_listening()
+        with usher.connect("plain") as second:
+            assert second.login("ann", PASSWORD).code == "UNAVAILABLE"
+        assert imap.is_alive()
+    usher.wait_event("session_end", user="ann", backend="deaf")
+    assert where(usher, "ann") == "mail2"
 
 
 def test_no_user_is_placed_on_weight_zero(backends, start_usher):

@@ -21,6 +21,7 @@ from .process import (
 )
 
 MAIL_ACCOUNT = "mail"
+PROXY_HELLO = b"PROXY UNKNOWN\r\n"
 LONGEST_SOCKET = len("/run/token-login/imap-urlauth-login.12345678")
 
 CONFIG = """
@@ -43,6 +44,9 @@ default_vsz_limit = 0
 disable_plaintext_auth = {tls_first}
 auth_mechanisms = plain login
 auth_failure_delay = {failure_delay}
+haproxy_trusted_networks = 127.0.0.0/8
+haproxy_timeout = 1 secs
+login_trusted_networks = {trusted}
 mail_max_userip_connections = 0
 passdb {{
   driver = passwd-file
@@ -70,10 +74,12 @@ service imap-login {{
   client_limit = 4096
   inet_listener imap {{
     port = {port}
+    haproxy = {haproxy}
   }}
   inet_listener imaps {{
     port = {implicit_port}
     ssl = yes
+    haproxy = {haproxy}
   }}
 }}
 service imap {{
@@ -118,12 +124,16 @@ class Dovecot:
         driver: str = "maildir",
         clients_per_process: int = 1,
         failure_delay_s: int = 0,
+        haproxy: bool = False,
+        trusted_networks: str = "",
     ) -> None:
         """Starts the server and returns when it greets.
 
         `users` maps names to passwords. With Tls.IMPLICIT the port speaks TLS from the first
         byte, with Tls.STARTTLS it offers it, and `tls_first` refuses passwords before. `driver`
-        is "maildir" or "sdbox". Above one, `clients_per_process` makes many sessions cheap.
+        is "maildir" or "sdbox". With `haproxy` each
+        connection must begin with a PROXY header, and from `trusted_networks` the ID command may
+        tell of the client. Above one, `clients_per_process` makes many sessions cheap.
         """
         self.folder = folder
         self.name = name
@@ -169,6 +179,8 @@ class Dovecot:
                 login_user=unprivileged("dovenull").pw_name,
                 tls_first="yes" if tls_first else "no",
                 failure_delay=failure_delay_s,
+                haproxy="yes" if haproxy else "no",
+                trusted=trusted_networks,
                 passwd=passwd,
                 mail_uid=self.account.pw_uid,
                 mail_gid=self.account.pw_gid,
@@ -183,7 +195,7 @@ class Dovecot:
         )
         self.process = Process(["dovecot", "-F", "-c", self.config])
         try:
-            wait_for_greeting(self.process, address, port, tls)
+            wait_for_greeting(self.process, address, port, tls, PROXY_HELLO if haproxy else b"")
         except BaseException as error:
             self.process.kill()
             self._forget_temporary()

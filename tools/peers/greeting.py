@@ -11,23 +11,27 @@ from .process import Process, wait_until
 START_S = 20
 
 
-def wait_for_greeting(process: Process, address: str, port: int, tls: Tls) -> None:
-    """Returns when the server at `address` greets; raises if `process` ends before that."""
+def wait_for_greeting(
+    process: Process, address: str, port: int, tls: Tls, hello: bytes = b""
+) -> None:
+    """Returns when the server at `address` greets; raises if `process` ends before that. `hello` is
+    sent first, to a server that waits for a PROXY header."""
 
     def greets() -> bool:
         if not process.is_running():
             raise RuntimeError(f"{process.name} ended with status {process.wait(0)}")
         try:
-            return read_greeting(address, port, tls).startswith(b"*")
+            return read_greeting(address, port, tls, hello).startswith(b"*")
         except OSError:
             return False
 
     wait_until(greets, START_S, f"greeting of {process.name}")
 
 
-def read_greeting(address: str, port: int, tls: Tls) -> bytes:
+def read_greeting(address: str, port: int, tls: Tls, hello: bytes = b"") -> bytes:
     """The greeting's line; the TLS of a server is taken as it is, unverified."""
     with socket.create_connection((address, port), timeout=5) as plain:
+        plain.sendall(hello)
         if tls is not Tls.IMPLICIT:
             return plain.makefile("rb").readline()
         with unverified_context().wrap_socket(plain) as secured:

@@ -42,7 +42,8 @@ class Closed(ConnectionError):
 class RawImap:
     """One connection. Reads the greeting, unless told not to.
 
-    `timeout` is for each wait as a whole: a server that dribbles cannot stretch it.
+    `timeout` is for each wait as a whole: a server that dribbles cannot stretch it. `source` is the
+    address to connect from; `hello` goes before everything, as a PROXY header does.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class RawImap:
         timeout: float = 20,
         reads_greeting: bool = True,
         receive_buffer: int | None = None,
+        source: str = "",
+        hello: bytes = b"",
     ) -> None:
         self.context = context or unverified_context()
         self.host = address
@@ -65,7 +68,10 @@ class RawImap:
         self.socket.settimeout(timeout)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect((address, port))
+        self.socket.sendall(hello)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()
         self.serial = 0

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .process import BACKEND_PORT, free_address
+from .process import BACKEND_PORT, free_address, wait_until
 
 CAPABILITIES = b"IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN"
 GREETING = b"* OK [CAPABILITY " + CAPABILITIES + b"] scripted\r\n"
@@ -144,9 +144,7 @@ class ScriptedServer:
 
     def stop(self) -> None:
         """Closes everything; raises what went wrong in a script."""
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.acceptor.join()
-        self.listener.close()
+        self.stop_listening()
         for connected in list(self._open):
             try:
                 connected.shutdown(socket.SHUT_RDWR)
@@ -156,6 +154,17 @@ class ScriptedServer:
             thread.join()
         if self.errors:
             raise self.errors[0]
+
+    def stop_listening(self) -> None:
+        """Takes no new connections; those that are open go on."""
+        if self.acceptor.is_alive():
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.acceptor.join()
+        self.listener.close()
+
+    def wait_connected(self, count: int, seconds: float = 10) -> None:
+        """Waits until so many connections are open."""
+        wait_until(lambda: len(self._open) == count, seconds, f"{count} connections are open")
 
     def _accept(self) -> None:
         while True:

@@ -9,10 +9,11 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pwd import struct_passwd
 
 from .certs import Certificate, Tls
 from .process import Process, is_alive, wait_until
@@ -35,6 +36,7 @@ class Listener:
     tls: Tls = Tls.OFF
     auth_allow_cleartext: bool = True
     pool: str = ""
+    proxy: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Backend:
     tls_ca: Path | None = None
     tls_name: str = ""
     tls_verify: bool = True
+    tls_pin: tuple[str, ...] = ()
+    proxy: str = "off"
+    forward_id: bool = False
+    source: tuple[str, ...] = ()
 
 
 def quoted(text: object) -> str:
@@ -76,10 +82,11 @@ def configuration(
     them are quoted, a list becomes a list.
     """
 
+    def listed(items: Iterable[object]) -> str:
+        return "{" + ", ".join(map(quoted, items)) + "}"
+
     def value(given: object) -> str:
-        if isinstance(given, (list, tuple)):
-            return "{" + ", ".join(map(quoted, given)) + "}"
-        return quoted(given)
+        return listed(given) if isinstance(given, (list, tuple)) else quoted(given)
 
     given = {"user": ACCOUNT, "state": state, "workers": 2, **settings}
     text = "".join(f"{key} = {value(setting)}\n" for key, setting in given.items())
@@ -94,6 +101,7 @@ def configuration(
                 "tls": listener.tls.value,
                 "auth_allow_cleartext": yes_no(listener.auth_allow_cleartext),
                 "pool": listener.pool and quoted(listener.pool),
+                "proxy": yes_no(listener.proxy),
             },
         )
     for name, backends in pools.items():
@@ -108,6 +116,10 @@ def configuration(
                     "tls_ca": backend.tls_ca and quoted(backend.tls_ca),
                     "tls_name": backend.tls_name and quoted(backend.tls_name),
                     "tls_verify": yes_no(backend.tls_verify),
+                    "tls_pin": backend.tls_pin and listed(backend.tls_pin),
+                    "proxy": backend.proxy,
+                    "forward_id": yes_no(backend.forward_id),
+                    "source": backend.source and listed(backend.source),
                 },
             )
         text += "}\n"
@@ -170,13 +182,15 @@ class Usher:
         config: str,
         *,
         binary: Path | None = None,
-        account=None,
+        account: struct_passwd | None = None,
         waits: bool = True,
         env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         """Writes `config` into `folder` and serves it, as `account` if we are root and one is given.
 
-        With `waits` False it returns before usher is ready, for a start that is to fail.
+        With `waits` False it returns before usher is ready, for a start that is to fail. `prefix`
+        is a program that starts usher, with its arguments.
         """
         self.binary = binary or Path(os.environ.get("USHER_BIN", DEFAULT_BINARY))
         self.config = folder / "usher.conf"
@@ -188,8 +202,9 @@ class Usher:
         self._news = threading.Condition()
         self._may_read = threading.Event()
         self._may_read.set()
+        self._is_closed = False
         self.process = Process(
-            [self.binary, "serve", "-c", self.config],
+            [*prefix, self.binary, "serve", "-c", self.config],
             account=account,
             stderr=subprocess.PIPE,
             env=env,
@@ -216,6 +231,8 @@ class Usher:
     def _read(self) -> None:
         for raw in self.process.popen.stderr:
             self._may_read.wait()
+            if self._is_closed:
+                break
             line = raw.decode("utf-8", "surrogateescape").rstrip("\n")
             event = parse_line(line)
             with self._news:
@@ -233,6 +250,10 @@ class Usher:
 
     def resume_reading(self) -> None:
         self._may_read.set()
+
+    def close_log(self) -> None:
+        """Goes away as the reader of the log, once the next line has come."""
+        self._is_closed = True
 
     def mark(self) -> int:
         """How many events there have been, for `after`."""
