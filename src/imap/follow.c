@@ -2,6 +2,7 @@
  * cannot matter how the bytes are cut. skip() only hurries over those that change nothing. */
 #include "imap/follow.h"
 
+#include "base/err.h"
 #include "imap/lex.h"
 
 enum state {
@@ -19,7 +20,7 @@ enum state {
     PLUS,      /* client: behind "{n+" */
     CLOSED,    /* behind "}" */
     ANNOUNCED, /* and CR */
-    LITERAL,   /* n bytes of it are to come, at least one */
+    LITERAL,   /* n bytes of it are to come */
 
     /* server */
     STAR,     /* behind "*" */
@@ -210,11 +211,6 @@ static uint8_t on_closed(struct follow_side *x, char c)
     return c == '\r' ? ANNOUNCED : LOST;
 }
 
-static uint8_t literal_begin(const struct follow_side *x)
-{
-    return x->n > 0 ? LITERAL : DATA;
-}
-
 /* --- the server --- */
 
 static uint8_t server_start(struct follow_side *x, char c)
@@ -321,10 +317,11 @@ static uint8_t server_cr_seen(struct follow_side *x, char c)
 
 static uint8_t server_announced(struct follow_side *x, char c)
 {
-    return c == '\n' ? literal_begin(x) : LOST;
+    (void)x;
+    return c == '\n' ? LITERAL : LOST;
 }
 
-static step_fn *const server_steps[] = {
+static step_fn *const server_steps[LOST] = {
     [START] = server_start,
     [TAG] = server_tag,
     [CR_SEEN] = server_cr_seen,
@@ -417,7 +414,7 @@ static uint8_t client_announced(struct follow_side *x, char c)
     if (c != '\n')
         return LOST;
     if (!x->is_sync)
-        return literal_begin(x);
+        return LITERAL;
     return x->owes_plus ? LOST : ASKED;
 }
 
@@ -450,7 +447,7 @@ static uint8_t client_too_early(struct follow_side *x, char c)
     return LOST;
 }
 
-static step_fn *const client_steps[] = {
+static step_fn *const client_steps[LOST] = {
     [START] = client_start,       [TAG] = client_tag,
     [CR_SEEN] = client_cr_seen,   [DATA] = on_data,
     [FRESH] = on_fresh,           [QUOTE] = on_quote,
@@ -470,7 +467,7 @@ static step_fn *const client_steps[] = {
 static uint8_t end_continue(struct follow_side *client)
 {
     if (client->state == ASKED)
-        client->state = literal_begin(client);
+        client->state = LITERAL;
     else if (client->owes_plus)
         client->owes_plus = false;
     else
@@ -558,6 +555,7 @@ void follow_server(struct follow *f, struct slice s)
         i += skip(x, slice_sub(s, i, s.n));
         if (i == s.n)
             break;
+        INSIST(server_steps[x->state]);
         x->state = server_steps[x->state](x, s.p[i++]);
         if (x->state == ENDED)
             x->state = server_end(f);
@@ -575,6 +573,7 @@ size_t follow_client(struct follow *f, struct slice s)
         i += skip(x, slice_sub(s, i, s.n));
         if (i == s.n)
             break;
+        INSIST(client_steps[x->state]);
         x->state = client_steps[x->state](x, s.p[i]);
         if (x->state == STOPPED)
             return i;

@@ -58,6 +58,7 @@ static const struct slice *string_at(struct id id, size_t at)
 {
     const struct id_pair *pair = &id.pairs[at / 2];
 
+    INSIST(id.pairs);
     if (at % 2 == 0)
         return &pair->key;
     return pair->is_nil ? NULL : &pair->value;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -185,4 +186,11 @@ int listen_accept(int fd, struct addr *out_peer, struct addr *out_local)
         *out_local = addr_from_sockaddr(&ss);
     }
     return conn;
+}
+
+bool listen_is_pending(int fd)
+{
+    struct pollfd pfd = {.fd = fd, .events = POLLIN};
+
+    return poll(&pfd, 1, 0) == 1;
 }

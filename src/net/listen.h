@@ -7,6 +7,7 @@
 #include "base/addr.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* "192.0.2.1:143", "[::1]:143", or "*:143" for every address (0.0.0.0 and [::], two entries; the
@@ -28,5 +29,9 @@ int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST
  * or ENOMEM the connection stays in the queue, and the event with it: stop watching for a while.
  * `out_local` may be NULL, which saves a system call. */
 int listen_accept(int fd, struct addr *out_peer, struct addr *out_local);
+
+/* Whether a connection waits. Out of descriptors, listen_accept() says so (EMFILE) without looking
+ * whether one does. */
+bool listen_is_pending(int fd);
 
 #endif

@@ -234,6 +234,25 @@ void session_close_broken(struct session *s, struct stream *broken)
         session_close(s, is_tls ? CLOSE_BACKEND_TLS : CLOSE_BACKEND_RESET, err.text);
 }
 
+void session_shed(struct session *s)
+{
+    size_t n;
+
+    if (s->state != SESSION_CLOSING) {
+        s->reason = CLOSE_LIMIT;
+        log_end_of(s, CLOSE_LIMIT,
+                   "descriptors are out, and this session had waited longest without a login");
+        tell_end(s);
+        counters_add(s->worker->counters, METRIC_SESSIONS_ENDED, 1);
+    }
+    if (s->phase && s->phase->login && s->state != SESSION_GREET && s->state != SESSION_CLOSING) {
+        login_bye(s->phase->login, "[UNAVAILABLE] Too many connections, please try again later.");
+        if (buf_len(login_out(s->phase->login)) > 0)
+            (void)stream_write(&s->client, buf_slice(login_out(s->phase->login)), &n);
+    }
+    session_free(s);
+}
+
 void session_stop(struct session *s)
 {
     if (s->state == SESSION_CLOSING)

@@ -58,11 +58,12 @@ struct session_phase {
     struct addr local; /* where the client connected to, as it saw it */
     struct buf header; /* PROXY: what has come of it */
     uint64_t login_until_ms;
-    bool is_handshaking; /* UPSTREAM: TLS with the backend is not up yet */
-    bool is_tls_before;  /* the proxy before us speaks TLS with the client */
-    bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
-    bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
-    bool has_client_eof; /* the client has finished sending; what it sent before counts */
+    bool is_handshaking;    /* UPSTREAM: TLS with the backend is not up yet */
+    bool is_tls_before;     /* the proxy before us speaks TLS with the client */
+    bool has_asked;         /* UPSTREAM: the backend said OK, control's DONE is awaited */
+    bool has_dialled_again; /* DIAL: once more, after descriptors were out */
+    bool wants_tls;         /* AUTH: the OK to STARTTLS must leave before the handshake begins */
+    bool has_client_eof;    /* the client has finished sending; what it sent before counts */
 };
 
 struct session {
@@ -111,6 +112,9 @@ void session_on_refuse(struct session *s, enum refuse code, struct slice why);
 
 /* The worker stops: says BYE where a line may stand, and ends. */
 void session_stop(struct session *s);
+
+/* Descriptors are out: says BYE if that goes at once, and frees the session. */
+void session_shed(struct session *s);
 
 /* --- between session.c, client.c and upstream.c
  * ------------------------------------------------------------------ */

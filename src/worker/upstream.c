@@ -7,6 +7,7 @@
 #include "worker/contexts.h"
 #include "worker/proxied.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -377,6 +378,13 @@ void upstream_on_event(struct session *s)
  * -----------------------------------------------------------------------------------------------------
  */
 
+static void upstream_dial(struct session *s);
+
+static bool is_full(int code)
+{
+    return code == EMFILE || code == ENFILE;
+}
+
 static void on_dialled(void *arg, int fd, const struct addr *reached, const struct err *err)
 {
     struct session *s = arg;
@@ -384,7 +392,13 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
 
     s->phase->dial = NULL;
     if (fd < 0) {
-        upstream_fail(s, "connect", err->text);
+        /* Not the backend's fault, nor this user's: somebody else goes, and once more. */
+        if (is_full(err->code) && !s->phase->has_dialled_again && worker_shed(s->worker, s) > 0) {
+            s->phase->has_dialled_again = true;
+            upstream_dial(s);
+        } else {
+            upstream_fail(s, "connect", err->text);
+        }
         return;
     }
     s->phase->reached = *reached;
@@ -398,6 +412,18 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
         upstream_greet(s);
 }
 
+static void upstream_dial(struct session *s)
+{
+    struct worker *w = s->worker;
+    const struct msg_lease *lease = &s->phase->lease;
+
+    s->phase->dial = dial_start(w->loop, lease->addresses, lease->addresses_n,
+                                contexts_sources(w, s->pool, s->backend_index),
+                                w->conf->global.connect_timeout, on_dialled, s);
+    if (!s->phase->dial)
+        upstream_fail(s, "connect", "out of memory");
+}
+
 void upstream_begin(struct session *s, const struct msg_lease *lease)
 {
     struct worker *w = s->worker;
@@ -409,12 +435,10 @@ void upstream_begin(struct session *s, const struct msg_lease *lease)
     s->pool = lease->pool;
     s->backend_index = lease->backend;
     s->attempt = (uint8_t)lease->attempt;
+    s->phase->lease = *lease;
     s->phase->reached = lease->addresses[0];
+    s->phase->has_dialled_again = false;
     counters_add(w->counters, METRIC_BACKEND_ATTEMPTS, 1);
     session_enter(s, SESSION_DIAL);
-    s->phase->dial = dial_start(w->loop, lease->addresses, lease->addresses_n,
-                                contexts_sources(w, s->pool, s->backend_index),
-                                w->conf->global.connect_timeout, on_dialled, s);
-    if (!s->phase->dial)
-        upstream_fail(s, "connect", "out of memory");
+    upstream_dial(s);
 }

@@ -8,6 +8,7 @@
 #include "worker/session.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -17,7 +18,8 @@
 enum {
     ACCEPTS_A_TURN = 32,
     ACCEPT_PAUSE_MS = 200,
-    REPLAYS_A_TURN = 256,
+    SHED_AT_ONCE = 8,
+    FULL_LOG_MS = 1000,
     BAD_COMMANDS_MAX = 100,
     DESCRIPTORS_BESIDE = 64 /* listening sockets, channels, libraries */
 };
@@ -46,15 +48,58 @@ static void watch_all(struct worker *w, unsigned events)
         watch_set(w->loop, &CONTAINER(it, struct accepting, node)->watch, events);
 }
 
-/* Out of descriptors or memory: the connections wait in the kernel's queue meanwhile. */
-static void pause_accepting(struct worker *w, unsigned listener, int code)
+/* Ends sessions that nobody has logged in to, the oldest first, to get their descriptors back at
+ * once. Returns how many. */
+unsigned worker_shed(struct worker *w, const struct session *but)
 {
+    unsigned n = 0;
+
+    list_for_each_safe (it, &w->sessions) {
+        struct session *s = CONTAINER(it, struct session, all);
+
+        if (s == but || s->state == SESSION_RELAY)
+            continue;
+        session_shed(s);
+        if (++n == SHED_AT_ONCE)
+            break;
+    }
+    return n;
+}
+
+static void log_full(struct worker *w, unsigned listener, int code, unsigned shed)
+{
+    uint64_t now = loop_now_ms(w->loop);
+    struct rlimit limit = {0};
+    char detail[256];
     struct log_line l;
 
+    /* One line a second tells as much as thousands. */
+    if (w->told_full_ms && now - w->told_full_ms < FULL_LOG_MS)
+        return;
+    w->told_full_ms = now;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    snprintf(detail, sizeof detail, "%s; %s", strerror(code),
+             code == EMFILE
+                 ? "raise LimitNOFILE or ulimit -n, lower max_sessions, or have more workers"
+             : code == ENFILE ? "the whole machine is out of files: raise the sysctl fs.file-max"
+                              : "the kernel has no memory for another connection");
     log_begin(&l, LOG_ACCEPT_FAILED);
     log_str(&l, "listener", w->conf->listeners[listener].title);
-    log_str(&l, "detail", strerror(code));
+    log_uint(&l, "limit", limit.rlim_cur);
+    log_uint(&l, "shed", shed);
+    log_str(&l, "detail", detail);
     log_end(&l);
+}
+
+/* Out of descriptors or memory. Who waits longest without logging in goes; if there is nobody, the
+ * connections wait in the kernel's queue for a moment. */
+static void make_room(struct worker *w, unsigned listener, int code)
+{
+    unsigned shed = worker_shed(w, NULL);
+
+    log_full(w, listener, code, shed);
+    if (shed > 0)
+        return;
     watch_all(w, 0);
     deadline_set(w->loop, &w->accept_again, ACCEPT_PAUSE_MS);
 }
@@ -86,8 +131,10 @@ static void on_acceptable(struct watch *watch, unsigned events)
         int fd = listen_accept(watch->io.fd, &peer, &local);
 
         if (fd < 0) {
-            if (!is_passing(errno))
-                pause_accepting(a->worker, a->listener, errno);
+            int code = errno;
+
+            if (!is_passing(code) && listen_is_pending(watch->io.fd))
+                make_room(a->worker, a->listener, code);
             return;
         }
         session_accept(a->worker, fd, &peer, &local, a->listener);

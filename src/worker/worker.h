@@ -33,6 +33,7 @@ struct worker {
     uint32_t last_id;
     struct list accepting; /* of struct accepting, one for each listening socket */
     struct deadline accept_again;
+    uint64_t told_full_ms;   /* when the log last said that descriptors are out */
     struct channel *control; /* NULL: none now */
     uint32_t control_instance;
     struct list *replay_next; /* the next session that a new control must be told of */
@@ -56,6 +57,11 @@ uint32_t worker_control(const struct worker *w);
 
 /* Calls session_pump() for the session in the next turn, after the others have had theirs. */
 void worker_pump_again(struct worker *w, uint32_t id);
+
+/* Out of descriptors: ends some sessions without a login, the oldest first, but not `but`. Returns
+ * how many. */
+struct session;
+unsigned worker_shed(struct worker *w, const struct session *but);
 
 /* A session is about to be freed. */
 void worker_forget(struct worker *w, struct list *session);

@@ -127,16 +127,16 @@ def test_names_that_cannot_be_are_refused_at_the_door(start_scripted, start_ushe
     keeper = Keeper("IMAP4rev1")
     server = start_scripted(keeper)
     usher = start_usher({"mail1": server})
-    assert log_in(usher, name, "secret").code == "AUTHENTICATIONFAILED"
+    assert log_in(usher, name, "secret").status in ("NO", "BAD")
     assert server.connections == 0
 
 
-def test_a_client_that_leaves_ends_the_attempt(start_scripted, start_usher):
+def test_a_client_that_breaks_off_ends_the_attempt(start_scripted, start_usher):
     server = start_scripted(scripted.silent_after_greeting)
     usher = start_usher({"mail1": server})
     imap = usher.connect("plain")
     imap.start(b"LOGIN ann secret-ann")
     server.wait_connected(1)
-    imap.close()
+    imap.reset()
     server.wait_connected(0)
-    assert usher.wait_event("session_end")["reason"] == "client_closed"
+    assert usher.wait_event("session_end")["reason"] == "client_reset"
