@@ -10,11 +10,13 @@
  *   - follow_init() when the session begins to relay. The first byte of the client is then that of
  *     a command, the first of the backend that of a response. What usher itself says (the answer to
  *     the login) is not fed; until it has been written whole, there is no boundary to speak of.
- *   - follow_client() with what the client sent, before it is written to the backend.
- *   - follow_server() with what has been written to the client, right behind the write: bytes that
- *     wait in a buffer are on the far side of the boundary.
- *   So the cursor knows a command before the backend can answer it, and knows an answer before the
- *   client can act on it.
+ *   - follow_client() with what the client sent, pipelined behind its login or later, before it is
+ *     written to the backend.
+ *   - follow_server() with what has been written to the client, right behind the write. A boundary
+ *     is where the written bytes end: while others wait in a buffer it is of no use, for TLS may
+ *     have begun to send them.
+ * So the cursor knows a command before the backend can answer it, and an answer before the client
+ * can act on it.
  *
  * What is proven. At a boundary each byte since the first belongs to a whole response of RFC 9051
  * section 9, and whoever reads the grammar, or only lines and literals, sees the same end:
@@ -28,21 +30,21 @@
  * behind the CRLF of their tagged OK, and the client's commands are followed to know those three.
  *
  * Opaque. From that OK on, and from the first byte that cannot be followed in either direction, for
- * ever: there is no boundary any more, all questions are answered with no, and bytes cost nothing.
- * A client that is not followed might ask for COMPRESS unseen, which is why both directions end
- * together. On the client's side this is what cannot be followed, none of it right by the RFCs:
+ * ever: no boundary any more, nothing more is told of the client, and bytes cost nothing. A client
+ * that is not followed might ask for COMPRESS unseen: so both directions end together. On the
+ * client's side this is what cannot be followed, none of it right by the RFCs but the last:
  *   - a line that is no command: bare LF or CR, NUL, no tag, two spaces, a quoted string or a brace
  *     left open, "{n}" where no string may begin;
- *   - bytes of a literal before the "+" that allows it, or anything behind COMPRESS, STARTTLS or
- *     AUTHENTICATE before its answer, or behind IDLE but DONE (RFC 2177);
- *   - "+" when nothing waits for it, or when two things do: DONE was sent before the "+" of its
- * IDLE, and now a synchronizing literal or another IDLE waits too.
+ *   - bytes of a literal before the "+" that allows it, anything behind COMPRESS, STARTTLS or
+ *     AUTHENTICATE before its answer, anything but DONE behind IDLE (RFC 2177);
+ *   - from the backend, "+" when nothing waits for it, or OK when a literal does;
+ *   - a synchronizing literal or another IDLE, when DONE was sent before the "+" of the last IDLE
+ *     and that has not come: the next "+" could be for either.
  *
  * Whom it serves. A boundary is exact for clients and backends that keep to the RFCs, and given up
  * where one is seen not to. A client may still deceive it, about its own connection alone: by
- * "{n+}" (RFC 7888) to a backend that takes no such literals, or by the same tag twice. So
- * UNAUTHENTICATE is told as a service, for bookkeeping: no wall, as none can be that lets COMPRESS
- * pass.
+ * "{n+}" (RFC 7888) where the backend reads no literal, or by the same tag twice. So UNAUTHENTICATE
+ * is told as a service, for bookkeeping: no wall, as none can be that lets COMPRESS pass.
  */
 #ifndef USHER_IMAP_FOLLOW_H
 #define USHER_IMAP_FOLLOW_H
@@ -79,11 +81,11 @@ void follow_init(struct follow *f);
 /* `s` has been written to the client. */
 void follow_server(struct follow *f, struct slice s);
 
-/* `s` came from the client. How much of it was followed: all, unless the client says
- * UNAUTHENTICATE (RFC 8437) at the beginning of a command: then what stands before the end of that
- * word's line. Whoever passes on no more than this keeps the command from the backend, wherever the
- * bytes were cut; boundaries can still be asked for. Whoever does pass on more feeds the rest, and
- * the conversation is opaque. */
+/* `s` came from the client. Returns how many of its bytes were followed: all, unless a command
+ * UNAUTHENTICATE (RFC 8437) begins; then those before the byte behind that word. Whoever passes on
+ * no more than these keeps the command from the backend, wherever the bytes were cut; boundaries
+ * can still be asked for. Whoever does pass on more feeds the rest: the conversation is opaque
+ * then. */
 size_t follow_client(struct follow *f, struct slice s);
 
 /* Whether what has been written to the client ends at a proven boundary. */

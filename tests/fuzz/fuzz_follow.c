@@ -11,6 +11,7 @@
 #include "imap/lex.h"
 
 #include <setjmp.h>
+#include <stdlib.h>
 
 enum { MAX_INPUT = 1024, TURN = 0xff };
 
@@ -80,26 +81,35 @@ static char in_line(struct reader *r)
     return c;
 }
 
-static void literal(struct reader *r)
+/* 1*DIGIT of at most 2^63 - 1; *out_c is the byte behind it. */
+static uint64_t number(struct reader *r, char *out_c)
 {
     static const char most[] = "9223372036854775807";
-    size_t digits = 0;
-    uint64_t n = 0;
-    bool is_sync = true;
+    char digits[sizeof(most)] = "";
+    size_t n = 0, from = r->at;
     char c;
 
     while ((c = next(r)) >= '0' && c <= '9') {
-        size_t last = sizeof(most) - 2;
-
-        digits += n > 0 || c > '0';
-        if (digits > last + 1 ||
-            (digits == last + 1 &&
-             (n > 922337203685477580U || (n == 922337203685477580U && c > most[last]))))
+        if (n == 0 && c == '0')
+            continue;
+        digits[n++] = c;
+        if (n == sizeof(most) - 1 && strcmp(digits, most) > 0)
             fail(r, WRONG);
-        n = n * 10 + (uint64_t)(c - '0');
+        if (n == sizeof(most))
+            fail(r, WRONG);
     }
-    if (r->s.p[r->at - 2] == '{')
+    if (r->at - 1 == from)
         fail(r, WRONG);
+    *out_c = c;
+    return strtoull(digits, NULL, 10);
+}
+
+static void literal(struct reader *r)
+{
+    bool is_sync = true;
+    char c;
+    uint64_t n = number(r, &c);
+
     if (c == '+' && r->is_client) {
         is_sync = false;
         c = next(r);
@@ -282,7 +292,8 @@ struct model {
 
 static void copy(struct unit *to, struct slice s)
 {
-    memcpy(to->bytes, s.p, s.n);
+    if (s.n > 0)
+        memcpy(to->bytes, s.p, s.n);
     to->n = s.n;
 }
 
@@ -372,8 +383,9 @@ static void model_command(struct model *m, const struct command *c)
 static bool says_unauthenticate(struct slice s)
 {
     struct reader r = {.s = s, .is_client = true};
-    struct command c = {0};
+    static struct command c; /* not in a register that longjmp() would set back */
 
+    c.has_name = false;
     if (setjmp(r.out) == 0)
         command(&r, &c);
     return c.has_name && slice_ieq(c.name, SLICE("UNAUTHENTICATE"));

@@ -4,6 +4,7 @@
 
 #include "imap/capability.h"
 #include "imap/frame.h"
+#include "imap/id.h"
 #include "imap/lex.h"
 #include "imap/response.h"
 #include "imap/write.h"
@@ -83,6 +84,81 @@ static void write_and_read(struct slice s)
     buf_release(&out);
 }
 
+static bool same_pairs(struct id a, struct id b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++) {
+        const struct id_pair *x = &a.pairs[i], *y = &b.pairs[i];
+
+        if (!slice_eq(x->key, y->key) || x->is_nil != y->is_nil || !slice_eq(x->value, y->value))
+            return false;
+    }
+    return true;
+}
+
+static void check_pairs(struct id id)
+{
+    INSIST(id.n <= ID_PAIRS);
+    for (size_t i = 0; i < id.n; i++) {
+        const struct id_pair *pair = &id.pairs[i];
+
+        INSIST(pair->key.n <= ID_KEY && lex_is_text(pair->key));
+        INSIST(pair->value.n <= ID_VALUE && lex_is_text(pair->value));
+        INSIST(!pair->is_nil || pair->value.n == 0);
+    }
+}
+
+/* Reads an ID, writes it with and without waiting, and reads both again. */
+static void read_id(struct slice s)
+{
+    static const size_t nonsync_max[] = {0, SIZE_MAX};
+    struct id_pair pairs[ID_PAIRS], again[ID_PAIRS];
+    char *to = malloc(s.n + 1);
+    struct lex l = lex_start(s);
+    struct id id = {pairs, 0};
+
+    INSIST(to);
+    if (id_parse(&l, to, pairs, &id.n)) {
+        check_pairs(id);
+        for (size_t i = 0; i < 2; i++) {
+            struct slice due = {0};
+            struct id second = {again, 0};
+            struct buf out;
+            size_t at = 0;
+            char *to_again;
+
+            buf_init(&out, 1 << 20, false);
+            do
+                INSIST(buf_put(&out, due) == 0 &&
+                       id_write(&out, id, nonsync_max[i], &at, &due) == 0);
+            while (due.n > 0);
+            to_again = malloc(buf_len(&out));
+            l = lex_start(buf_slice(&out));
+            INSIST(to_again && id_parse(&l, to_again, again, &second.n) && l.s.n == 0);
+            INSIST(same_pairs(id, second));
+            free(to_again);
+            buf_release(&out);
+        }
+    } else {
+        INSIST(l.s.p == s.p && l.s.n == s.n);
+    }
+    free(to);
+}
+
+static void leave_out(struct slice list)
+{
+    char *to = malloc(list.n + 1);
+    size_t n;
+
+    INSIST(to);
+    n = capability_without(list, SLICE(""), to);
+    INSIST(slice_eq(slice_of(to, n), list));
+    n = capability_without(list, SLICE("A UNAUTHENTICATE"), to);
+    INSIST(n <= list.n && !capability_has(slice_of(to, n), SLICE("A")));
+    free(to);
+}
+
 /* Frames `bytes` and writes down each result with its length. */
 static void run(enum frame_kind kind, struct slice bytes, uint64_t seed, struct buf *told)
 {
@@ -137,5 +213,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     read_tokens(in.bytes);
     read_response(in.bytes);
     write_and_read(in.bytes);
+    read_id(in.bytes);
+    leave_out(in.bytes);
     return 0;
 }

@@ -3,6 +3,7 @@
  * failure holds the password. */
 #include "cut.h"
 
+#include "imap/capability.h"
 #include "imap/lex.h"
 #include "imapc/imapc.h"
 
@@ -10,7 +11,11 @@
 
 enum { MAX_INPUT = 4096 };
 
-enum flag { WANTS_STARTTLS = 1, HAS_AUTHZID = 2, NEEDS_LITERALS = 4 };
+enum flag { WANTS_STARTTLS = 1, HAS_AUTHZID = 2, NEEDS_LITERALS = 4, HAS_ID = 8, HAS_ODD_ID = 16 };
+
+static const struct id_pair pairs[] = {{SLICE("name"), SLICE("X"), false},
+                                       {SLICE("os"), {0}, true},
+                                       {SLICE("\xe4"), SLICE("\xf6\xfc"), false}};
 
 struct run {
     struct slice bytes;
@@ -31,6 +36,8 @@ static void tell_answer(struct run *r, const struct imapc *c, const struct imapc
     INSIST(a->text.n <= params->max_line && a->untagged.n <= params->max_untagged);
     INSIST(a->untagged.n == 0 || a->untagged.p[a->untagged.n - 1] == '\n');
     INSIST(a->is_ok || a->capabilities.n == 0);
+    INSIST(!capability_has(a->capabilities, SLICE("UNAUTHENTICATE")));
+    INSIST(count_in(imapc_log_text(c), params->password) == 0);
     tell(r, a->is_ok ? SLICE("ok") : SLICE("no"));
     tell(r, a->text);
     tell(r, a->untagged);
@@ -67,7 +74,8 @@ static void run(struct run *r, const struct imapc_params *params, uint64_t seed)
         switch (outcome) {
         case IMAPC_MORE:
             INSIST(buf_left(imapc_in(c)) > 0);
-            goes_on = cut_feed(&cut, imapc_in(c));
+            if (!cut_feed(&cut, imapc_in(c)))
+                imapc_closed(c);
             break;
         case IMAPC_STARTTLS:
             INSIST(params->wants_starttls && !is_tls);
@@ -102,6 +110,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .user = in.flags & NEEDS_LITERALS ? SLICE("\xc3\xa4nn") : SLICE("ann"),
         .authzid = in.flags & HAS_AUTHZID ? SLICE("bob") : SLICE(""),
         .password = in.flags & NEEDS_LITERALS ? SLICE("\xe4#\r\n!") : SLICE("p\"~\\$"),
+        .id = {pairs, in.flags & HAS_ODD_ID ? 3
+                      : in.flags & HAS_ID   ? 2
+                                            : 0},
         .max_line = 200,
         .max_untagged = 300,
     };

@@ -9,7 +9,7 @@
 
 enum { MAX_INPUT = 4096 };
 
-enum flag { CAN_STARTTLS = 1, ALLOWS_CLEARTEXT = 2, IS_TLS = 4, FEW_TRIES = 8 };
+enum flag { CAN_STARTTLS = 1, ALLOWS_CLEARTEXT = 2, IS_TLS = 4, FEW_TRIES = 8, LITERAL_PLUS = 16 };
 
 struct run {
     struct slice bytes;
@@ -42,6 +42,19 @@ static bool can_be_looked_for(const struct run *r, const struct login_request *q
            count_in(r->bytes, q->password) <= (strcmp(q->mech, "LOGIN") == 0 ? 1 : 0);
 }
 
+static void tell_id(struct run *r, struct id id)
+{
+    INSIST(id.n <= ID_PAIRS);
+    for (size_t i = 0; i < id.n; i++) {
+        const struct id_pair *pair = &id.pairs[i];
+
+        INSIST(pair->key.n <= ID_KEY && lex_is_text(pair->key));
+        INSIST(pair->value.n <= ID_VALUE && lex_is_text(pair->value));
+        tell(r, pair->key);
+        tell(r, pair->is_nil ? SLICE(" nil ") : pair->value);
+    }
+}
+
 static enum login_verdict_kind give_verdict(struct run *r, struct login *l)
 {
     static const struct slice texts[] = {SLICE("Hi"), SLICE("[CAPABILITY IMAP4rev1] Hi"),
@@ -64,6 +77,7 @@ static enum login_verdict_kind give_verdict(struct run *r, struct login *l)
     tell(r, q->user);
     tell(r, q->authzid);
     tell(r, q->password);
+    tell_id(r, q->id);
     if (can_be_looked_for(r, q))
         password = slice_dup(q->password);
     INSIST(login_verdict(l, &v) == 0);
@@ -125,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     params = (struct login_params){
         .can_starttls = in.flags & CAN_STARTTLS,
         .allows_cleartext = in.flags & ALLOWS_CLEARTEXT,
+        .offers_literal_plus = in.flags & LITERAL_PLUS,
         .max_line = 300,
         .max_literal = 128,
         .max_pipeline = 64,

@@ -357,6 +357,7 @@ static void test_idle_and_its_plus(void **state)
     CHECK(C("a IDLE\r\nDONE\r\n"), S("a BAD no\r\n|"), C("b IDLE\r\n"), S("+\r\n|"));
     CHECK(C("a IDLE\r\nDONE\r\nb NOOP\r\n"), S("a OK\r\n|b OK\r\n|"), C("c IDLE\r\n#"));
     CHECK(C("a IDLE\r\nDO"), S("a BAD no\r\n|"), C("NE\r\nb APPEND x {1}\r\n"), S("+\r\n|"));
+    CHECK(C("a IDLE\r\nDO"), S("a BAD no\r\n|"), C("NO\r#\n"));
     /* refused, or ended by the server */
     CHECK(C("a IDLE\r\n"), S("a BAD no\r\n|"), C("b APPEND x {1}\r\n"), S("+\r\n|"), C("x\r\n"));
     CHECK(C("a IDLE\r\n"), S("+\r\n|a OK enough\r\n|"), C("DONE\r\nb NOOP\r\n"),
@@ -424,6 +425,19 @@ static void test_unauthenticate_is_kept_back(void **state)
     CHECK(C("a UNAUTHENTICAT\r\na UNAUTHENTICATED\r\na SELECT UNAUTHENTICATE\r\n"), S("a OK\r\n|"));
     CHECK(C("a APPEND x {22+}\r\nb UNAUTHENTICATE\r\n....\r\nb UNAUTHENTICATE^\r\n"));
     CHECK(C("a APPEND x {22}\r\n"), S("a NO\r\n|"), C("b UNAUTHENTICATE^\r\n"), S("+ x\r\n#"));
+}
+
+static void test_nothing_is_told_of_an_opaque_conversation(void **state)
+{
+    struct follow f;
+
+    (void)state;
+    CHECK(S("\n#"), C("a UNAUTHENTICATE\r\n"), S("* OK x\r\n"));
+    CHECK(C("\n#"), C("a UNAUTHENTICATE\r\n"), S("* OK x\r\n"));
+    follow_init(&f);
+    follow_server(&f, SLICE("\n"));
+    assert_int_equal(follow_client(&f, SLICE("a LOGOUT\r\n")), 10);
+    assert_false(follow_has_logout(&f));
 }
 
 static void test_unauthenticate_passed_on_is_the_end(void **state)
@@ -537,6 +551,7 @@ int main(void)
         cmocka_unit_test(test_compress_takes_effect_behind_its_ok),
         cmocka_unit_test(test_starttls_and_authenticate_count_when_accepted),
         cmocka_unit_test(test_unauthenticate_is_kept_back),
+        cmocka_unit_test(test_nothing_is_told_of_an_opaque_conversation),
         cmocka_unit_test(test_unauthenticate_passed_on_is_the_end),
         cmocka_unit_test(test_logout_is_known_when_its_line_is_whole),
         cmocka_unit_test(test_nothing_fed_changes_nothing),
