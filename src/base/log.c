@@ -15,7 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOG_WAITING = 64 * 1024 };
+/* As many lines as all sessions of a full worker write when it stops, some 200 bytes each.
+ * Untouched, it costs nothing. */
+enum { LOG_WAITING = 4 * 1024 * 1024 };
+
+/* The longest value as it stands in a line, so that a peer's cannot push the keys behind it out. */
+enum { LOG_VALUE = 512 };
 
 /* The process' one log: where it goes, and what its reader has not taken yet (whole lines). */
 static struct {
@@ -25,8 +30,8 @@ static struct {
     bool is_blocking;
     void (*on_dropped)(void *, uint64_t);
     void *on_dropped_arg;
-    uint64_t dropped; /* not yet told in a line */
-    size_t waiting;
+    uint64_t dropped;      /* not yet told in a line */
+    size_t start, waiting; /* what waits: buffer[start] to buffer[start + waiting - 1] */
     char buffer[LOG_WAITING];
 } state = {.fd = STDERR_FILENO, .level = LEVEL_INFO, .is_blocking = true};
 
@@ -74,17 +79,18 @@ static size_t write_some(const char *p, size_t n)
     }
     if (done >= 0)
         return (size_t)done;
-    return errno == EAGAIN || errno == EINTR ? 0 : n;
+    return errno == EPIPE ? n : 0;
 }
 
 /* How much of what waits to write at once: whole lines, and no more than a pipe takes as one piece,
  * since other processes write their lines between ours. */
 static size_t next_piece(void)
 {
+    const char *p = state.buffer + state.start;
     size_t n = state.waiting < PIPE_BUF ? state.waiting : PIPE_BUF;
-    const char *end = memrchr(state.buffer, '\n', n);
+    const char *end = memrchr(p, '\n', n);
 
-    return end ? (size_t)(end + 1 - state.buffer) : n;
+    return end ? (size_t)(end + 1 - p) : n;
 }
 
 static void tell_dropped(void)
@@ -103,14 +109,46 @@ void log_flush(void)
     size_t done = 0;
 
     while (state.waiting > 0) {
-        done = write_some(state.buffer, next_piece());
+        done = write_some(state.buffer + state.start, next_piece());
         if (done == 0)
             return;
+        state.start += done;
         state.waiting -= done;
-        memmove(state.buffer, state.buffer + done, state.waiting);
     }
+    state.start = 0;
     if (done > 0 && state.dropped)
         tell_dropped();
+}
+
+void log_drain(int timeout_ms)
+{
+    struct pollfd pfd = {.fd = state.fd, .events = POLLOUT};
+
+    log_flush();
+    while (state.waiting > 0 && poll(&pfd, 1, timeout_ms) > 0 &&
+           !(pfd.revents & (POLLERR | POLLNVAL))) {
+        size_t before = state.waiting;
+
+        log_flush();
+        /* A full disk is always ready, and takes nothing. */
+        if (state.waiting == before)
+            return;
+    }
+}
+
+/* Puts a line behind those that wait; false when there is no room. */
+static bool keep(const char *p, size_t n)
+{
+    if (n > LOG_WAITING - state.waiting - state.start) {
+        /* Moving is worth it only for much room: a slow reader makes a little at a time. */
+        if (state.start < LOG_WAITING / 2)
+            return false;
+        memmove(state.buffer, state.buffer + state.start, state.waiting);
+        state.start = 0;
+    }
+    memcpy(state.buffer + state.start + state.waiting, p, n);
+    state.waiting += n;
+    return true;
 }
 
 bool log_is_waiting(void)
@@ -203,19 +241,22 @@ static size_t put_quoted(struct log_line *l, struct slice s)
 
 void log_slice(struct log_line *l, const char *key, struct slice value)
 {
+    size_t i = 0, end;
+
     if (value.n == 0 || l->level < state.level)
         return;
     put_raw(l, " ", 1);
     put_raw(l, key, strlen(key));
     put_raw(l, "=", 1);
-    if (!needs_quotes(value)) {
+    if (value.n <= LOG_VALUE && !needs_quotes(value)) {
         put_raw(l, value.p, value.n);
         return;
     }
     put_raw(l, "\"", 1);
-    for (size_t i = 0; i < value.n;)
+    end = l->len + LOG_VALUE;
+    while (i < value.n && l->len < end)
         i += put_quoted(l, slice_sub(value, i, value.n));
-    put_raw(l, "\"", 1);
+    put_raw(l, i < value.n ? "...\"" : "\"", i < value.n ? 4 : 1);
 }
 
 void log_str(struct log_line *l, const char *key, const char *value)
@@ -244,29 +285,20 @@ void log_uint(struct log_line *l, const char *key, uint64_t value)
 
 void log_end(struct log_line *l)
 {
+    size_t done = 0;
+
     if (l->level < state.level)
         return;
     l->text[l->len++] = '\n';
     log_flush();
-    if (state.waiting == 0) {
-        size_t done = write_some(l->text, l->len);
-
-        /* A stream may take a part; the rest goes first when it takes more. */
-        if (done > 0 && done < l->len) {
-            memcpy(state.buffer, l->text + done, l->len - done);
-            state.waiting = l->len - done;
-        }
-        if (done > 0)
-            return;
-    }
-    if (l->len > LOG_WAITING - state.waiting) {
-        state.dropped++;
-        if (state.on_dropped)
-            state.on_dropped(state.on_dropped_arg, 1);
+    if (state.waiting == 0)
+        done = write_some(l->text, l->len);
+    /* A stream may take a part; the rest goes first when it takes more. */
+    if (done == l->len || keep(l->text + done, l->len - done))
         return;
-    }
-    memcpy(state.buffer + state.waiting, l->text, l->len);
-    state.waiting += l->len;
+    state.dropped++;
+    if (state.on_dropped)
+        state.on_dropped(state.on_dropped_arg, 1);
 }
 
 void log_detail(enum log_event event, const char *fmt, ...)

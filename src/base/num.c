@@ -10,7 +10,7 @@ bool num_parse(struct slice s, uint64_t max, uint64_t *out_value)
     for (size_t i = 0; i < s.n; i++) {
         unsigned digit = (unsigned)(unsigned char)s.p[i] - '0';
 
-        if (digit > 9 || v > max / 10 || v * 10 > max - digit)
+        if (digit > 9 || digit > max || v > max / 10 || v * 10 > max - digit)
             return false;
         v = v * 10 + digit;
     }

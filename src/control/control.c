@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* How long placements gather before they are written, and how long after a failure. */
-enum { FLUSH_MS = 200, FLUSH_RETRY_MS = 2000 };
+enum { FLUSH_MS = 200, REPLAY_MS = 10 * 1000, FLUSH_RETRY_MS = 2000 };
 
 struct control {
     struct child *child;
@@ -29,9 +29,10 @@ struct control {
     struct state *state;
     struct shared *shared; /* NULL: there is no affinity */
     struct deadline admission_due, resolve_due, flush_due;
-    uint64_t admission_due_ms; /* as set */
-    bool is_failing;           /* the state file; it has been told */
-    bool is_losing;            /* placements; it has been told */
+    struct deadline replay_due; /* who has not replayed by then hangs */
+    uint64_t admission_due_ms;  /* as set */
+    bool is_failing;            /* the state file; it has been told */
+    bool is_losing;             /* placements; it has been told */
 };
 
 /* Another process: its channel, opened when we have begun. */
@@ -374,7 +375,7 @@ static void take_peer(struct control *c, const struct msg *m)
     struct peer *p = calloc(1, sizeof *p);
 
     if (!p) {
-        /* The peer finds its channel closed, and the parent makes another. */
+        /* The peer finds its channel closed, and asks the parent for another. */
         close(m->fd);
         return;
     }
@@ -389,6 +390,20 @@ static void take_peer(struct control *c, const struct msg *m)
     list_append(&c->peers, &p->node);
     if (c->has_started)
         open_peer(p);
+}
+
+/* A worker that hangs would keep everybody out, since it may know where a user is. */
+static void on_replay_due(struct deadline *d)
+{
+    struct control *c = CONTAINER(d, struct control, replay_due);
+
+    list_for_each (it, &c->peers) {
+        const struct peer *p = CONTAINER(it, struct peer, node);
+        const struct msg_stuck m = {.instance = p->who.instance};
+
+        if (p->who.role == ROLE_WORKER && p->worker.is_awaited && !p->worker.is_replayed)
+            channel_send(&c->child->parent, MSG_STUCK, 0, &m, slice_of(NULL, 0), -1);
+    }
 }
 
 static void take_shared(struct control *c, int fd)
@@ -425,6 +440,7 @@ static void on_init(struct child *child)
     deadline_init(&c->admission_due, on_admission_due);
     deadline_init(&c->resolve_due, on_resolve_due);
     deadline_init(&c->flush_due, on_flush_due);
+    deadline_init(&c->replay_due, on_replay_due);
 }
 
 static void on_message(struct child *child, const struct msg *m)
@@ -474,6 +490,8 @@ static int on_start(struct child *child, struct err *err)
     list_for_each_safe (it, &c->peers)
         open_peer(CONTAINER(it, struct peer, node));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
+    if (child->peers > 0)
+        deadline_set(child->loop, &c->replay_due, REPLAY_MS);
     return 0;
 }
 
@@ -496,6 +514,7 @@ static void on_done(struct child *child)
     deadline_clear(&c->admission_due);
     deadline_clear(&c->resolve_due);
     deadline_clear(&c->flush_due);
+    deadline_clear(&c->replay_due);
     admission_free(&c->admission);
     state_close(&c->state);
     shared_unmap(&c->shared);

@@ -14,8 +14,10 @@ enum { PACKETS_A_TURN = 64 };
 
 void channels_flush(struct channels *all)
 {
-    list_for_each_safe (it, &all->dirty)
-        channel_flush(CONTAINER(it, struct channel, dirty));
+    /* Not one pass: on_drained may queue more, and the loop sleeps behind this. Each flush takes
+     * its channel out of the list; one that is blocked stays out. */
+    while (!list_empty(&all->dirty))
+        channel_flush(CONTAINER(all->dirty.next, struct channel, dirty));
 }
 
 void channels_init(struct channels *all, struct loop *loop)
@@ -214,9 +216,19 @@ static int take_fd(struct msghdr *mh)
     int fd = -1;
 
     for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
-        if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-            c->cmsg_len == CMSG_LEN(sizeof(int)))
-            memcpy(&fd, CMSG_DATA(c), sizeof fd);
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        /* The padding of `control` has room for a second one; a peer that was taken over may send
+         * it. */
+        for (size_t at = CMSG_LEN(0); at + sizeof(int) <= c->cmsg_len; at += sizeof(int)) {
+            int got;
+
+            memcpy(&got, (const char *)c + at, sizeof got);
+            if (fd < 0)
+                fd = got;
+            else
+                close(got);
+        }
     }
     return fd;
 }

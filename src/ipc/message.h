@@ -58,7 +58,9 @@ enum msg_type {
     MSG_START,    /* all is given: begin */
     MSG_STOP,     /* end what you do, then exit 0 */
     /* child to parent */
-    MSG_READY, /* begun: everything is open and checked */
+    MSG_READY,  /* begun: everything is open and checked */
+    MSG_REJOIN, /* my channel with control has broken, though both of us live: a new one, please */
+    MSG_STUCK,  /* control: this worker does not replay, and so nobody can log in: end it */
     /* worker to control */
     MSG_OPEN,
     MSG_ADMIT,
@@ -118,7 +120,12 @@ struct msg_open {
     uint32_t listener;
 };
 
-enum mech { MECH_LOGIN, MECH_PLAIN, MECH_COUNT };
+enum mech { MECH_LOGIN, MECH_PLAIN, MECH_SASL_LOGIN, MECH_COUNT };
+
+struct msg_stuck {
+    uint32_t instance;
+    uint32_t reserved;
+};
 
 /* Tail: the user. */
 struct msg_admit {

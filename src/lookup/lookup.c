@@ -71,20 +71,27 @@ static void on_question(struct channel *ch, const struct msg *m)
     free(name);
 }
 
+static void forget_control(struct lookup *lk)
+{
+    list_for_each (it, &lk->questions)
+        CONTAINER(it, struct question, node)->asker = NULL;
+    free(CONTAINER(lk->control, struct to_control, channel));
+    lk->control = NULL;
+}
+
 static void on_control_closed(struct channel *ch, const char *why)
 {
-    struct to_control *tc = CONTAINER(ch, struct to_control, channel);
-
     (void)why;
-    list_for_each (it, &tc->lookup->questions) {
-        struct question *q = CONTAINER(it, struct question, node);
+    forget_control(CONTAINER(ch, struct to_control, channel)->lookup);
+}
 
-        if (q->asker == ch)
-            q->asker = NULL;
-    }
-    if (tc->lookup->control == ch)
-        tc->lookup->control = NULL;
-    free(tc);
+/* A newer channel may come before the old one's end was noticed: only the newest counts. */
+static void drop_control(struct lookup *lk)
+{
+    if (!lk->control)
+        return;
+    channel_close(lk->control);
+    forget_control(lk);
 }
 
 static void take_control(struct lookup *lk, int fd)
@@ -95,6 +102,7 @@ static void take_control(struct lookup *lk, int fd)
 
     INSIST(tc != NULL);
     tc->lookup = lk;
+    drop_control(lk);
     lk->control = &tc->channel;
     channel_open(&tc->channel, &lk->child->channels, fd, &lk->child->self, &events);
 }
@@ -134,12 +142,9 @@ static void on_done(struct child *c)
     struct lookup *lk = c->state;
 
     resolver_free(&lk->resolver);
+    drop_control(lk);
     list_for_each_safe (it, &lk->questions)
         free(CONTAINER(it, struct question, node));
-    if (lk->control) {
-        channel_close(lk->control);
-        free(CONTAINER(lk->control, struct to_control, channel));
-    }
 }
 
 const struct child_role lookup_role = {

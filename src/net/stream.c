@@ -50,13 +50,15 @@ static void on_watch(struct watch *w, unsigned events)
 
 static void watch_again(struct stream *s)
 {
-    if (s->loop)
-        watch_set(s->loop, &s->watch, events_to_watch(s));
+    struct loop *loop = s->watch.io.data;
+
+    if (loop)
+        watch_set(loop, &s->watch, events_to_watch(s));
 }
 
 static enum io failed(struct stream *s, int code)
 {
-    s->error = (unsigned long)code;
+    s->error = (uint32_t)code;
     s->error_is_tls = false;
     return IO_FAILED;
 }
@@ -83,7 +85,8 @@ void stream_init(struct stream *s, int fd, void (*cb)(struct watch *w, unsigned 
 void stream_want(struct loop *loop, struct stream *s, unsigned events)
 {
     INSIST(s->is_open && (events & ~(unsigned)(LOOP_READ | LOOP_WRITE)) == 0);
-    s->loop = loop;
+    /* For watch_again(); NULL: never watched yet. */
+    s->watch.io.data = loop;
     s->wants = (uint8_t)events;
     watch_again(s);
 }

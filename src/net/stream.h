@@ -48,17 +48,17 @@ enum io {
 struct stream {
     struct watch watch;
     void (*cb)(struct watch *w, unsigned events);
-    struct loop *loop;   /* of the last stream_want(); NULL: never watched yet */
-    struct ssl_st *tls;  /* NULL: in clear */
-    unsigned long error; /* what broke last: an errno value, or OpenSSL's packed code */
-    uint8_t wants;       /* LOOP_READ | LOOP_WRITE, the owner's terms */
-    uint8_t tls_needs;   /* what TLS must wait for in place of that: TLS_NEEDS_* */
+    struct ssl_st *tls; /* NULL: in clear */
+    uint32_t error;     /* what broke last: an errno value, or OpenSSL's packed code */
+    uint8_t wants;      /* LOOP_READ | LOOP_WRITE, the owner's terms */
+    uint8_t tls_needs;  /* what TLS must wait for in place of that: TLS_NEEDS_* */
+    uint8_t tls_reads;  /* how often this call may still read from the socket */
     bool is_open : 1;
     bool is_dry : 1; /* the last read took all that can be decrypted by now */
     bool error_is_tls : 1;
 };
 
-_Static_assert(sizeof(struct stream) <= 96, "budget of an idle session");
+_Static_assert(sizeof(struct stream) <= 80, "budget of an idle session");
 
 /* Takes over a connected, non-blocking descriptor; sets TCP_NODELAY and keepalive. cb as in struct
  * watch. */

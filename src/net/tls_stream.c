@@ -21,9 +21,31 @@ static void before_call(void)
     errno = 0;
 }
 
+/* SSL_read() goes on as long as records come that hold no data: a peer that sends key updates
+ * faster than they are worked off would keep it, and with it this process, for as long as it likes.
+ * So a call reads the socket a few times only; what is left in the kernel makes an event again. */
+enum { READS_A_CALL = 4 };
+
+static long on_bio(BIO *bio, int operation, const char *p, size_t n, int i, long l, int ret,
+                   size_t *done)
+{
+    struct stream *s = (struct stream *)(void *)BIO_get_callback_arg(bio);
+
+    (void)p, (void)n, (void)i, (void)l, (void)done;
+    if (operation != BIO_CB_READ)
+        return ret;
+    if (s->tls_reads == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    s->tls_reads--;
+    return ret;
+}
+
 static enum io failed(struct stream *s, unsigned long code, bool is_tls)
 {
-    s->error = code;
+    /* OpenSSL 3 packs library, reason and whether it is errno's into 32 bits. */
+    s->error = (uint32_t)code;
     s->error_is_tls = is_tls;
     return IO_FAILED;
 }
@@ -56,6 +78,7 @@ enum io tls_stream_read(struct stream *s, void *p, size_t cap, size_t *out_n)
     int ret;
 
     s->tls_needs &= (uint8_t)~TLS_NEEDS_WRITE_TO_READ;
+    s->tls_reads = READS_A_CALL;
     before_call();
     ret = SSL_read_ex(s->tls, p, cap, &n);
     if (ret != 1)
@@ -75,6 +98,7 @@ enum io tls_stream_write(struct stream *s, struct slice data, size_t *out_n)
         int ret;
         enum io io;
 
+        s->tls_reads = READS_A_CALL;
         before_call();
         ret = SSL_write_ex(s->tls, data.p + total, data.n - total, &n);
         if (ret == 1) {
@@ -99,6 +123,7 @@ enum io tls_stream_handshake(struct stream *s)
     int ret;
 
     s->tls_needs &= (uint8_t)~TLS_NEEDS_SHAKE;
+    s->tls_reads = READS_A_CALL;
     before_call();
     ret = SSL_do_handshake(s->tls);
     if (ret == 1)
@@ -206,6 +231,8 @@ static SSL *begin(struct stream *s, struct tls_context *tls, struct err *err)
 
 static void begun(struct stream *s, SSL *ssl, unsigned needs)
 {
+    BIO_set_callback_ex(SSL_get_rbio(ssl), on_bio);
+    BIO_set_callback_arg(SSL_get_rbio(ssl), (char *)s);
     s->tls = ssl;
     s->tls_needs = (uint8_t)needs;
     s->is_dry = false;

@@ -77,6 +77,9 @@ int resources_state(const struct conf *conf, struct err *err) MUST_CHECK;
 /* All listening sockets; logs each address. */
 int resources_ports(struct parent *p, struct err *err) MUST_CHECK;
 
+/* Nobody can connect any more; who waits in a queue is reset. */
+void resources_close_ports(struct parent *p);
+
 /* As many descriptors as we may have: children inherit it. */
 void resources_limits(void);
 
@@ -105,6 +108,9 @@ void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg
 
 /* A process has said READY. */
 void parent_on_ready(struct parent *p);
+
+/* Control says that this worker hangs. */
+void parent_on_stuck(struct parent *p, uint32_t instance);
 
 /* A process has ended and is not replaced: we stop, or could not start. */
 void parent_on_ended(struct parent *p);

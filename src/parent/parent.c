@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 500 };
+enum { AGAIN_MS = 500, LOG_DRAIN_MS = 2000 };
 
 static void is_not_ready(struct process *pr, void *arg)
 {
@@ -76,6 +76,8 @@ void parent_stop(struct parent *p, bool has_failed)
     if (p->is_stopping)
         return;
     p->is_stopping = true;
+    p->stop_asked_ms = loop_now_ms(p->loop);
+    resources_close_ports(p);
     deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
     for (unsigned i = 0; i < p->workers_n; i++)
         process_stop(&p->workers[i]);
@@ -98,12 +100,27 @@ static void kill_stuck(struct process *pr, void *arg)
     kill(pr->pid, SIGKILL);
 }
 
+void parent_on_stuck(struct parent *p, uint32_t instance)
+{
+    for (unsigned i = 0; i < p->workers_n; i++) {
+        if (p->workers[i].instance == instance)
+            kill_stuck(&p->workers[i], NULL);
+    }
+}
+
 static void on_stop_limit(struct deadline *d)
 {
     struct parent *p = CONTAINER(d, struct parent, stop_limit);
 
     p->has_failed = true;
-    processes_each(p, kill_stuck, NULL);
+    if (!are_workers_running(p)) {
+        processes_each(p, kill_stuck, NULL);
+        return;
+    }
+    /* Control and lookup have not been told to end yet: they are when the last worker is gone. */
+    for (unsigned i = 0; i < p->workers_n; i++)
+        kill_stuck(&p->workers[i], NULL);
+    deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
 }
 
 /* --- signals
@@ -118,11 +135,12 @@ static void on_stop_signal(void *arg, int signal)
     if (p->is_stopping) {
         /* Asked again: whoever asks does not want to wait. But a terminal and timeout(1) signal
          * both the process and its group, and that is one wish. */
-        if (loop_now_ms(p->loop) - p->stop_asked_ms >= AGAIN_MS)
+        if (loop_now_ms(p->loop) - p->stop_asked_ms >= AGAIN_MS) {
+            p->has_failed = true;
             processes_each(p, kill_stuck, NULL);
+        }
         return;
     }
-    p->stop_asked_ms = loop_now_ms(p->loop);
     log_begin(&l, LOG_STOPPING);
     log_uint(&l, "signal", (uint64_t)signal);
     log_end(&l);
@@ -244,7 +262,7 @@ int parent_serve(struct conf *conf)
     done = serve(&p, &err);
     if (done < 0)
         log_detail(LOG_FATAL, "%s", err.text);
-    log_flush();
+    log_drain(LOG_DRAIN_MS);
     if (p.workers)
         processes_each(&p, close_channel, NULL);
     deadline_clear(&p.stop_limit);

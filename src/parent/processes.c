@@ -154,10 +154,14 @@ static void on_message(struct channel *ch, const struct msg *m)
 
     if (m->fd >= 0)
         close(m->fd);
-    if (m->type != MSG_READY)
-        return;
-    pr->is_ready = true;
-    parent_on_ready(pr->parent);
+    if (m->type == MSG_READY) {
+        pr->is_ready = true;
+        parent_on_ready(pr->parent);
+    } else if (m->type == MSG_REJOIN && pr->role != ROLE_CONTROL && pr->parent->control.pid) {
+        join(&pr->parent->control, pr);
+    } else if (m->type == MSG_STUCK && pr->role == ROLE_CONTROL) {
+        parent_on_stuck(pr->parent, ((const struct msg_stuck *)m->body)->instance);
+    }
 }
 
 /* The child's death comes as SIGCHLD too, with its status: there it is acted on. */

@@ -68,6 +68,9 @@ static int add_file(struct parent *p, const char *path, struct err *err)
 
     if (!path[0])
         return 0;
+    if (strlen(path) > IPC_TEXT_MAX)
+        return err_set(err, ENAMETOOLONG, "a path of %zu bytes; %d is the most", strlen(path),
+                       IPC_TEXT_MAX);
     for (size_t i = 0; i < p->files_n; i++) {
         if (strcmp(p->files[i].path, path) == 0)
             return 0;
@@ -216,7 +219,7 @@ static void close_fd(int fd)
         close(fd);
 }
 
-void resources_free(struct parent *p)
+void resources_close_ports(struct parent *p)
 {
     for (size_t i = 0; i < p->ports_n; i++) {
         for (unsigned k = 0; k < p->workers_n; k++)
@@ -224,13 +227,19 @@ void resources_free(struct parent *p)
         free(p->ports[i].fds);
     }
     free(p->ports);
+    p->ports = NULL;
+    p->ports_n = 0;
+}
+
+void resources_free(struct parent *p)
+{
+    resources_close_ports(p);
     for (size_t i = 0; i < p->files_n; i++)
         close_fd(p->files[i].fd);
     free(p->files);
+    p->files = NULL;
+    p->files_n = 0;
     close_fd(p->conf_fd);
     close_fd(p->counters_fd);
     close_fd(p->shared_fd);
-    p->ports = NULL;
-    p->files = NULL;
-    p->ports_n = p->files_n = 0;
 }

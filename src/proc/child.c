@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* Longer than any file that the configuration names has reason to be. */
-enum { FILE_MAX = 16 * 1024 * 1024 };
+enum { FILE_MAX = 16 * 1024 * 1024, LOG_DRAIN_MS = 2000 };
 
 struct child_file {
     struct child_file *next;
@@ -291,7 +291,7 @@ int child_main(const struct child_role *role)
     loop_run(c->loop);
     if (role->on_done)
         role->on_done(c);
-    log_flush();
+    log_drain(LOG_DRAIN_MS);
     channel_close(&c->parent);
     deadline_clear(&f->give_up);
     turn_done(&f->turn);

@@ -49,6 +49,13 @@ void client_ask(struct session *s)
     worker_tell(s->worker, MSG_ADMIT, s->id, &m, slice_str(s->user));
 }
 
+static uint8_t mech_of(const char *name)
+{
+    return strcmp(name, "PLAIN") == 0        ? MECH_PLAIN
+           : strcmp(name, "SASL-LOGIN") == 0 ? MECH_SASL_LOGIN
+                                             : MECH_LOGIN;
+}
+
 /* The mailbox's owner decides the backend: that is the authorization identity where one is given
  * (RFC 4616). */
 static void client_admit(struct session *s)
@@ -61,7 +68,7 @@ static void client_admit(struct session *s)
         session_close(s, CLOSE_LIMIT, "out of memory");
         return;
     }
-    s->mech = strcmp(request->mech, "PLAIN") == 0 ? MECH_PLAIN : MECH_LOGIN;
+    s->mech = mech_of(request->mech);
     session_enter(s, SESSION_ADMIT);
     client_want(s);
     if (session_is_told(s))
@@ -223,8 +230,10 @@ void client_turn_away(struct session *s, struct slice why)
     snprintf(detail, sizeof detail, "%.*s", SLICE_ARG(why));
     /* Nothing was sent yet, so the socket takes a line; with implicit TLS there is no way to say
      * it. */
-    if (session_listener(s)->tls != LISTENER_TLS_IMPLICIT)
+    if (session_listener(s)->tls != LISTENER_TLS_IMPLICIT) {
         (void)stream_write(&s->client, SLICE(bye), &n);
+        session_enter(s, SESSION_AUTH);
+    }
     session_close(s, CLOSE_LIMIT, detail);
 }
 

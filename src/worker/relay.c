@@ -38,7 +38,7 @@ void relay_done(struct relay *r)
 
 unsigned relay_wants_from(const struct relay *r)
 {
-    return r->held || r->has_eof ? 0 : LOOP_READ;
+    return r->held || r->has_eof || r->is_finished ? 0 : LOOP_READ;
 }
 
 unsigned relay_wants_to(const struct relay *r)
@@ -126,11 +126,11 @@ enum relay_outcome relay_pump(struct relay *r, struct stream *from, struct strea
 
     if (r->held)
         outcome = write_held(r, to);
-    for (int i = 0;
-         i < READS_A_TURN && has_more && outcome == RELAY_GOES_ON && !r->held && !r->has_eof; i++)
+    for (int i = 0; i < READS_A_TURN && has_more && outcome == RELAY_GOES_ON && relay_wants_from(r);
+         i++)
         outcome = pump_once(r, from, to, scratch, &has_more);
     r->is_cut_short =
-        outcome == RELAY_GOES_ON && has_more && !r->held && !r->has_eof && stream_has_pending(from);
+        outcome == RELAY_GOES_ON && has_more && relay_wants_from(r) && stream_has_pending(from);
     if (outcome == RELAY_GOES_ON && r->has_eof && !r->held && !r->is_finished) {
         r->is_finished = true;
         stream_finish(to);

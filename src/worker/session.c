@@ -88,11 +88,13 @@ static uint64_t state_limit(const struct session *s, enum session_state state)
     case SESSION_DIAL:
         return login_left(s);
     case SESSION_UPSTREAM:
+        if (s->phase->has_asked)
+            return login_left(s);
         return login_left(s) < g->backend_login_timeout ? login_left(s) : g->backend_login_timeout;
     case SESSION_RELAY:
         return g->idle_timeout;
     case SESSION_CLOSING:
-        return LINGER_MS;
+        return g->stop_timeout / 2 < LINGER_MS ? g->stop_timeout / 2 : LINGER_MS;
     }
     return 0;
 }
@@ -285,7 +287,7 @@ static bool relay_judge(struct session *s, struct relay *r, enum relay_outcome o
         /* A backend that closed may have said why: what it sent is read to its end, which comes
          * now. */
         relay_done(r);
-        r->has_eof = r->is_finished = true;
+        r->is_finished = true;
         return true;
     case RELAY_NO_MEMORY:
         session_close(s, CLOSE_LIMIT, "out of memory");
@@ -315,10 +317,12 @@ void session_pump(struct session *s, bool is_up, bool is_down)
     }
     stream_want(w->loop, &s->client, relay_wants_from(&s->up) | relay_wants_to(&s->down));
     stream_want(w->loop, &s->backend, relay_wants_from(&s->down) | relay_wants_to(&s->up));
-    if (s->up.is_finished)
+    if (s->up.is_finished || s->down.has_eof)
         deadline_set(w->loop, &s->deadline, w->conf->global.half_close_timeout);
-    if (s->up.is_cut_short || s->down.is_cut_short)
+    if ((s->up.is_cut_short || s->down.is_cut_short) && !s->is_pumped_again) {
+        s->is_pumped_again = true;
         worker_pump_again(w, s->id);
+    }
 }
 
 void session_relay(struct session *s)
@@ -371,14 +375,15 @@ void session_on_backend(struct watch *watch, unsigned events)
 static void on_relay_deadline(struct session *s)
 {
     const struct conf_global *g = &s->worker->conf->global;
-    uint64_t limit = s->up.is_finished ? g->half_close_timeout : g->idle_timeout;
+    bool is_half = s->up.is_finished || s->down.has_eof;
+    uint64_t limit = is_half ? g->half_close_timeout : g->idle_timeout;
     uint64_t idle = loop_now_ms(s->worker->loop) - s->active_ms;
 
     /* Traffic does not move the deadline, only the time that it looks at. */
     if (idle < limit)
         deadline_set(s->worker->loop, &s->deadline, limit - idle);
     else
-        session_close(s, s->up.is_finished ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT, NULL);
+        session_close(s, is_half ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT, NULL);
 }
 
 static void on_deadline(struct deadline *d)

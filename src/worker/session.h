@@ -53,17 +53,15 @@ struct session_phase {
     struct login *login; /* NULL until the greeting */
     struct imapc *imapc; /* while UPSTREAM */
     struct dial *dial;   /* while DIAL */
-    struct msg_lease lease;
     struct addr reached;
     struct addr local; /* where the client connected to, as it saw it */
     struct buf header; /* PROXY: what has come of it */
     uint64_t login_until_ms;
-    bool is_handshaking;    /* UPSTREAM: TLS with the backend is not up yet */
-    bool is_tls_before;     /* the proxy before us speaks TLS with the client */
-    bool has_asked;         /* UPSTREAM: the backend said OK, control's DONE is awaited */
-    bool has_dialled_again; /* DIAL: once more, after descriptors were out */
-    bool wants_tls;         /* AUTH: the OK to STARTTLS must leave before the handshake begins */
-    bool has_client_eof;    /* the client has finished sending; what it sent before counts */
+    bool is_handshaking; /* UPSTREAM: TLS with the backend is not up yet */
+    bool is_tls_before;  /* the proxy before us speaks TLS with the client */
+    bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
+    bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
+    bool has_client_eof; /* the client has finished sending; what it sent before counts */
 };
 
 struct session {
@@ -86,7 +84,8 @@ struct session {
     uint8_t reason; /* enum close_reason, from CLOSING on */
     uint8_t mech;   /* enum mech */
     uint8_t attempt;
-    bool has_finished; /* CLOSING: our FIN is out */
+    bool has_finished;    /* CLOSING: our FIN is out */
+    bool is_pumped_again; /* RELAY: stands in worker.again_ids */
 };
 
 const char *session_state_name(enum session_state state);

@@ -7,7 +7,6 @@
 #include "worker/contexts.h"
 #include "worker/proxied.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,8 +89,11 @@ static const char *stage_of(const struct session *s)
 
 void upstream_late(struct session *s)
 {
-    if (s->phase->has_asked)
+    /* Control is late, not the backend: from now on login_timeout alone counts. */
+    if (s->phase->has_asked) {
+        session_enter(s, SESSION_UPSTREAM);
         return;
+    }
     upstream_fail(s, stage_of(s), "no answer within backend_login_timeout");
 }
 
@@ -130,7 +132,7 @@ static void upstream_refused(struct session *s, const struct imapc_answer *answe
     session_log_begin(s, &l, LOG_LOGIN_REFUSED, LEVEL_INFO);
     log_str(&l, "mech", login_request(s->phase->login)->mech);
     log_str(&l, "backend", session_backend(s)->title);
-    log_answer(&l, answer->text);
+    log_answer(&l, imapc_log_text(s->phase->imapc));
     log_end(&l);
     counters_add(s->worker->counters, METRIC_LOGINS_REFUSED, 1);
     tell_result(s, RESULT_REFUSED);
@@ -265,6 +267,12 @@ static bool upstream_step(struct session *s)
     return false;
 }
 
+static void upstream_closed(struct session *s)
+{
+    imapc_closed(s->phase->imapc);
+    upstream_fail(s, stage_of(s), imapc_failure(s->phase->imapc));
+}
+
 /* Reads a piece. True: some bytes have come. */
 static bool upstream_read(struct session *s)
 {
@@ -283,7 +291,7 @@ static bool upstream_read(struct session *s)
     else if (io == IO_FAILED)
         upstream_broken(s);
     else if (io == IO_EOF)
-        upstream_fail(s, stage_of(s), "the backend closed the connection");
+        upstream_closed(s);
     return io == IO_OK;
 }
 
@@ -378,13 +386,6 @@ void upstream_on_event(struct session *s)
  * -----------------------------------------------------------------------------------------------------
  */
 
-static void upstream_dial(struct session *s);
-
-static bool is_full(int code)
-{
-    return code == EMFILE || code == ENFILE;
-}
-
 static void on_dialled(void *arg, int fd, const struct addr *reached, const struct err *err)
 {
     struct session *s = arg;
@@ -392,13 +393,7 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
 
     s->phase->dial = NULL;
     if (fd < 0) {
-        /* Not the backend's fault, nor this user's: somebody else goes, and once more. */
-        if (is_full(err->code) && !s->phase->has_dialled_again && worker_shed(s->worker, s) > 0) {
-            s->phase->has_dialled_again = true;
-            upstream_dial(s);
-        } else {
-            upstream_fail(s, "connect", err->text);
-        }
+        upstream_fail(s, "connect", err->text);
         return;
     }
     s->phase->reached = *reached;
@@ -412,18 +407,6 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
         upstream_greet(s);
 }
 
-static void upstream_dial(struct session *s)
-{
-    struct worker *w = s->worker;
-    const struct msg_lease *lease = &s->phase->lease;
-
-    s->phase->dial = dial_start(w->loop, lease->addresses, lease->addresses_n,
-                                contexts_sources(w, s->pool, s->backend_index),
-                                w->conf->global.connect_timeout, on_dialled, s);
-    if (!s->phase->dial)
-        upstream_fail(s, "connect", "out of memory");
-}
-
 void upstream_begin(struct session *s, const struct msg_lease *lease)
 {
     struct worker *w = s->worker;
@@ -435,10 +418,12 @@ void upstream_begin(struct session *s, const struct msg_lease *lease)
     s->pool = lease->pool;
     s->backend_index = lease->backend;
     s->attempt = (uint8_t)lease->attempt;
-    s->phase->lease = *lease;
     s->phase->reached = lease->addresses[0];
-    s->phase->has_dialled_again = false;
     counters_add(w->counters, METRIC_BACKEND_ATTEMPTS, 1);
     session_enter(s, SESSION_DIAL);
-    upstream_dial(s);
+    s->phase->dial = dial_start(w->loop, lease->addresses, lease->addresses_n,
+                                contexts_sources(w, s->pool, s->backend_index),
+                                w->conf->global.connect_timeout, on_dialled, s);
+    if (!s->phase->dial)
+        upstream_fail(s, "connect", "out of memory");
 }

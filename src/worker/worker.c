@@ -18,6 +18,7 @@
 enum {
     ACCEPTS_A_TURN = 32,
     ACCEPT_PAUSE_MS = 200,
+    REJOIN_MS = 1000,
     SHED_AT_ONCE = 8,
     FULL_LOG_MS = 1000,
     BAD_COMMANDS_MAX = 100,
@@ -50,14 +51,14 @@ static void watch_all(struct worker *w, unsigned events)
 
 /* Ends sessions that nobody has logged in to, the oldest first, to get their descriptors back at
  * once. Returns how many. */
-unsigned worker_shed(struct worker *w, const struct session *but)
+static unsigned shed(struct worker *w)
 {
     unsigned n = 0;
 
     list_for_each_safe (it, &w->sessions) {
         struct session *s = CONTAINER(it, struct session, all);
 
-        if (s == but || s->state == SESSION_RELAY)
+        if (s->state == SESSION_RELAY)
             continue;
         session_shed(s);
         if (++n == SHED_AT_ONCE)
@@ -66,7 +67,7 @@ unsigned worker_shed(struct worker *w, const struct session *but)
     return n;
 }
 
-static void log_full(struct worker *w, unsigned listener, int code, unsigned shed)
+static void log_full(struct worker *w, unsigned listener, int code, unsigned gone)
 {
     uint64_t now = loop_now_ms(w->loop);
     struct rlimit limit = {0};
@@ -86,7 +87,7 @@ static void log_full(struct worker *w, unsigned listener, int code, unsigned she
     log_begin(&l, LOG_ACCEPT_FAILED);
     log_str(&l, "listener", w->conf->listeners[listener].title);
     log_uint(&l, "limit", limit.rlim_cur);
-    log_uint(&l, "shed", shed);
+    log_uint(&l, "shed", gone);
     log_str(&l, "detail", detail);
     log_end(&l);
 }
@@ -95,10 +96,10 @@ static void log_full(struct worker *w, unsigned listener, int code, unsigned she
  * connections wait in the kernel's queue for a moment. */
 static void make_room(struct worker *w, unsigned listener, int code)
 {
-    unsigned shed = worker_shed(w, NULL);
+    unsigned gone = shed(w);
 
-    log_full(w, listener, code, shed);
-    if (shed > 0)
+    log_full(w, listener, code, gone);
+    if (gone > 0)
         return;
     watch_all(w, 0);
     deadline_set(w->loop, &w->accept_again, ACCEPT_PAUSE_MS);
@@ -121,6 +122,14 @@ static bool is_passing(int code)
            code == EHOSTUNREACH || code == EOPNOTSUPP || code == ENETUNREACH;
 }
 
+/* A session may need a second descriptor, and the parent may send us one at any time (a new
+ * control's channel): to have none then costs all sessions, to leave a connection in the queue
+ * costs a moment. */
+static bool has_descriptors(const struct worker *w)
+{
+    return 2 * (uint64_t)w->by_id.used + DESCRIPTORS_BESIDE < w->descriptors;
+}
+
 static void on_acceptable(struct watch *watch, unsigned events)
 {
     struct accepting *a = CONTAINER(watch, struct accepting, watch);
@@ -128,11 +137,13 @@ static void on_acceptable(struct watch *watch, unsigned events)
     (void)events;
     for (int i = 0; i < ACCEPTS_A_TURN; i++) {
         struct addr peer, local;
-        int fd = listen_accept(watch->io.fd, &peer, &local);
+        int code = EMFILE, fd = -1;
 
+        if (has_descriptors(a->worker)) {
+            fd = listen_accept(watch->io.fd, &peer, &local);
+            code = errno;
+        }
         if (fd < 0) {
-            int code = errno;
-
             if (!is_passing(code) && listen_is_pending(watch->io.fd))
                 make_room(a->worker, a->listener, code);
             return;
@@ -246,6 +257,7 @@ static void on_control_closed(struct channel *ch, const char *why)
     if (tc->worker->control == ch) {
         tc->worker->control = NULL;
         tc->worker->has_replayed = false;
+        deadline_set(tc->worker->loop, &tc->worker->rejoin, REJOIN_MS);
     }
     free(tc);
 }
@@ -256,6 +268,28 @@ static void on_control_drained(struct channel *ch)
 
     if (ch == w->control)
         replay(w);
+}
+
+/* A newer channel comes while the old one's end has not been noticed: only the newest counts. */
+static void drop_control(struct worker *w)
+{
+    deadline_clear(&w->rejoin);
+    if (!w->control)
+        return;
+    channel_close(w->control);
+    free(CONTAINER(w->control, struct to_control, channel));
+    w->control = NULL;
+}
+
+/* When control dies the parent joins us with the next one by itself. If nothing comes, the channel
+ * alone has broken. */
+static void on_rejoin(struct deadline *d)
+{
+    struct worker *w = CONTAINER(d, struct worker, rejoin);
+
+    log_detail(LOG_DEBUG, "no control; asking the parent to join us with it");
+    channel_send(&w->child->parent, MSG_REJOIN, 0, NULL, slice_of(NULL, 0), -1);
+    deadline_set(w->loop, &w->rejoin, REJOIN_MS);
 }
 
 static void take_control(struct worker *w, const struct msg *m)
@@ -269,7 +303,7 @@ static void take_control(struct worker *w, const struct msg *m)
 
     INSIST(tc != NULL);
     tc->worker = w;
-    /* An old channel may still be open; only the newest counts, and it is told of everything. */
+    drop_control(w);
     w->control = &tc->channel;
     w->control_instance = ((const struct msg_peer *)m->body)->instance;
     w->replay_next = w->sessions.next;
@@ -311,7 +345,10 @@ static void on_again(struct watch *watch, unsigned events)
     for (size_t i = 0; i < n; i++) {
         struct session *s = find_session(w, ids[i]);
 
-        if (s && s->state == SESSION_RELAY)
+        if (!s)
+            continue;
+        s->is_pumped_again = false;
+        if (s->state == SESSION_RELAY)
             session_pump(s, true, true);
     }
     free(ids);
@@ -338,22 +375,23 @@ static void make_login_params(struct worker *w)
             .max_pipeline = g->login_pipeline,
             .max_tries = g->login_tries,
             .max_bad = BAD_COMMANDS_MAX,
+            .offers_literal_plus = true,
         };
     }
 }
 
-static void check_descriptors(const struct worker *w)
+static void check_descriptors(struct worker *w)
 {
     uint64_t needed =
         2ULL * w->conf->global.max_sessions / conf_workers(w->conf) + DESCRIPTORS_BESIDE;
     struct rlimit limit;
     struct log_line l;
 
-    if (w->child->self.slot != 0 || getrlimit(RLIMIT_NOFILE, &limit) < 0 ||
-        limit.rlim_cur >= needed)
+    w->descriptors = getrlimit(RLIMIT_NOFILE, &limit) < 0 ? UINT64_MAX : limit.rlim_cur;
+    if (w->child->self.slot != 0 || w->descriptors >= needed)
         return;
     log_begin(&l, LOG_DESCRIPTORS_FEW);
-    log_uint(&l, "limit", limit.rlim_cur);
+    log_uint(&l, "limit", w->descriptors);
     log_uint(&l, "needed", needed);
     log_str(&l, "detail",
             "raise LimitNOFILE or ulimit -n, lower max_sessions, or have more workers");
@@ -389,6 +427,7 @@ static void on_init(struct child *c)
     list_init(&w->accepting);
     map_init(&w->by_id);
     deadline_init(&w->accept_again, on_accept_again);
+    deadline_init(&w->rejoin, on_rejoin);
     w->replay_next = &w->sessions;
 }
 
@@ -425,10 +464,7 @@ static void on_done(struct child *c)
     free(w->login_params);
     free(w->again_ids);
     map_done(&w->by_id);
-    if (w->control) {
-        channel_close(w->control);
-        free(CONTAINER(w->control, struct to_control, channel));
-    }
+    drop_control(w);
 }
 
 const struct child_role worker_role = {

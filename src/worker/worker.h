@@ -33,6 +33,7 @@ struct worker {
     uint32_t last_id;
     struct list accepting; /* of struct accepting, one for each listening socket */
     struct deadline accept_again;
+    struct deadline rejoin;  /* while there is no control */
     uint64_t told_full_ms;   /* when the log last said that descriptors are out */
     struct channel *control; /* NULL: none now */
     uint32_t control_instance;
@@ -43,6 +44,7 @@ struct worker {
     struct watch again;                /* on an eventfd that is readable while again_ids has any */
     uint32_t *again_ids;
     size_t again_n, again_cap;
+    uint64_t descriptors; /* how many we may have open */
     bool is_stopping;
     char scratch[RELAY_SCRATCH];
 };
@@ -57,11 +59,6 @@ uint32_t worker_control(const struct worker *w);
 
 /* Calls session_pump() for the session in the next turn, after the others have had theirs. */
 void worker_pump_again(struct worker *w, uint32_t id);
-
-/* Out of descriptors: ends some sessions without a login, the oldest first, but not `but`. Returns
- * how many. */
-struct session;
-unsigned worker_shed(struct worker *w, const struct session *but);
 
 /* A session is about to be freed. */
 void worker_forget(struct worker *w, struct list *session);

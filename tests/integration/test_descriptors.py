@@ -8,7 +8,7 @@ import time
 import pytest
 from peers.fakebackend import PASSWORD, FakeBackend
 
-LIMIT = 100
+LIMIT = 200
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ static void test_number_takes_digits_up_to_its_limit_only(void **state)
     assert_true(num_parse(SLICE("18446744073709551615"), UINT64_MAX, &v));
     assert_true(v == UINT64_MAX);
     assert_false(num_parse(SLICE("18446744073709551616"), UINT64_MAX, &v));
+    assert_false(num_parse(SLICE("9"), 5, &v));
+    assert_true(num_parse(SLICE("5"), 5, &v));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         v = 7;
         assert_false(num_parse(slice_str(bad[i]), 255, &v));

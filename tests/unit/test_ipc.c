@@ -314,6 +314,43 @@ static void test_message_without_its_descriptor_ends_the_channel(void **state)
     close(pair[1]);
 }
 
+static void test_second_descriptor_of_a_message_is_closed(void **state)
+{
+    union {
+        struct cmsghdr align;
+        char space[CMSG_SPACE(2 * sizeof(int))];
+    } control = {0};
+    _Alignas(8) char bytes[64];
+    struct iovec iov = {bytes, build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0))};
+    struct msghdr mh = {.msg_iov = &iov,
+                        .msg_iovlen = 1,
+                        .msg_control = control.space,
+                        .msg_controllen = sizeof control.space};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&mh);
+    int pipes[2], two[2], before, after;
+    char got;
+
+    (void)state;
+    assert_int_equal(pipe(pipes), 0);
+    two[0] = two[1] = pipes[1];
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof two);
+    memcpy(CMSG_DATA(c), two, sizeof two);
+    before = dup(0);
+    close(before);
+    assert_true(sendmsg(pair[1], &mh, 0) > 0);
+    close(pair[1]);
+    loop_run(loop);
+    close(pipes[1]);
+    /* Nobody has the pipe open any more: it has ended. */
+    assert_int_equal(read(pipes[0], &got, 1), 0);
+    after = dup(0);
+    close(after);
+    assert_true(after <= before);
+    close(pipes[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -331,6 +368,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_message_before_hello_ends_the_channel, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_rubbish_behind_a_good_message_ends_the_channel, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_second_descriptor_of_a_message_is_closed, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_message_without_its_descriptor_ends_the_channel, setup,
                                         teardown),

@@ -56,6 +56,7 @@ class Screen:
             "login": self.login,
             "login_refused": self.login_refused,
             "login_failed": self.login_failed,
+            "backend_failed": self.backend_failed,
             "session_end": self.session_end,
         }
 
@@ -126,8 +127,13 @@ class Screen:
         self.line(event, event["user"], RED, what, printable(event.get("code") or event.get("text")))
 
     def login_failed(self, event: Event) -> None:
-        what = f"{'failed':<8}   {event.get('backend'):<8}"
+        what = f"{'no login':<8}   {event.get('backend'):<8}"
         self.line(event, event["user"], RED, what, printable(event.get("detail")))
+
+    def backend_failed(self, event: Event) -> None:
+        what = f"{'trouble':<8} ← {event['backend']:<8}"
+        more = f"{event['stage']}: {event.get('detail')}"
+        self.line(event, event.get("user"), YELLOW, what, printable(more))
 
     def session_end(self, event: Event) -> None:
         if not event.get("backend"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
@@ -25,6 +26,10 @@ FIELD = re.compile(r' (\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"=]*))')
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
 PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t"}
 SANITIZER = re.compile(r"(Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|runtime error:")
+
+# The largest pipe that anybody may have, and the usual one.
+PIPE_MOST = 1 << 20
+PIPE_USUAL = 64 << 10
 
 # As whom usher's processes run when we are root.
 ACCOUNT = "nobody"
@@ -209,6 +214,8 @@ class Usher:
             stderr=subprocess.PIPE,
             env=env,
         )
+        # Room for a burst of lines, so that none is dropped on a busy machine.
+        fcntl.fcntl(self.process.popen.stderr, fcntl.F_SETPIPE_SZ, PIPE_MOST)
         self._reader = threading.Thread(target=self._read, name="usher log", daemon=True)
         self._reader.start()
         if waits:
@@ -247,6 +254,7 @@ class Usher:
     def pause_reading(self) -> None:
         """Leaves the log unread from now on, as a reader that hangs would."""
         self._may_read.clear()
+        fcntl.fcntl(self.process.popen.stderr, fcntl.F_SETPIPE_SZ, PIPE_USUAL)
 
     def resume_reading(self) -> None:
         self._may_read.set()
