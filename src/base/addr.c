@@ -73,7 +73,7 @@ bool addr_parse_ip(struct slice s, uint16_t port, struct addr *out_addr)
     char text[INET6_ADDRSTRLEN];
     struct addr a;
 
-    if (s.n >= sizeof text || slice_has(s, '\0'))
+    if (s.n == 0 || s.n >= sizeof text || slice_has(s, '\0'))
         return false;
     memcpy(text, s.p, s.n);
     text[s.n] = '\0';

@@ -19,6 +19,8 @@
  * Untouched, it costs nothing. */
 enum { LOG_WAITING = 4 * 1024 * 1024 };
 
+enum { DRAIN_AGAIN_MS = 2 };
+
 /* The longest value as it stands in a line, so that a peer's cannot push the keys behind it out. */
 enum { LOG_VALUE = 512 };
 
@@ -120,20 +122,29 @@ void log_flush(void)
         tell_dropped();
 }
 
-void log_drain(int timeout_ms)
+static uint64_t now_ms(void)
 {
-    struct pollfd pfd = {.fd = state.fd, .events = POLLOUT};
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void log_drain(unsigned timeout_ms)
+{
+    uint64_t until = now_ms() + timeout_ms, lines = 0;
 
     log_flush();
-    while (state.waiting > 0 && poll(&pfd, 1, timeout_ms) > 0 &&
-           !(pfd.revents & (POLLERR | POLLNVAL))) {
-        size_t before = state.waiting;
-
+    while (state.waiting > 0 && now_ms() < until) {
+        /* Not only for what the reader takes: another process may have filled the pipe again. */
+        poll(NULL, 0, DRAIN_AGAIN_MS);
         log_flush();
-        /* A full disk is always ready, and takes nothing. */
-        if (state.waiting == before)
-            return;
     }
+    for (size_t i = 0; i < state.waiting; i++)
+        lines += state.buffer[state.start + i] == '\n';
+    state.waiting = 0;
+    if (lines > 0 && state.on_dropped)
+        state.on_dropped(state.on_dropped_arg, lines);
 }
 
 /* Puts a line behind those that wait; false when there is no room. */

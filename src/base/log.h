@@ -62,8 +62,8 @@ void log_detail(enum log_event event, const char *fmt, ...) __attribute__((forma
 void log_flush(void);
 bool log_is_waiting(void);
 
-/* For the end of a process: waits for the reader, up to `timeout_ms` for each piece that it takes.
- */
-void log_drain(int timeout_ms);
+/* For the end of a process: waits for the reader, up to `timeout_ms`; what it has not taken then is
+ * dropped and counted. */
+void log_drain(unsigned timeout_ms);
 
 #endif

@@ -1,4 +1,4 @@
-/* The relay: bytes from one stream to the other and back, unread, with back-pressure.
+/* The relay: bytes from one stream to the other and back, unchanged, with back-pressure.
  *
  * Each direction reads into the worker's one scratch buffer and writes from there at once; only
  * what the receiver does not take is kept, in memory of just that size, and then that direction
@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "imap/follow.h"
 #include "net/stream.h"
 
 #include <stdbool.h>
@@ -25,7 +26,8 @@ enum { RELAY_SCRATCH = 16 * 1024 };
 /* One direction. Zero-initialised by its owner. */
 struct relay {
     struct relay_held *held; /* what waits to be written; NULL: nothing */
-    uint64_t bytes;          /* written so far */
+    uint64_t bytes;          /* written so far, our own not counted */
+    uint32_t own;            /* bytes of ours at the front of what is held: not the sender's */
     bool has_eof;            /* `from` has finished sending */
     bool is_finished;        /* and so have we, towards `to` */
     bool is_cut_short; /* the last pump stopped with bytes inside `from` for which no event comes:
@@ -36,16 +38,19 @@ enum relay_outcome {
     RELAY_GOES_ON,
     RELAY_FROM_BROKEN, /* stream_error(from) */
     RELAY_TO_BROKEN,   /* stream_error(to) */
+    RELAY_STOPPED,     /* what was read may not be passed on: see follow_client() */
     RELAY_NO_MEMORY
 };
 
-/* Puts bytes in front of what will be read; only before the first relay_pump(). */
-int relay_preload(struct relay *r, struct slice bytes) MUST_CHECK;
+/* Puts bytes of ours, then of the sender, in front of what will be read; only before the first
+ * relay_pump(). */
+int relay_preload(struct relay *r, struct slice own, struct slice senders) MUST_CHECK;
 
 /* Moves what can be moved now, but not for ever: other sessions wait too. `scratch` has
- * RELAY_SCRATCH bytes and keeps nothing between calls. */
+ * RELAY_SCRATCH bytes and keeps nothing between calls. `reads` follows what is read before it is
+ * written, `writes` what has been written; each may be NULL. */
 enum relay_outcome relay_pump(struct relay *r, struct stream *from, struct stream *to,
-                              char *scratch);
+                              char *scratch, struct follow *reads, struct follow *writes);
 
 /* What the direction waits for at `from` (LOOP_READ or 0) and at `to` (LOOP_WRITE or 0). */
 unsigned relay_wants_from(const struct relay *r);

@@ -4,6 +4,8 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "worker/contexts.h"
+#include "worker/forward.h"
 #include "worker/proxied.h"
 
 #include <stdio.h>
@@ -111,6 +113,7 @@ static void free_phase(struct session *s)
         return;
     login_free(&s->phase->login);
     imapc_free(&s->phase->imapc);
+    forward_free(&s->phase->forward);
     dial_cancel(&s->phase->dial);
     buf_release(&s->phase->header);
     free(s->phase);
@@ -201,6 +204,24 @@ static void closing_step(struct session *s)
     stream_want(s->worker->loop, &s->client, LOOP_READ);
 }
 
+/* After login the stream is the backend's: a word of ours may only stand where one of its responses
+ * has ended, and where it has not said goodbye by itself. */
+static void say_bye(struct session *s, enum close_reason reason)
+{
+    const char *bye = reason == CLOSE_STOPPING
+                          ? "* BYE [UNAVAILABLE] Shutting down; please come again\r\n"
+                      : reason == CLOSE_IDLE_TIMEOUT ? "* BYE Idle for too long\r\n"
+                      : reason == CLOSE_UNAUTHENTICATE
+                          ? "* BYE UNAUTHENTICATE is not served; please connect anew\r\n"
+                      : reason == CLOSE_BACKEND_RESET || reason == CLOSE_BACKEND_TLS
+                          ? "* BYE [UNAVAILABLE] The mail server is gone; please come again\r\n"
+                          : "";
+    size_t n;
+
+    if (!s->down.held && follow_at_boundary(&s->follow) && !follow_has_logout(&s->follow))
+        (void)stream_write(&s->client, slice_str(bye), &n);
+}
+
 void session_close(struct session *s, enum close_reason reason, const char *detail)
 {
     bool can_speak = reason != CLOSE_CLIENT_RESET && reason != CLOSE_CLIENT_TLS &&
@@ -220,6 +241,8 @@ void session_close(struct session *s, enum close_reason reason, const char *deta
         session_free(s);
         return;
     }
+    if (s->state == SESSION_RELAY)
+        say_bye(s, reason);
     session_enter(s, SESSION_CLOSING);
     closing_step(s);
 }
@@ -289,6 +312,9 @@ static bool relay_judge(struct session *s, struct relay *r, enum relay_outcome o
         relay_done(r);
         r->is_finished = true;
         return true;
+    case RELAY_STOPPED:
+        session_close(s, CLOSE_UNAUTHENTICATE, NULL);
+        return false;
     case RELAY_NO_MEMORY:
         session_close(s, CLOSE_LIMIT, "out of memory");
         return false;
@@ -303,9 +329,9 @@ void session_pump(struct session *s, bool is_up, bool is_down)
     enum relay_outcome up = RELAY_GOES_ON, down = RELAY_GOES_ON;
 
     if (is_up)
-        up = relay_pump(&s->up, &s->client, &s->backend, w->scratch);
+        up = relay_pump(&s->up, &s->client, &s->backend, w->scratch, &s->follow, NULL);
     if (is_down)
-        down = relay_pump(&s->down, &s->backend, &s->client, w->scratch);
+        down = relay_pump(&s->down, &s->backend, &s->client, w->scratch, NULL, &s->follow);
     s->active_ms = loop_now_ms(w->loop);
     counters_add(w->counters, METRIC_BYTES_IN, s->up.bytes - in);
     counters_add(w->counters, METRIC_BYTES_OUT, s->down.bytes - out);
@@ -427,6 +453,7 @@ static void on_deadline(struct deadline *d)
 
 void session_open(struct session *s)
 {
+    s->phase->is_trusted = contexts_trusts(s->worker, &s->peer);
     session_enter(s, SESSION_OPEN);
     /* While a new control is being told of all sessions, this one's turn comes in the list. */
     if (s->worker->has_replayed)

@@ -50,14 +50,16 @@ enum session_state {
 };
 
 struct session_phase {
-    struct login *login; /* NULL until the greeting */
-    struct imapc *imapc; /* while UPSTREAM */
-    struct dial *dial;   /* while DIAL */
+    struct login *login;     /* NULL until the greeting */
+    struct imapc *imapc;     /* while UPSTREAM */
+    struct dial *dial;       /* while DIAL */
+    struct forward *forward; /* while UPSTREAM: what the backend is told by ID */
     struct addr reached;
     struct addr local; /* where the client connected to, as it saw it */
     struct buf header; /* PROXY: what has come of it */
     uint64_t login_until_ms;
     bool is_handshaking; /* UPSTREAM: TLS with the backend is not up yet */
+    bool is_trusted;     /* the client is in trusted_networks */
     bool is_tls_before;  /* the proxy before us speaks TLS with the client */
     bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
     bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
@@ -73,6 +75,7 @@ struct session {
     struct session_phase *phase;
     char *user;            /* from ADMIT on, NUL-terminated; NULL before */
     struct relay up, down; /* to the backend, to the client */
+    struct follow follow;  /* of both, while RELAY */
     uint64_t accepted_ms, active_ms;
     struct lease_id lease; /* while DIAL, UPSTREAM, RELAY */
     uint32_t id;

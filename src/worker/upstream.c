@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/log.h"
 #include "worker/contexts.h"
+#include "worker/forward.h"
 #include "worker/proxied.h"
 
 #include <stdio.h>
@@ -23,6 +24,7 @@ void upstream_drop(struct session *s)
     if (s->phase) {
         dial_cancel(&s->phase->dial);
         imapc_free(&s->phase->imapc);
+        forward_free(&s->phase->forward);
         s->phase->is_handshaking = s->phase->has_asked = false;
     }
     stream_close(s->worker->loop, &s->backend);
@@ -168,10 +170,16 @@ void upstream_done(struct session *s)
 
     log_login(s);
     counters_add(s->worker->counters, METRIC_LOGINS, 1);
-    if (login_verdict(login, &v) < 0 || relay_preload(&s->down, buf_slice(login_out(login))) < 0 ||
-        relay_preload(&s->down, buf_slice(imapc_in(s->phase->imapc))) < 0 ||
-        relay_preload(&s->up, buf_slice(login_in(login))) < 0) {
+    if (login_verdict(login, &v) < 0 ||
+        relay_preload(&s->down, buf_slice(login_out(login)), buf_slice(imapc_in(s->phase->imapc))) <
+            0 ||
+        relay_preload(&s->up, slice_of(NULL, 0), buf_slice(login_in(login))) < 0) {
         session_close(s, CLOSE_LIMIT, "out of memory");
+        return;
+    }
+    follow_init(&s->follow);
+    if (follow_client(&s->follow, buf_slice(login_in(login))) < buf_len(login_in(login))) {
+        session_close(s, CLOSE_UNAUTHENTICATE, NULL);
         return;
     }
     /* A client that has finished sending, after its last command, is passed on as such behind these
@@ -308,7 +316,7 @@ static void upstream_run(struct session *s)
 static void upstream_greet(struct session *s)
 {
     const struct login_request *request = login_request(s->phase->login);
-    const struct imapc_params params = {
+    struct imapc_params params = {
         .wants_starttls = session_backend(s)->tls == BACKEND_TLS_STARTTLS,
         .user = request->user,
         .authzid = request->authzid,
@@ -317,7 +325,14 @@ static void upstream_greet(struct session *s)
         .max_untagged = BACKEND_UNTAGGED_MAX,
     };
 
+    struct err err;
+
     s->phase->is_handshaking = false;
+    if (!s->phase->imapc && forward_new(s, request->id, &s->phase->forward, &err) < 0) {
+        upstream_fail(s, "connect", err.text);
+        return;
+    }
+    params.id = forward_id(s->phase->forward);
     if (s->phase->imapc)
         imapc_tls_started(s->phase->imapc);
     else

@@ -55,7 +55,7 @@ static int teardown(void **state)
 
 static enum relay_outcome pump(void)
 {
-    return relay_pump(&relay, &from, &to, scratch);
+    return relay_pump(&relay, &from, &to, scratch, NULL, NULL);
 }
 
 static void test_bytes_pass_and_nothing_is_held(void **state)
@@ -78,13 +78,13 @@ static void test_preloaded_bytes_go_first_and_in_order(void **state)
     char got[16];
 
     (void)state;
-    assert_int_equal(relay_preload(&relay, SLICE("one ")), 0);
-    assert_int_equal(relay_preload(&relay, SLICE("")), 0);
-    assert_int_equal(relay_preload(&relay, SLICE("two ")), 0);
+    assert_int_equal(relay_preload(&relay, SLICE("one "), SLICE("two ")), 0);
     assert_int_equal(write(source, "three", 5), 5);
     assert_int_equal(pump(), RELAY_GOES_ON);
     assert_int_equal(read(sink, got, sizeof got), 13);
     assert_memory_equal(got, "one two three", 13);
+    /* Ours are not counted. */
+    assert_int_equal(relay.bytes, 9);
 }
 
 static void test_full_receiver_stops_reading_and_loses_nothing(void **state)
@@ -127,7 +127,7 @@ static void test_end_is_passed_on_only_behind_the_last_byte(void **state)
 
     (void)state;
     memset(big, 'x', sizeof big);
-    assert_int_equal(relay_preload(&relay, slice_of(big, sizeof big)), 0);
+    assert_int_equal(relay_preload(&relay, slice_of(NULL, 0), slice_of(big, sizeof big)), 0);
     shutdown(source, SHUT_WR);
     assert_int_equal(pump(), RELAY_GOES_ON);
     assert_non_null(relay.held);
@@ -144,6 +144,32 @@ static void test_end_is_passed_on_only_behind_the_last_byte(void **state)
     }
     assert_int_equal(out, sizeof big);
     assert_int_equal(relay_wants_from(&relay), 0);
+}
+
+static void test_what_is_written_is_followed_but_not_what_is_ours(void **state)
+{
+    struct follow follow;
+
+    (void)state;
+    follow_init(&follow);
+    assert_int_equal(relay_preload(&relay, SLICE("a1 OK half"), SLICE("* 1 EXIS")), 0);
+    assert_int_equal(relay_pump(&relay, &from, &to, scratch, NULL, &follow), RELAY_GOES_ON);
+    assert_false(follow_at_boundary(&follow));
+    assert_int_equal(write(source, "TS\r\n", 4), 4);
+    assert_int_equal(relay_pump(&relay, &from, &to, scratch, NULL, &follow), RELAY_GOES_ON);
+    assert_true(follow_at_boundary(&follow));
+}
+
+static void test_unauthenticate_is_not_passed_on(void **state)
+{
+    struct follow follow;
+    char got[64];
+
+    (void)state;
+    follow_init(&follow);
+    assert_int_equal(write(source, "a1 UNAUTHENTICATE\r\n", 19), 19);
+    assert_int_equal(relay_pump(&relay, &from, &to, scratch, &follow, NULL), RELAY_STOPPED);
+    assert_int_equal(read(sink, got, sizeof got), -1);
 }
 
 static void test_broken_receiver_and_broken_sender_are_told_apart(void **state)
@@ -183,6 +209,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_end_is_passed_on_only_behind_the_last_byte, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_what_is_written_is_followed_but_not_what_is_ours,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_unauthenticate_is_not_passed_on, setup, teardown),
         cmocka_unit_test_setup_teardown(test_broken_receiver_and_broken_sender_are_told_apart,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_pump_does_not_go_on_for_ever, setup, teardown),

@@ -47,6 +47,7 @@ auth_failure_delay = {failure_delay}
 haproxy_trusted_networks = 127.0.0.0/8
 haproxy_timeout = 1 secs
 login_trusted_networks = {trusted}
+imap_id_log = *
 mail_max_userip_connections = 0
 passdb {{
   driver = passwd-file
