@@ -54,11 +54,10 @@ bool id_parse(struct lex *l, char *to, struct id_pair pairs[ID_PAIRS], size_t *o
 }
 
 /* The string number `at` of the list; NULL for NIL. */
-static const struct slice *string_at(struct id id, size_t at)
+static const struct slice *string_at(const struct id_pair *pairs, size_t at)
 {
-    const struct id_pair *pair = &id.pairs[at / 2];
+    const struct id_pair *pair = &pairs[at / 2];
 
-    INSIST(id.pairs);
     if (at % 2 == 0)
         return &pair->key;
     return pair->is_nil ? NULL : &pair->value;
@@ -70,7 +69,7 @@ int id_write(struct buf *out, struct id id, size_t nonsync_max, size_t *at, stru
     if (id.n == 0)
         return buf_puts(out, "NIL");
     while (*at < 2 * id.n) {
-        const struct slice *s = string_at(id, *at);
+        const struct slice *s = string_at(id.pairs, *at);
 
         if (buf_puts(out, *at == 0 ? "(" : " ") < 0)
             return -1;
@@ -86,7 +85,7 @@ int id_write(struct buf *out, struct id id, size_t nonsync_max, size_t *at, stru
 bool id_waits(struct id id, size_t nonsync_max)
 {
     for (size_t at = 0; at < 2 * id.n; at++) {
-        const struct slice *s = string_at(id, at);
+        const struct slice *s = string_at(id.pairs, at);
 
         if (s && write_waits(*s, nonsync_max))
             return true;

@@ -258,6 +258,7 @@ static void read_plain(struct backend *b)
     buf_init(&message, 8192, false);
     read_base64(b, &message);
     s = buf_slice(&message);
+    INSIST(s.n > 0 && s.p != NULL);
     assert_int_equal(s.p[0], '\0');
     nul = memchr(s.p + 1, '\0', s.n - 1);
     assert_non_null(nul);
