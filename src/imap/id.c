@@ -58,6 +58,7 @@ static const struct slice *string_at(const struct id_pair *pairs, size_t at)
 {
     const struct id_pair *pair = &pairs[at / 2];
 
+    INSIST(pairs != NULL);
     if (at % 2 == 0)
         return &pair->key;
     return pair->is_nil ? NULL : &pair->value;
