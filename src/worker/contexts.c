@@ -21,6 +21,7 @@ struct trust {
 struct means {
     struct tls_context *tls; /* of `trusts` */
     struct dial_sources sources;
+    bool has_literal_plus; /* as far as is known: it has told so at its last login */
 };
 
 struct contexts {
@@ -194,6 +195,22 @@ struct tls_context *contexts_server(const struct worker *w)
 struct tls_context *contexts_backend(const struct worker *w, size_t pool, size_t backend)
 {
     return w->contexts->backends[pool][backend].tls;
+}
+
+void contexts_learn(struct worker *w, size_t pool, size_t backend, bool has_literal_plus)
+{
+    struct means *all = w->contexts->backends[pool];
+    bool have_all = true;
+
+    if (all[backend].has_literal_plus == has_literal_plus)
+        return;
+    all[backend].has_literal_plus = has_literal_plus;
+    for (size_t i = 0; i < w->conf->pools[pool].backends_n; i++)
+        have_all &= all[i].has_literal_plus;
+    for (size_t i = 0; i < w->conf->listeners_n; i++) {
+        if (conf_listener_pool(w->conf, &w->conf->listeners[i]) == pool)
+            w->login_params[i].offers_literal_plus = have_all;
+    }
 }
 
 struct dial_sources *contexts_sources(const struct worker *w, size_t pool, size_t backend)

@@ -33,6 +33,11 @@ struct tls_context *contexts_backend(const struct worker *w, size_t pool, size_t
 /* Where to connect to a backend from; NULL: the kernel's choice. */
 struct dial_sources *contexts_sources(const struct worker *w, size_t pool, size_t backend);
 
+/* A backend has told its capabilities at a login. What usher promises before login is kept by the
+ * backend afterwards, so LITERAL+ is announced only when every backend of the pool is known to have
+ * it. */
+void contexts_learn(struct worker *w, size_t pool, size_t backend, bool has_literal_plus);
+
 /* Whether the address is in trusted_networks. */
 bool contexts_trusts(const struct worker *w, const struct addr *a);
 

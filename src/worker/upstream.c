@@ -4,6 +4,7 @@
 
 #include "base/base64.h"
 #include "base/log.h"
+#include "imap/capability.h"
 #include "worker/contexts.h"
 #include "worker/forward.h"
 #include "worker/proxied.h"
@@ -170,6 +171,8 @@ void upstream_done(struct session *s)
 
     log_login(s);
     counters_add(s->worker->counters, METRIC_LOGINS, 1);
+    contexts_learn(s->worker, s->pool, s->backend_index,
+                   capability_has(answer->capabilities, SLICE("LITERAL+")));
     if (login_verdict(login, &v) < 0 ||
         relay_preload(&s->down, buf_slice(login_out(login)), buf_slice(imapc_in(s->phase->imapc))) <
             0 ||

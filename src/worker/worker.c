@@ -375,7 +375,6 @@ static void make_login_params(struct worker *w)
             .max_pipeline = g->login_pipeline,
             .max_tries = g->login_tries,
             .max_bad = BAD_COMMANDS_MAX,
-            .offers_literal_plus = true,
         };
     }
 }

@@ -308,3 +308,14 @@ def test_a_shortage_of_descriptors_passes(start_dovecot, start_usher):
             return come(visit) is not None
 
     wait_until(is_served, 15, "a login after the shortage")
+
+
+def test_literal_plus_is_promised_once_every_backend_is_known_to_keep_it(
+    start_dovecot, start_usher
+):
+    usher = start_usher({"mail1": start_dovecot("mail1")}, workers="1")
+    with usher.connect("plain") as imap:
+        assert b"LITERAL+" not in imap.greeting
+        assert imap.login("ann", USERS["ann"]).status == "OK"
+    with usher.connect("plain") as imap:
+        assert b"LITERAL+" in imap.greeting
