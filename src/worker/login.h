@@ -41,7 +41,8 @@ struct login_params {
     bool can_starttls;        /* STARTTLS is offered while not encrypted */
     bool allows_cleartext;    /* passwords are taken without TLS */
     bool offers_literal_plus; /* LITERAL+ is announced: a client may hold the backend to it after
-                                 login. Such literals are taken here in any case */
+                                 login. Such literals are taken here in any case. May change at any
+                                 time: it counts when capabilities are told */
     size_t max_line;          /* bytes of a command's lines with their ends, literals not counted */
     size_t max_literal;       /* bytes of a literal, and of all literals of one command */
     size_t max_pipeline;      /* bytes that may wait in login_in() while LOGIN_ADMIT is open */
