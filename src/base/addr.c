@@ -46,6 +46,15 @@ struct addr addr_from_sockaddr(const struct sockaddr_storage *ss)
     return a;
 }
 
+struct addr addr_unmapped(const struct addr *a)
+{
+    struct sockaddr_storage ss;
+
+    memset(&ss, 0, sizeof ss);
+    memcpy(&ss, a, sizeof *a);
+    return addr_from_sockaddr(&ss);
+}
+
 const char *addr_format(const struct addr *a, char out[ADDR_TEXT])
 {
     char ip[INET6_ADDRSTRLEN] = "";
@@ -106,6 +115,11 @@ int addr_net_parse(struct slice s, struct addr_net *out_net, struct err *err)
         return err_set(err, 0, "\"%.*s\": the number behind the slash must be from 0 to %u",
                        SLICE_ARG(s), most);
     net.bits = (unsigned)bits;
+    /* Whoever comes from such a network is known by IPv4. */
+    if (most == 128 && bits >= 96 && IN6_IS_ADDR_V4MAPPED(&net.addr.in6.sin6_addr)) {
+        net.addr = addr_unmapped(&net.addr);
+        net.bits -= 96;
+    }
     *out_net = net;
     return 0;
 }

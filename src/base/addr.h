@@ -39,6 +39,9 @@ void addr_set_port(struct addr *a, uint16_t port);
  * family none. */
 struct addr addr_from_sockaddr(const struct sockaddr_storage *ss);
 
+/* The same of an address that was written, so that it compares as what accept() gives. */
+struct addr addr_unmapped(const struct addr *a);
+
 /* "192.0.2.1:143", "[2001:db8::1]:143"; "-" for none. Returns `out`. */
 const char *addr_format(const struct addr *a, char out[ADDR_TEXT]);
 

@@ -8,8 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { REJOIN_MS = 1000 };
+
 struct lookup {
     struct child *child;
+    struct deadline rejoin; /* while there is no control */
     struct resolver *resolver;
     struct channel *control; /* the newest; NULL: none now */
     struct list questions;
@@ -81,13 +84,28 @@ static void forget_control(struct lookup *lk)
 
 static void on_control_closed(struct channel *ch, const char *why)
 {
+    struct lookup *lk = CONTAINER(ch, struct to_control, channel)->lookup;
+
     (void)why;
-    forget_control(CONTAINER(ch, struct to_control, channel)->lookup);
+    forget_control(lk);
+    deadline_set(lk->child->loop, &lk->rejoin, REJOIN_MS);
+}
+
+/* When control dies the parent joins us with the next one by itself. If nothing comes, the channel
+ * alone has broken. */
+static void on_rejoin(struct deadline *d)
+{
+    struct lookup *lk = CONTAINER(d, struct lookup, rejoin);
+
+    log_detail(LOG_DEBUG, "no control; asking the parent to join us with it");
+    channel_send(&lk->child->parent, MSG_REJOIN, 0, NULL, slice_of(NULL, 0), -1);
+    deadline_set(lk->child->loop, &lk->rejoin, REJOIN_MS);
 }
 
 /* A newer channel may come before the old one's end was noticed: only the newest counts. */
 static void drop_control(struct lookup *lk)
 {
+    deadline_clear(&lk->rejoin);
     if (!lk->control)
         return;
     channel_close(lk->control);
@@ -113,6 +131,7 @@ static void on_init(struct child *c)
 
     lk->child = c;
     list_init(&lk->questions);
+    deadline_init(&lk->rejoin, on_rejoin);
 }
 
 static void on_message(struct child *c, const struct msg *m)

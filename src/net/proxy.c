@@ -80,16 +80,6 @@ static struct slice take_field(struct slice *rest)
     return field;
 }
 
-/* As what accept() would have given: an IPv4 address in an IPv6 one becomes that. */
-static struct addr unmapped(const struct addr *a)
-{
-    struct sockaddr_storage ss;
-
-    memset(&ss, 0, sizeof ss);
-    memcpy(&ss, a, sizeof *a);
-    return addr_from_sockaddr(&ss);
-}
-
 static int read_v1_ip(struct slice s, int family, const char *whose, struct addr *out_addr,
                       struct err *err)
 {
@@ -98,7 +88,7 @@ static int read_v1_ip(struct slice s, int family, const char *whose, struct addr
     if (!addr_parse_ip(s, 0, &a) || a.sa.sa_family != family)
         return err_set(err, 0, "broken PROXY header: the %s is no %s address", whose,
                        family == AF_INET ? "IPv4" : "IPv6");
-    *out_addr = unmapped(&a);
+    *out_addr = addr_unmapped(&a);
     return 0;
 }
 
@@ -246,7 +236,7 @@ static struct addr binary_address(struct slice ip, unsigned port)
         memcpy(&a.in6.sin6_addr, ip.p, 16);
     }
     addr_set_port(&a, (uint16_t)port);
-    return unmapped(&a);
+    return addr_unmapped(&a);
 }
 
 static void read_v2_addresses(struct slice block, unsigned family, struct proxy_info *info)

@@ -18,6 +18,9 @@
  * replaced at once. */
 enum { YOUNG_MS = 10 * 1000, RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10 * 1000 };
 
+/* Less than the second after which a child asks for control again. */
+enum { CROSSED_MS = 500 };
+
 static const struct slice no_tail = {NULL, 0};
 
 void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg), void *arg)
@@ -148,6 +151,16 @@ static void join_all(struct process *pr)
         join(&p->control, pr);
 }
 
+/* What asks while control has just been started did so before it was told of it: a second channel
+ * would break the first, and the replay in it. */
+static bool may_rejoin(const struct process *pr)
+{
+    const struct process *control = &pr->parent->control;
+
+    return pr->role != ROLE_CONTROL && control->pid &&
+           loop_now_ms(pr->parent->loop) - control->started_ms >= CROSSED_MS;
+}
+
 static void on_message(struct channel *ch, const struct msg *m)
 {
     struct process *pr = CONTAINER(ch, struct process, channel);
@@ -157,7 +170,7 @@ static void on_message(struct channel *ch, const struct msg *m)
     if (m->type == MSG_READY) {
         pr->is_ready = true;
         parent_on_ready(pr->parent);
-    } else if (m->type == MSG_REJOIN && pr->role != ROLE_CONTROL && pr->parent->control.pid) {
+    } else if (m->type == MSG_REJOIN && may_rejoin(pr)) {
         join(&pr->parent->control, pr);
     } else if (m->type == MSG_STUCK && pr->role == ROLE_CONTROL) {
         parent_on_stuck(pr->parent, ((const struct msg_stuck *)m->body)->instance);

@@ -19,7 +19,11 @@
 #include <unistd.h>
 
 /* Longer than any file that the configuration names has reason to be. */
-enum { FILE_MAX = 16 * 1024 * 1024, LOG_DRAIN_MS = 2000 };
+enum { FILE_MAX = 16 * 1024 * 1024 };
+
+/* Of stop_timeout, which half goes to sessions at most; a worker waits so long for the log's
+ * reader, and behind it control. */
+enum { LOG_DRAIN_PART = 5, LOG_DRAIN_MS = 2000 };
 
 struct child_file {
     struct child_file *next;
@@ -262,6 +266,13 @@ static void free_files(struct child *c)
     }
 }
 
+static unsigned drain_ms(const struct child *c)
+{
+    uint32_t part = c->conf ? c->conf->global.stop_timeout / LOG_DRAIN_PART : LOG_DRAIN_MS;
+
+    return part < LOG_DRAIN_MS ? part : LOG_DRAIN_MS;
+}
+
 int child_main(const struct child_role *role)
 {
     static const struct channel_events events = {on_message, on_parent_gone, NULL};
@@ -291,7 +302,7 @@ int child_main(const struct child_role *role)
     loop_run(c->loop);
     if (role->on_done)
         role->on_done(c);
-    log_drain(LOG_DRAIN_MS);
+    log_drain(drain_ms(c));
     channel_close(&c->parent);
     deadline_clear(&f->give_up);
     turn_done(&f->turn);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "worker/contexts.h"
+#include "worker/forward.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,6 +62,7 @@ static uint8_t mech_of(const char *name)
 static void client_admit(struct session *s)
 {
     const struct login_request *request = login_request(s->phase->login);
+    struct err err;
 
     free(s->user);
     s->user = slice_dup(request->authzid.n ? request->authzid : request->user);
@@ -69,6 +71,10 @@ static void client_admit(struct session *s)
         return;
     }
     s->mech = mech_of(request->mech);
+    if (forward_believe(s, request->id, &err) < 0) {
+        session_refuse(s, LOGIN_UNAVAILABLE, slice_str(err.text));
+        return;
+    }
     session_enter(s, SESSION_ADMIT);
     client_want(s);
     if (session_is_told(s))

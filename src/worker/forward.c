@@ -76,33 +76,34 @@ static void add_addr(struct forward *f, const char *ip_key, const char *port_key
     add_text(f, port_key, port);
 }
 
-/* A trusted client speaks for another: from now on that is who the session is of, in the log too.
- */
-static int believe(struct session *s, struct id said, uint64_t *out_ttl, struct err *err)
+int forward_believe(struct session *s, struct id said, struct err *err)
 {
     struct slice ttl = find(said, SLICE("x-proxy-ttl"));
-    uint64_t port = 0, left = TTL_FIRST;
+    uint64_t port = 0, left = TTL_FIRST + 1;
     struct addr client;
 
+    s->phase->ttl = TTL_FIRST;
+    if (!s->phase->is_trusted)
+        return 0;
     if (ttl.n > 0 && (!num_parse(ttl, 255, &left) || left <= 1))
         return err_set(err, 0,
                        "x-proxy-ttl has run out: the proxies pass this login around in a loop");
-    *out_ttl = ttl.n > 0 ? left - 1 : TTL_FIRST;
+    s->phase->ttl = (uint8_t)(left - 1);
     (void)num_parse(find(said, SLICE("x-originating-port")), 65535, &port);
     if (addr_parse_ip(find(said, SLICE("x-originating-ip")), (uint16_t)port, &client))
-        s->peer = client;
+        s->peer = addr_unmapped(&client);
     return 0;
 }
 
-static void tell(struct forward *f, const struct session *s, struct id said, bool is_trusted,
-                 uint64_t ttl)
+static void tell(struct forward *f, const struct session *s, struct id said)
 {
+    bool is_trusted = s->phase->is_trusted;
     char id[SESSION_ID_TEXT], text[8];
     struct slice session = is_trusted ? find(said, SLICE("x-session-id")) : slice_of(NULL, 0);
 
     add_addr(f, "x-originating-ip", "x-originating-port", &s->peer);
     add_addr(f, "x-connected-ip", "x-connected-port", &s->phase->local);
-    snprintf(text, sizeof text, "%u", (unsigned)ttl);
+    snprintf(text, sizeof text, "%u", s->phase->ttl);
     add_text(f, "x-proxy-ttl", text);
     if (session.n > 0)
         add(f, SLICE("x-session-id"), session);
@@ -114,15 +115,12 @@ static void tell(struct forward *f, const struct session *s, struct id said, boo
     }
 }
 
-int forward_new(struct session *s, struct id said, struct forward **out_forward, struct err *err)
+int forward_new(const struct session *s, struct id said, struct forward **out_forward,
+                struct err *err)
 {
-    bool is_trusted = s->phase->is_trusted;
-    uint64_t ttl = TTL_FIRST;
     struct forward *f;
 
     *out_forward = NULL;
-    if (is_trusted && said.n > 0 && believe(s, said, &ttl, err) < 0)
-        return -1;
     if (said.n == 0 && !session_backend(s)->forward_id)
         return 0;
     f = calloc(1, sizeof *f);
@@ -130,7 +128,7 @@ int forward_new(struct session *s, struct id said, struct forward **out_forward,
         return err_set(err, ENOMEM, "out of memory");
     /* Ours first: a client with 30 pairs does not push them out. */
     if (session_backend(s)->forward_id)
-        tell(f, s, said, is_trusted, ttl);
+        tell(f, s, said);
     for (size_t i = 0; i < said.n && f->n < ID_PAIRS; i++) {
         if (!is_of_proxies(said.pairs[i].key))
             f->pairs[f->n++] = said.pairs[i];

@@ -13,10 +13,14 @@
 struct session;
 struct forward;
 
+/* Before a login is admitted: a client in trusted_networks may speak for another, and that is who
+ * the session is of from then on, in the log too. -1: x-proxy-ttl has run out, the proxies pass the
+ * login around in a loop. */
+int forward_believe(struct session *s, struct id said, struct err *err) MUST_CHECK;
+
 /* What to say to the session's backend, from what the client said. The slices live in *out_forward
- * or in `said`; NULL when there is nothing to say. -1: the fields say that the way has no end
- * (x-proxy-ttl), or memory is out. */
-int forward_new(struct session *s, struct id said, struct forward **out_forward,
+ * or in `said`; NULL when there is nothing to say. -1 when memory is out. */
+int forward_new(const struct session *s, struct id said, struct forward **out_forward,
                 struct err *err) MUST_CHECK;
 
 /* Clears *f; harmless when it is NULL. */

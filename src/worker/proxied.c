@@ -17,9 +17,11 @@ void proxied_begin(struct session *s)
     stream_want(s->worker->loop, &s->client, LOOP_READ);
 }
 
-/* The client is whom the header names, if it names one. */
+/* The client is whom the header names, if it names one. If not, it is the proxy itself with LOCAL,
+ * else somebody unknown, who is not trusted as the proxy is. */
 static void take_header(struct session *s, const struct proxy_info *info)
 {
+    s->phase->is_unnamed = !info->is_local && !addr_is_set(&info->source);
     if (addr_is_set(&info->source)) {
         s->peer = info->source;
         s->phase->local = info->destination;

@@ -107,7 +107,7 @@ void session_enter(struct session *s, enum session_state state)
     deadline_set(s->worker->loop, &s->deadline, state_limit(s, state));
 }
 
-static void free_phase(struct session *s)
+void session_free_phase(struct session *s)
 {
     if (!s->phase)
         return;
@@ -125,7 +125,7 @@ static void session_free(struct session *s)
     struct worker *w = s->worker;
 
     upstream_drop(s);
-    free_phase(s);
+    session_free_phase(s);
     relay_done(&s->up);
     relay_done(&s->down);
     deadline_clear(&s->deadline);
@@ -204,24 +204,6 @@ static void closing_step(struct session *s)
     stream_want(s->worker->loop, &s->client, LOOP_READ);
 }
 
-/* After login the stream is the backend's: a word of ours may only stand where one of its responses
- * has ended, and where it has not said goodbye by itself. */
-static void say_bye(struct session *s, enum close_reason reason)
-{
-    const char *bye = reason == CLOSE_STOPPING
-                          ? "* BYE [UNAVAILABLE] Shutting down; please come again\r\n"
-                      : reason == CLOSE_IDLE_TIMEOUT ? "* BYE Idle for too long\r\n"
-                      : reason == CLOSE_UNAUTHENTICATE
-                          ? "* BYE UNAUTHENTICATE is not served; please connect anew\r\n"
-                      : reason == CLOSE_BACKEND_RESET || reason == CLOSE_BACKEND_TLS
-                          ? "* BYE [UNAVAILABLE] The mail server is gone; please come again\r\n"
-                          : "";
-    size_t n;
-
-    if (!s->down.held && follow_at_boundary(&s->follow) && !follow_has_logout(&s->follow))
-        (void)stream_write(&s->client, slice_str(bye), &n);
-}
-
 void session_close(struct session *s, enum close_reason reason, const char *detail)
 {
     bool can_speak = reason != CLOSE_CLIENT_RESET && reason != CLOSE_CLIENT_TLS &&
@@ -242,7 +224,7 @@ void session_close(struct session *s, enum close_reason reason, const char *deta
         return;
     }
     if (s->state == SESSION_RELAY)
-        say_bye(s, reason);
+        session_say_bye(s, reason);
     session_enter(s, SESSION_CLOSING);
     closing_step(s);
 }
@@ -270,6 +252,10 @@ void session_shed(struct session *s)
         tell_end(s);
         counters_add(s->worker->counters, METRIC_SESSIONS_ENDED, 1);
     }
+    if (s->state == SESSION_OPEN && session_listener(s)->tls != LISTENER_TLS_IMPLICIT)
+        (void)stream_write(
+            &s->client,
+            SLICE("* BYE [UNAVAILABLE] Too many connections, please try again later.\r\n"), &n);
     if (s->phase && s->phase->login && s->state != SESSION_GREET && s->state != SESSION_CLOSING) {
         login_bye(s->phase->login, "[UNAVAILABLE] Too many connections, please try again later.");
         if (buf_len(login_out(s->phase->login)) > 0)
@@ -285,77 +271,6 @@ void session_stop(struct session *s)
     if (s->phase && s->phase->login)
         login_bye(s->phase->login, "Usher is shutting down.");
     session_close(s, CLOSE_STOPPING, NULL);
-}
-
-/* --- the relay
- * ------------------------------------------------------------------------------------------------------
- */
-
-/* What became of a direction. False: the session has been closed. */
-static bool relay_judge(struct session *s, struct relay *r, enum relay_outcome outcome)
-{
-    bool is_up = r == &s->up;
-
-    switch (outcome) {
-    case RELAY_GOES_ON:
-        return true;
-    case RELAY_FROM_BROKEN:
-        session_close_broken(s, is_up ? &s->client : &s->backend);
-        return false;
-    case RELAY_TO_BROKEN:
-        if (!is_up) {
-            session_close_broken(s, &s->client);
-            return false;
-        }
-        /* A backend that closed may have said why: what it sent is read to its end, which comes
-         * now. */
-        relay_done(r);
-        r->is_finished = true;
-        return true;
-    case RELAY_STOPPED:
-        session_close(s, CLOSE_UNAUTHENTICATE, NULL);
-        return false;
-    case RELAY_NO_MEMORY:
-        session_close(s, CLOSE_LIMIT, "out of memory");
-        return false;
-    }
-    return true;
-}
-
-void session_pump(struct session *s, bool is_up, bool is_down)
-{
-    struct worker *w = s->worker;
-    uint64_t in = s->up.bytes, out = s->down.bytes;
-    enum relay_outcome up = RELAY_GOES_ON, down = RELAY_GOES_ON;
-
-    if (is_up)
-        up = relay_pump(&s->up, &s->client, &s->backend, w->scratch, &s->follow, NULL);
-    if (is_down)
-        down = relay_pump(&s->down, &s->backend, &s->client, w->scratch, NULL, &s->follow);
-    s->active_ms = loop_now_ms(w->loop);
-    counters_add(w->counters, METRIC_BYTES_IN, s->up.bytes - in);
-    counters_add(w->counters, METRIC_BYTES_OUT, s->down.bytes - out);
-    if (!relay_judge(s, &s->up, up) || !relay_judge(s, &s->down, down))
-        return;
-    if (s->down.is_finished) {
-        session_close(s, s->up.has_eof ? CLOSE_CLIENT_CLOSED : CLOSE_BACKEND_CLOSED, NULL);
-        return;
-    }
-    stream_want(w->loop, &s->client, relay_wants_from(&s->up) | relay_wants_to(&s->down));
-    stream_want(w->loop, &s->backend, relay_wants_from(&s->down) | relay_wants_to(&s->up));
-    if (s->up.is_finished || s->down.has_eof)
-        deadline_set(w->loop, &s->deadline, w->conf->global.half_close_timeout);
-    if ((s->up.is_cut_short || s->down.is_cut_short) && !s->is_pumped_again) {
-        s->is_pumped_again = true;
-        worker_pump_again(w, s->id);
-    }
-}
-
-void session_relay(struct session *s)
-{
-    free_phase(s);
-    session_enter(s, SESSION_RELAY);
-    session_pump(s, true, true);
 }
 
 /* --- events
@@ -398,20 +313,6 @@ void session_on_backend(struct watch *watch, unsigned events)
         session_pump(s, events & LOOP_WRITE, events & LOOP_READ);
 }
 
-static void on_relay_deadline(struct session *s)
-{
-    const struct conf_global *g = &s->worker->conf->global;
-    bool is_half = s->up.is_finished || s->down.has_eof;
-    uint64_t limit = is_half ? g->half_close_timeout : g->idle_timeout;
-    uint64_t idle = loop_now_ms(s->worker->loop) - s->active_ms;
-
-    /* Traffic does not move the deadline, only the time that it looks at. */
-    if (idle < limit)
-        deadline_set(s->worker->loop, &s->deadline, limit - idle);
-    else
-        session_close(s, is_half ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT, NULL);
-}
-
 static void on_deadline(struct deadline *d)
 {
     struct session *s = CONTAINER(d, struct session, deadline);
@@ -440,7 +341,7 @@ static void on_deadline(struct deadline *d)
         session_close(s, CLOSE_LOGIN_TIMEOUT, session_state_name(s->state));
         break;
     case SESSION_RELAY:
-        on_relay_deadline(s);
+        session_on_relay_deadline(s);
         break;
     case SESSION_CLOSING:
         session_free(s);
@@ -453,11 +354,11 @@ static void on_deadline(struct deadline *d)
 
 void session_open(struct session *s)
 {
-    s->phase->is_trusted = contexts_trusts(s->worker, &s->peer);
+    s->phase->is_trusted = !s->phase->is_unnamed && contexts_trusts(s->worker, &s->peer);
     session_enter(s, SESSION_OPEN);
-    /* While a new control is being told of all sessions, this one's turn comes in the list. */
-    if (s->worker->has_replayed)
-        session_tell(s);
+    /* Also while a new control is being told of all sessions: this one's turn in the list may be
+     * over, if its PROXY header was awaited then. */
+    session_tell(s);
 }
 
 void session_accept(struct worker *w, int fd, const struct addr *peer, const struct addr *local,
@@ -589,17 +490,11 @@ static enum login_verdict_kind verdict_of(enum refuse code)
     return LOGIN_UNAVAILABLE;
 }
 
-void session_on_refuse(struct session *s, enum refuse code, struct slice why)
+void session_refuse(struct session *s, enum login_verdict_kind kind, struct slice why)
 {
-    const struct login_verdict v = {.kind = verdict_of(code)};
+    const struct login_verdict v = {.kind = kind};
     struct log_line l;
 
-    if (s->state == SESSION_OPEN) {
-        client_turn_away(s, why);
-        return;
-    }
-    if (s->state != SESSION_ADMIT && !(s->state == SESSION_UPSTREAM && s->phase->has_asked))
-        return;
     session_log_begin(s, &l, LOG_LOGIN_FAILED, LEVEL_WARNING);
     log_str(&l, "mech", login_request(s->phase->login)->mech);
     log_str(&l, "stage", "admit");
@@ -609,4 +504,12 @@ void session_on_refuse(struct session *s, enum refuse code, struct slice why)
     upstream_drop(s);
     login_verdict(s->phase->login, &v);
     client_go_on(s);
+}
+
+void session_on_refuse(struct session *s, enum refuse code, struct slice why)
+{
+    if (s->state == SESSION_OPEN)
+        client_turn_away(s, why);
+    else if (s->state == SESSION_ADMIT || (s->state == SESSION_UPSTREAM && s->phase->has_asked))
+        session_refuse(s, verdict_of(code), why);
 }

@@ -60,6 +60,8 @@ struct session_phase {
     uint64_t login_until_ms;
     bool is_handshaking; /* UPSTREAM: TLS with the backend is not up yet */
     bool is_trusted;     /* the client is in trusted_networks */
+    uint8_t ttl;         /* x-proxy-ttl for the backend */
+    bool is_unnamed;     /* the proxy before us does not say who the client is */
     bool is_tls_before;  /* the proxy before us speaks TLS with the client */
     bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
     bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
@@ -79,7 +81,7 @@ struct session {
     uint64_t accepted_ms, active_ms;
     struct lease_id lease; /* while DIAL, UPSTREAM, RELAY */
     uint32_t id;
-    uint32_t told; /* instance of the control that knows this session; 0: none */
+    uint32_t told; /* the channel by which control was told of this session; 0: none */
     struct addr peer;
     uint16_t pool, backend_index;
     uint8_t listener;
@@ -126,6 +128,16 @@ void session_enter(struct session *s, enum session_state state);
 /* Ends the session. What lies in the login's output is still sent. `detail` may be NULL. */
 void session_close(struct session *s, enum close_reason reason, const char *detail);
 
+/* What a client is told then, once it is logged in: a response, or "". */
+const char *session_bye(enum close_reason reason);
+
+/* The login under way ends without a backend's verdict; `why` is for the log. The client may try
+ * again. */
+void session_refuse(struct session *s, enum login_verdict_kind kind, struct slice why);
+
+/* What only the way to the login needed is given back. */
+void session_free_phase(struct session *s);
+
 /* As session_close with the words of a broken stream. */
 void session_close_broken(struct session *s, struct stream *broken);
 
@@ -137,6 +149,10 @@ void session_relay(struct session *s);
 
 /* The callback of the backend's stream. */
 void session_on_backend(struct watch *watch, unsigned events);
+
+/* pump.c: RELAY. Its deadline has come; and a BYE, where one may stand. */
+void session_on_relay_deadline(struct session *s);
+void session_say_bye(struct session *s, enum close_reason reason);
 
 /* Goes on with one direction of the relay or both. */
 void session_pump(struct session *s, bool is_up, bool is_down);

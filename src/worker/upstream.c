@@ -182,7 +182,10 @@ void upstream_done(struct session *s)
     }
     follow_init(&s->follow);
     if (follow_client(&s->follow, buf_slice(login_in(login))) < buf_len(login_in(login))) {
-        session_close(s, CLOSE_UNAUTHENTICATE, NULL);
+        /* Stands behind the answer to the login, which is still sent. */
+        bool is_said = buf_puts(login_out(login), session_bye(CLOSE_UNAUTHENTICATE)) == 0;
+
+        session_close(s, is_said ? CLOSE_UNAUTHENTICATE : CLOSE_LIMIT, NULL);
         return;
     }
     /* A client that has finished sending, after its last command, is passed on as such behind these
@@ -324,18 +327,12 @@ static void upstream_greet(struct session *s)
         .user = request->user,
         .authzid = request->authzid,
         .password = request->password,
+        .id = forward_id(s->phase->forward),
         .max_line = BACKEND_LINE_MAX,
         .max_untagged = BACKEND_UNTAGGED_MAX,
     };
 
-    struct err err;
-
     s->phase->is_handshaking = false;
-    if (!s->phase->imapc && forward_new(s, request->id, &s->phase->forward, &err) < 0) {
-        upstream_fail(s, "connect", err.text);
-        return;
-    }
-    params.id = forward_id(s->phase->forward);
     if (s->phase->imapc)
         imapc_tls_started(s->phase->imapc);
     else
@@ -417,7 +414,9 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
     s->phase->reached = *reached;
     stream_init(&s->backend, fd, session_on_backend);
     session_enter(s, SESSION_UPSTREAM);
-    if (proxied_send(s, &failure) < 0)
+    /* In this order: what ID tells of the client stands in the PROXY header too. */
+    if (forward_new(s, login_request(s->phase->login)->id, &s->phase->forward, &failure) < 0 ||
+        proxied_send(s, &failure) < 0)
         upstream_fail(s, "connect", failure.text);
     else if (session_backend(s)->tls == BACKEND_TLS_IMPLICIT)
         upstream_start_tls(s);

@@ -182,7 +182,7 @@ static void close_listeners(struct worker *w)
 
 uint32_t worker_control(const struct worker *w)
 {
-    return w->control ? w->control_instance : 0;
+    return w->control ? w->control_channel : 0;
 }
 
 void worker_tell(struct worker *w, enum msg_type type, uint32_t id, const void *body,
@@ -305,7 +305,8 @@ static void take_control(struct worker *w, const struct msg *m)
     tc->worker = w;
     drop_control(w);
     w->control = &tc->channel;
-    w->control_instance = ((const struct msg_peer *)m->body)->instance;
+    if (++w->control_channel == 0)
+        w->control_channel = 1;
     w->replay_next = w->sessions.next;
     w->has_replayed = false;
     channel_open(&tc->channel, &w->child->channels, m->fd, &w->child->self, &events);

@@ -33,10 +33,11 @@ struct worker {
     uint32_t last_id;
     struct list accepting; /* of struct accepting, one for each listening socket */
     struct deadline accept_again;
-    struct deadline rejoin;  /* while there is no control */
-    uint64_t told_full_ms;   /* when the log last said that descriptors are out */
-    struct channel *control; /* NULL: none now */
-    uint32_t control_instance;
+    struct deadline rejoin;   /* while there is no control */
+    uint64_t told_full_ms;    /* when the log last said that descriptors are out */
+    struct channel *control;  /* NULL: none now */
+    uint32_t control_channel; /* which one it is, counted: a session that the last one was told of
+                                 is told again, even if the same control is behind both */
     struct list *replay_next; /* the next session that a new control must be told of */
     bool has_replayed;        /* control knows all sessions */
     struct contexts *contexts;
@@ -54,7 +55,7 @@ struct worker {
 void worker_tell(struct worker *w, enum msg_type type, uint32_t id, const void *body,
                  struct slice tail);
 
-/* The instance of the control that is connected; 0: none. */
+/* The number of the channel to control; 0: none. */
 uint32_t worker_control(const struct worker *w);
 
 /* Calls session_pump() for the session in the next turn, after the others have had theirs. */

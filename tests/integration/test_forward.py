@@ -6,7 +6,7 @@ import re
 
 import pytest
 from conftest import USERS
-from peers.usher import Backend
+from peers.usher import Backend, Listener
 from test_proxy import CLIENT, remote_of
 
 LOOPBACK = "127.0.0.0/8"
@@ -79,7 +79,32 @@ def test_a_loop_of_proxies_is_refused(dovecot, start_usher):
     with usher.connect("plain") as imap:
         assert imap.command(forged(x_proxy_ttl="1")).status == "OK"
         assert imap.login("ann", USERS["ann"]).code == "UNAVAILABLE"
-    assert "loop" in usher.wait_event("backend_failed")["detail"]
+    assert "loop" in usher.wait_event("login_failed")["detail"]
+    # No backend is to blame.
+    assert not usher.find("backend_failed")
     with usher.connect("plain") as imap:
         assert imap.command(forged(x_proxy_ttl="2")).status == "OK"
         assert imap.login("ann", USERS["ann"]).status == "OK"
+
+
+def test_header_and_id_name_the_same_client(start_dovecot, start_usher):
+    dovecot = start_dovecot("mail1", haproxy=True)
+    usher = start_usher(
+        {"mail1": Backend(dovecot.endpoint, proxy="v2")}, trusted_networks=[LOOPBACK]
+    )
+    with usher.connect("plain", source=CLIENT) as imap:
+        assert imap.command(forged(x_originating_ip="192.0.2.9")).status == "OK"
+        assert imap.login("ann", USERS["ann"]).status == "OK"
+    assert remote_of(dovecot, "ann") == "192.0.2.9"
+
+
+def test_whom_a_proxy_does_not_name_is_not_trusted(dovecot, start_usher):
+    usher = start_usher(
+        {"mail1": Backend(dovecot.endpoint, forward_id=True)},
+        trusted_networks=[LOOPBACK],
+        listeners={"plain": Listener(proxy=True)},
+    )
+    with usher.connect("plain", hello=b"PROXY UNKNOWN\r\n") as imap:
+        assert imap.command(forged(x_originating_ip="192.0.2.66")).status == "OK"
+        assert imap.login("ann", USERS["ann"]).status == "OK"
+    assert "192.0.2.66" not in dovecot.log.read_text()
