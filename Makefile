@@ -24,6 +24,7 @@ test: ## all tests and gates, as CI runs them
 test-long: ## the same, with the integration tests that take long, and more fuzzing
 	@tools/deps/install.sh build test run
 	@tools/deps/install.sh --known $(UNPACKED)
+	@{ command -v node && command -v npm; } >/dev/null || tools/deps/install.sh long
 	@$(PYTHON) -B tools/test_all.py --long
 
 check: ## only the gates: layers, sizes, layout, static analysis, generated pages

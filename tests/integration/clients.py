@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import imaplib
+import json
 import os
 import pty
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from peers import imapflow as imapflow_peer
 from peers.certs import Tls
 from peers.greeting import unverified_context
 
@@ -41,27 +44,38 @@ class Account:
         return ssl.create_default_context(cafile=self.ca) if self.ca else unverified_context()
 
 
-def run(*argv: str | Path, folder: Path | None = None) -> bytes:
-    """A program's output, without settings or terminal of ours."""
+def attempt(
+    *argv: str | Path, folder: Path | None = None, timeout: float = TIMEOUT_S
+) -> subprocess.CompletedProcess[bytes]:
+    """A program's end, good or bad, without settings or terminal of ours."""
     env = {"PATH": os.environ["PATH"], "HOME": str(folder or "/nonexistent"), "LC_ALL": "C.UTF-8"}
     words = [str(word) for word in argv]
-    done = subprocess.run(
-        words, capture_output=True, env=env, cwd=folder, stdin=subprocess.DEVNULL, timeout=TIMEOUT_S
+    return subprocess.run(
+        words, capture_output=True, env=env, cwd=folder, stdin=subprocess.DEVNULL, timeout=timeout
     )
+
+
+def run(*argv: str | Path, folder: Path | None = None, timeout: float = TIMEOUT_S) -> bytes:
+    """A program's output; it must end well."""
+    done = attempt(*argv, folder=folder, timeout=timeout)
     if done.returncode != 0:
-        raise RuntimeError(f"{words[0]} ended with {done.returncode}: {done.stderr.decode()}")
+        raise RuntimeError(f"{argv[0]} ended with {done.returncode}: {done.stderr.decode()}")
     return done.stdout
 
 
 def curl(account: Account, path: str = "", *options: str) -> bytes:
     """curl with the path of a URL, such as "INBOX;MAILINDEX=1"."""
+    return run(*curl_words(account, path, *options))
+
+
+def curl_words(account: Account, path: str = "", *options: str) -> list[str]:
+    """The command line of curl()."""
     argv = ["curl", "-q", "--silent", "--show-error", "--noproxy", "*", "--max-time", "30"]
     if account.ca:
         argv += ["--cacert", str(account.ca)]
     if account.tls is Tls.STARTTLS:
         argv.append("--ssl-reqd")
-    argv += ["--user", f"{account.user}:{account.password}", *options, account.url + path]
-    return run(*argv)
+    return [*argv, "--user", f"{account.user}:{account.password}", *options, account.url + path]
 
 
 def imap(account: Account) -> imaplib.IMAP4:
@@ -106,13 +120,22 @@ Far :far:
 Near :near:
 Patterns INBOX
 Create Near
-Sync Pull
+Sync {sync}
+Expunge {expunge}
 SyncState *
 """
 
 
-def mbsync(account: Account, folder: Path) -> Path:
-    """Pulls INBOX into a Maildir below `folder`, which it returns."""
+def mbsync(
+    account: Account,
+    folder: Path,
+    *,
+    sync: str = "Pull",
+    expunge: str = "None",
+    timeout: float = TIMEOUT_S,
+) -> Path:
+    """Synchronises INBOX with a Maildir below `folder`, which it returns; pulls only, unless told
+    otherwise. `sync` and `expunge` are mbsync's words."""
     rc = folder / "mbsyncrc"
     rc.write_text(
         MBSYNC_RC.format(
@@ -123,9 +146,11 @@ def mbsync(account: Account, folder: Path) -> Path:
             tls={Tls.OFF: "None", Tls.STARTTLS: "STARTTLS", Tls.IMPLICIT: "IMAPS"}[account.tls],
             certificate=f"CertificateFile {account.ca}" if account.ca else "",
             folder=folder,
+            sync=sync,
+            expunge=expunge,
         )
     )
-    run("mbsync", "-c", rc, "inbox", folder=folder)
+    run("mbsync", "-c", rc, "inbox", folder=folder, timeout=timeout)
     return folder / "INBOX"
 
 
@@ -193,3 +218,16 @@ def mutt_read(account: Account, folder: Path, keys: str) -> None:
         if mutt.wait(TIMEOUT_S) != 0:
             sys.stderr.write(shown.decode(errors="replace"))
             raise RuntimeError(f"mutt ended with {mutt.returncode}")
+
+
+def imapflow(account: Account, tree: Path) -> bytes:
+    """What imapflow.js reports of its work, lines of JSON; `tree` is what peers.imapflow.fetch() gave."""
+    where = {
+        "host": socket.gethostbyname(account.host),
+        "port": account.port,
+        "tls": account.tls.value,
+        "user": account.user,
+        "password": account.password,
+        "ca": str(account.ca or ""),
+    }
+    return run("node", imapflow_peer.SCRIPT, tree, json.dumps(where))

@@ -14,6 +14,7 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
 
 from clients import Account  # noqa: E402
+from peers import imapflow  # noqa: E402
 from peers.certs import Authority, Certificate, Tls  # noqa: E402
 from peers.cyrus import Cyrus, fetch  # noqa: E402
 from peers.dovecot import Dovecot  # noqa: E402
@@ -74,6 +75,12 @@ def certificate(authority: Authority) -> Certificate:
 def cyrus_tree() -> Path:
     """Cyrus' programs; fetched once for all runs."""
     return fetch(TOP / "build/peers")
+
+
+@pytest.fixture(scope="session")
+def imapflow_tree() -> Path:
+    """The folder of imapflow's node_modules; fetched once for all runs."""
+    return imapflow.fetch(TOP / "build/peers")
 
 
 @pytest.fixture

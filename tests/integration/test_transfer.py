@@ -20,6 +20,10 @@ BIG = 50 << 20
 UNDERWAY_MOST = 24 << 20
 GROWTH_MOST_KIB = 8 << 10
 
+HUGE = 200 << 20
+HUGE_GROWTH_MOST_KIB = 16 << 10
+PIECE = 1 << 20
+
 
 def frugal_sanitizer() -> dict[str, str]:
     """Environment in which AddressSanitizer does not keep what was freed, which would look like growth."""
@@ -46,6 +50,36 @@ def test_fifty_mebibytes_there_and_back(start_dovecot, start_usher, tls):
     end = usher.wait_event("session_end")
     assert int(end["in"]) > BIG
     assert int(end["out"]) > BIG
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("tls", list(Tls))
+def test_two_hundred_mebibytes_pass_without_growth(start_dovecot, start_usher, tls):
+    usher = start_usher({"mail1": start_dovecot("mail1")}, workers="1", env=frugal_sanitizer())
+    worker = usher.pid("worker")
+    message = big_message(HUGE)
+    with usher.connect(LISTENER_OF_TLS[tls], tls=tls, timeout=60) as imap:
+        assert imap.login("ann", USERS["ann"]).status == "OK"
+        memory = [rss_kib(worker)]
+        tag = imap.start(b"APPEND INBOX {%d}" % HUGE)
+        assert imap.line().startswith(b"+")
+        for start in range(0, HUGE, PIECE):
+            imap.send(message[start : start + PIECE])
+            memory.append(rss_kib(worker))
+        imap.send(b"\r\n")
+        assert imap.finish(tag).status == "OK"
+        assert imap.command(b"SELECT INBOX").status == "OK"
+        tag = imap.start(b"FETCH 1 BODY.PEEK[]")
+        assert imap.line().endswith(b"{%d}" % HUGE)
+        fetched = hashlib.sha256()
+        for _ in range(0, HUGE, PIECE):
+            fetched.update(imap.octets(PIECE))
+            memory.append(rss_kib(worker))
+        assert imap.line() == b")"
+        assert imap.finish(tag).status == "OK"
+        assert fetched.hexdigest() == digest(message)
+        assert imap.is_alive()
+    assert max(memory) - memory[0] < HUGE_GROWTH_MOST_KIB
 
 
 def digest(octets: bytes) -> str:

@@ -50,6 +50,7 @@ allowplaintext: {allow_plain}
 unixhierarchysep: yes
 altnamespace: yes
 failedloginpause: 0
+imapidlepoll: 1
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_sasldb_path: {place}/sasldb2

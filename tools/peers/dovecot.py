@@ -48,6 +48,7 @@ haproxy_trusted_networks = 127.0.0.0/8
 haproxy_timeout = 1 secs
 login_trusted_networks = {trusted}
 imap_id_log = *
+imap_idle_notify_interval = {idle_notify} secs
 mail_max_userip_connections = 0
 passdb {{
   driver = passwd-file
@@ -60,6 +61,9 @@ userdb {{
 first_valid_uid = 1
 mail_location = {location}
 mail_fsync = never
+protocol imap {{
+  mail_plugins = {imap_plugins}
+}}
 namespace inbox {{
   inbox = yes
   separator = /
@@ -127,6 +131,8 @@ class Dovecot:
         failure_delay_s: int = 0,
         haproxy: bool = False,
         trusted_networks: str = "",
+        idle_notify_s: int = 120,
+        compress: bool = False,
     ) -> None:
         """Starts the server and returns when it greets.
 
@@ -134,7 +140,8 @@ class Dovecot:
         byte, with Tls.STARTTLS it offers it, and `tls_first` refuses passwords before. `driver`
         is "maildir" or "sdbox". With `haproxy` each
         connection must begin with a PROXY header, and from `trusted_networks` the ID command may
-        tell of the client. Above one, `clients_per_process` makes many sessions cheap.
+        tell of the client. Above one, `clients_per_process` makes many sessions cheap. Who idles
+        hears "* OK Still here" about every `idle_notify_s`. `compress` offers COMPRESS=DEFLATE.
         """
         self.folder = folder
         self.name = name
@@ -182,6 +189,8 @@ class Dovecot:
                 failure_delay=failure_delay_s,
                 haproxy="yes" if haproxy else "no",
                 trusted=trusted_networks,
+                idle_notify=idle_notify_s,
+                imap_plugins="imap_zlib" if compress else "",
                 passwd=passwd,
                 mail_uid=self.account.pw_uid,
                 mail_gid=self.account.pw_gid,

@@ -28,9 +28,11 @@ Contents = Counter[tuple[str, frozenset[str]]]
 
 
 def entry(raw: bytes, flags: Iterable[str]) -> tuple[str, frozenset[str]]:
-    r"""One message, as `Contents` counts it: without \Recent, and line ends made CRLF."""
+    r"""One message, as `Contents` counts it: line ends made CRLF, without \Recent, and without the
+    header line that mbsync puts into what it carries."""
     kept = frozenset(flag for flag in flags if flag != "\\Recent")
-    return hashlib.sha256(re.sub(rb"\r?\n", b"\r\n", raw)).hexdigest(), kept
+    text = re.sub(rb"\r?\n", b"\r\n", MBSYNC_MARK.sub(b"", raw, 1))
+    return hashlib.sha256(text).hexdigest(), kept
 
 
 def contents_of(mails: Iterable[Mail]) -> Contents:
@@ -100,17 +102,14 @@ def fetched_entries(parts: list) -> Iterable[tuple[str, frozenset[str]]]:
 
 
 def read_maildir(maildir: Path) -> Contents:
-    """All of a Maildir with its system flags; keywords have no common form there.
-
-    The header line that mbsync puts into each message as its own mark is left out.
-    """
+    """All of a Maildir with its system flags; keywords have no common form there."""
     flags_by_letter = {letter: flag for flag, letter in MAILDIR_LETTERS.items()}
     contents: Contents = Counter()
     for folder in ("cur", "new"):
         for path in (maildir / folder).iterdir():
             letters = path.name.partition(":2,")[2]
             flags = [flags_by_letter[letter] for letter in letters if letter in flags_by_letter]
-            contents[entry(MBSYNC_MARK.sub(b"", path.read_bytes(), 1), flags)] += 1
+            contents[entry(path.read_bytes(), flags)] += 1
     return contents
 
 
