@@ -476,7 +476,7 @@ static void test_version_2_is_read_as_it_was_written(void **state)
 
 static void test_texts_of_the_longest_size_are_written_and_longer_ones_left_out(void **state)
 {
-    char longest[PROXY_TEXT + 1];
+    char longest[PROXY_TEXT + 1] = {0};
     struct slice text = slice_of(longest, PROXY_TEXT), id = slice_of(longest, PROXY_UNIQUE_ID);
     struct proxy_info info = {.source = addr("2001:db8::1", 50000),
                               .destination = addr("2001:db8::2", 993),
