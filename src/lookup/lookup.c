@@ -27,7 +27,6 @@ struct to_control {
  * that asked. */
 struct question {
     struct list node;
-    struct lookup *lookup;
     struct channel *asker; /* NULL: gone */
     uint32_t id;
 };
@@ -66,7 +65,6 @@ static void on_question(struct channel *ch, const struct msg *m)
     q = calloc(1, sizeof *q);
     name = slice_dup(m->tail);
     INSIST(q != NULL && name != NULL);
-    q->lookup = lk;
     q->asker = ch;
     q->id = m->id;
     list_append(&lk->questions, &q->node);

@@ -228,8 +228,7 @@ void client_begin(struct session *s)
 
 void client_turn_away(struct session *s, struct slice why)
 {
-    static const char bye[] =
-        "* BYE [UNAVAILABLE] Too many connections, please try again later.\r\n";
+    static const char bye[] = "* BYE " SESSION_NO_ROOM "\r\n";
     char detail[256];
     size_t n;
 

@@ -253,11 +253,9 @@ void session_shed(struct session *s)
         counters_add(s->worker->counters, METRIC_SESSIONS_ENDED, 1);
     }
     if (s->state == SESSION_OPEN && session_listener(s)->tls != LISTENER_TLS_IMPLICIT)
-        (void)stream_write(
-            &s->client,
-            SLICE("* BYE [UNAVAILABLE] Too many connections, please try again later.\r\n"), &n);
+        (void)stream_write(&s->client, SLICE("* BYE " SESSION_NO_ROOM "\r\n"), &n);
     if (s->phase && s->phase->login && s->state != SESSION_GREET && s->state != SESSION_CLOSING) {
-        login_bye(s->phase->login, "[UNAVAILABLE] Too many connections, please try again later.");
+        login_bye(s->phase->login, SESSION_NO_ROOM);
         if (buf_len(login_out(s->phase->login)) > 0)
             (void)stream_write(&s->client, buf_slice(login_out(s->phase->login)), &n);
     }

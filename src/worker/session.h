@@ -120,6 +120,9 @@ void session_stop(struct session *s);
 /* Descriptors are out: says BYE if that goes at once, and frees the session. */
 void session_shed(struct session *s);
 
+/* What a connection is told that there is no room for. */
+#define SESSION_NO_ROOM "[UNAVAILABLE] Too many connections, please try again later."
+
 /* --- between session.c, client.c and upstream.c
  * ------------------------------------------------------------------ */
 

@@ -322,7 +322,7 @@ static void upstream_run(struct session *s)
 static void upstream_greet(struct session *s)
 {
     const struct login_request *request = login_request(s->phase->login);
-    struct imapc_params params = {
+    const struct imapc_params params = {
         .wants_starttls = session_backend(s)->tls == BACKEND_TLS_STARTTLS,
         .user = request->user,
         .authzid = request->authzid,
