@@ -1,6 +1,8 @@
-/* Writes a page of the reference manual, as Markdown, from the rows of src/tables/:
+/* Writes a page of the reference manual, as Markdown, from the rows of src/tables/, or the settings
+ * of one section as usher.conf(5) lists them, as mdoc:
  *
  *     gendoc settings | close-reasons | log-events | metrics
+ *     gendoc man SECTION      SECTION as in the rows: GLOBAL, LISTENER ...
  *
  * The rows carry the words; this file only lays them out. tools/gendoc.sh writes all pages. */
 #include <ctype.h>
@@ -34,6 +36,10 @@ static const struct setting tls_settings[] = {
 #define SETTING_TLS SETTING
 #include "tables/settings.def"
 };
+static const struct setting certificate_settings[] = {
+#define SETTING_CERTIFICATE SETTING
+#include "tables/settings.def"
+};
 static const struct setting pool_settings[] = {
 #define SETTING_POOL SETTING
 #include "tables/settings.def"
@@ -44,6 +50,7 @@ static const struct setting backend_settings[] = {
 };
 
 struct section {
+    const char *name; /* as in the rows */
     const char *heading;
     const char *intro;
     const struct setting *rows;
@@ -53,16 +60,20 @@ struct section {
 #define ROWS(array) (array), sizeof(array) / sizeof(array)[0]
 
 static const struct section sections[] = {
-    {"Everywhere", "Written at the top of the file, outside any section.", ROWS(global_settings)},
-    {"`listener NAME { ... }`", "A port to listen on. At least one; as many as you like.",
-     ROWS(listener_settings)},
-    {"`tls { ... }`",
-     "The certificate that clients are shown. Needed as soon as a listener speaks TLS.",
+    {"GLOBAL", "Everywhere", "Written at the top of the file, outside any section.",
+     ROWS(global_settings)},
+    {"LISTENER", "`listener NAME { ... }`",
+     "A port to listen on. At least one; as many as you like.", ROWS(listener_settings)},
+    {"TLS", "`tls { ... }`",
+     "The certificate that clients are shown, and how listeners speak TLS. Needed as soon as one "
+     "does.",
      ROWS(tls_settings)},
-    {"`pool NAME { ... }`",
+    {"CERTIFICATE", "`certificate NAME { ... }`",
+     "More certificates for the listeners, as many as you like.", ROWS(certificate_settings)},
+    {"POOL", "`pool NAME { ... }`",
      "A set of backends that serve the same users. It holds its `backend` sections.",
      ROWS(pool_settings)},
-    {"`backend NAME { ... }`",
+    {"BACKEND", "`backend NAME { ... }`",
      "One hidden IMAP server, written inside its pool. No two have the same name, in whatever "
      "pools.",
      ROWS(backend_settings)},
@@ -272,6 +283,78 @@ static void put_metrics(void)
     }
 }
 
+/* ---- usher.conf(5) ---- */
+
+/* A text in mdoc, a sentence a line, so that a change of one shows as that. */
+static void put_mdoc(const char *text)
+{
+    bool is_first = true;
+
+    for (; *text; text++) {
+        if (is_first && (*text == '.' || *text == '\''))
+            fputs("\\&", stdout);
+        is_first = text[0] == '.' && text[1] == ' ';
+        if (*text == '\\')
+            fputs("\\e", stdout);
+        else
+            putchar(*text);
+        if (is_first) {
+            putchar('\n');
+            text++;
+        }
+    }
+    putchar('\n');
+}
+
+static void put_mdoc_words(const char *values)
+{
+    for (const char *at = values; *at;) {
+        size_t n = strcspn(at, " |");
+
+        printf("%sCm %.*s", at == values ? "" : " No | ", (int)n, at);
+        at += n;
+        at += strspn(at, " |");
+    }
+    putchar('\n');
+}
+
+static void put_mdoc_setting(const struct setting *s)
+{
+    printf(".It Cm %s = ", s->name);
+    if (s->kind == CHOICE)
+        put_mdoc_words(s->values);
+    else if (s->kind == BOOL)
+        put_mdoc_words("yes | no");
+    else if (s->kind == LIST)
+        printf("Cm { Ar text , ... Cm }\n");
+    else
+        printf("Ar %s\n", kind_name(s->kind));
+    put_mdoc(s->manual);
+    if (!s->fallback)
+        printf("It must be given.\n");
+    else if (s->kind != CHOICE && *s->values)
+        printf("Default: %s; it may be from %s.\n", s->fallback, s->values);
+    else
+        printf("Default: %s.\n", *s->fallback ? s->fallback : "empty");
+}
+
+static bool put_man(const char *name)
+{
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        if (strcmp(sections[i].name, name) != 0)
+            continue;
+        for (size_t row = 0; row < sections[i].rows_n; row++)
+            put_mdoc_setting(&sections[i].rows[row]);
+        return true;
+    }
+    return false;
+}
+
+static int finish(void)
+{
+    return ferror(stdout) || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -287,9 +370,12 @@ int main(int argc, char **argv)
     for (size_t i = 0; argc == 2 && i < sizeof pages / sizeof *pages; i++) {
         if (strcmp(argv[1], pages[i].name) == 0) {
             pages[i].put();
-            return ferror(stdout) || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+            return finish();
         }
     }
-    fprintf(stderr, "usage: gendoc settings | close-reasons | log-events | metrics\n");
+    if (argc == 3 && strcmp(argv[1], "man") == 0 && put_man(argv[2]))
+        return finish();
+    fprintf(stderr,
+            "usage: gendoc settings | close-reasons | log-events | metrics | man SECTION\n");
     return 2;
 }

@@ -45,7 +45,6 @@ GATES = (
     ("shell.sh", ()),
     ("python.py", ()),
     ("manpage.sh", ()),
-    ("man_settings.py", ()),
     ("docs_fresh.sh", ("release",)),
     ("configs.py", ("release",)),
     ("cppcheck.sh", ()),

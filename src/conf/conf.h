@@ -24,11 +24,19 @@ enum conf_listener_tls { LISTENER_TLS_OFF, LISTENER_TLS_STARTTLS, LISTENER_TLS_I
 enum conf_backend_tls { BACKEND_TLS_OFF, BACKEND_TLS_STARTTLS, BACKEND_TLS_IMPLICIT };
 enum conf_backend_proxy { BACKEND_PROXY_OFF, BACKEND_PROXY_V1, BACKEND_PROXY_V2 };
 enum conf_storage { STORAGE_OWN, STORAGE_SHARED };
+enum conf_tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
+enum conf_client_certificate {
+    CLIENT_CERTIFICATE_OFF,
+    CLIENT_CERTIFICATE_OPTIONAL,
+    CLIENT_CERTIFICATE_REQUIRED
+};
+enum conf_sandbox { SANDBOX_ENFORCE, SANDBOX_LOG, SANDBOX_OFF };
 
 /* Names are of letters, digits and . _ - and begin with a letter or digit. */
 enum {
     CONF_NAME_MAX = 63,
     CONF_LISTENERS_MAX = 64,
+    CONF_CERTIFICATES_MAX = 1024,
     CONF_POOLS_MAX = 256,
     CONF_BACKENDS_MAX = 4096,
     CONF_WORKERS_MAX = 64
@@ -64,6 +72,13 @@ struct conf_tls {
 #include "tables/settings.def"
 };
 
+struct conf_certificate {
+    const char *title;
+    struct conf_where where;
+#define SETTING_CERTIFICATE(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
 struct conf_listener {
     const char *title;
     struct conf_where where;
@@ -92,6 +107,8 @@ struct conf_pool {
 struct conf {
     struct conf_global global;
     struct conf_tls tls;
+    struct conf_certificate *certificates; /* beside that of `tls` */
+    size_t certificates_n;
     struct conf_listener *listeners;
     size_t listeners_n;
     struct conf_pool *pools;
@@ -129,6 +146,10 @@ typedef void conf_report(void *arg, const struct conf_where *where, const char *
  * exist and can be read (only if we are root: the user). */
 unsigned conf_check(const struct conf *conf, bool with_files, conf_report *report,
                     void *arg) MUST_CHECK;
+
+/* Where a member (&listener->client_ca) was written; `section` when it was not. */
+const struct conf_where *conf_where_of(const struct conf *conf, const void *member,
+                                       const struct conf_where *section);
 
 /* Writes the whole snapshot as text that conf_load_text() turns into an equal one. */
 int conf_print(const struct conf *conf, FILE *out, struct err *err) MUST_CHECK;

@@ -24,7 +24,7 @@
  * pass, and on_begin() refuses those. */
 #define BEGIN_OPTION "|"
 
-enum { WORDS_MAX = 40 }; /* that a section knows */
+enum { WORDS_MAX = 64 }; /* that a section knows */
 
 /* A value as the file has it; `first`: the line of the same setting before it, or 0. */
 struct raw {
@@ -41,8 +41,8 @@ static struct parse {
 
 /* libconfuse's options, for the time of one parse_source(). */
 struct grammar {
-    cfg_opt_t global[WORDS_MAX], listener[WORDS_MAX], tls[WORDS_MAX], pool[WORDS_MAX],
-        backend[WORDS_MAX];
+    cfg_opt_t global[WORDS_MAX], listener[WORDS_MAX], tls[WORDS_MAX], certificate[WORDS_MAX],
+        pool[WORDS_MAX], backend[WORDS_MAX];
     char begin[2]; /* the default of BEGIN_OPTION, anything */
 };
 
@@ -248,18 +248,20 @@ static void make_options(struct grammar *g, cfg_opt_t *opts, enum section_id id,
 static void make_grammar(struct grammar *g)
 {
     const cfg_flag_t named = CFGF_TITLE | CFGF_NO_TITLE_DUPES;
-    cfg_opt_t sub[3];
+    cfg_opt_t sub[4];
 
     memcpy(g->begin, ".", 2);
     make_options(g, g->backend, SECTION_BACKEND, NULL, 0);
     sub[0] = section_option(SECTION_BACKEND, g->backend, named);
     make_options(g, g->pool, SECTION_POOL, sub, 1);
     make_options(g, g->tls, SECTION_TLS, NULL, 0);
+    make_options(g, g->certificate, SECTION_CERTIFICATE, NULL, 0);
     make_options(g, g->listener, SECTION_LISTENER, NULL, 0);
     sub[0] = section_option(SECTION_LISTENER, g->listener, named);
     sub[1] = section_option(SECTION_TLS, g->tls, CFGF_NONE);
-    sub[2] = section_option(SECTION_POOL, g->pool, named);
-    make_options(g, g->global, SECTION_GLOBAL, sub, 3);
+    sub[2] = section_option(SECTION_CERTIFICATE, g->certificate, named);
+    sub[3] = section_option(SECTION_POOL, g->pool, named);
+    make_options(g, g->global, SECTION_GLOBAL, sub, 4);
 }
 
 /* A path that does not depend on the working directory, as its reader may have another. */
@@ -319,14 +321,38 @@ static void store_value(const struct setting *s, const struct conf_note *note, v
         value_store(s, &value, object);
 }
 
-static void store_default(const struct setting *s, void *object)
+/* The items of a list's default, between blanks. */
+static int store_default_list(struct conf *conf, const struct setting *s, void *object,
+                              struct err *err)
+{
+    const char *at = setting_default(s);
+    const char **items = store_alloc(conf, strlen(at) / 2 + 1, sizeof *items, err);
+    size_t n = 0;
+
+    if (!items)
+        return -1;
+    while (*at) {
+        const size_t len = strcspn(at, " ");
+
+        items[n] = store_text(conf, slice_of(at, len), err);
+        if (!items[n++])
+            return -1;
+        at += len;
+        at += strspn(at, " ");
+    }
+    *(struct conf_list *)setting_member(s, object) = (struct conf_list){items, n};
+    return 0;
+}
+
+static int store_default(struct conf *conf, const struct setting *s, void *object, struct err *err)
 {
     union value value;
 
     if (s->kind == KIND_LIST)
-        return; /* empty */
+        return store_default_list(conf, s, object, err);
     INSIST(value_parse(s, setting_default(s), &value, NULL) == 0);
     value_store(s, &value, object);
+    return 0;
 }
 
 /* All settings of a section; `where` is the section's. */
@@ -338,7 +364,8 @@ static int take_settings(struct conf *conf, cfg_t *cfg, enum section_id id,
         cfg_opt_t *opt = cfg_getopt(cfg, s->name);
         struct conf_note note = {.setting = s, .object = object, .where = *where};
 
-        store_default(s, object);
+        if (store_default(conf, s, object, err) < 0)
+            return -1;
         if (!(opt->flags & CFGF_MODIFIED))
             continue;
         /* An empty list tells no line. */
@@ -442,8 +469,30 @@ static int take_tls(struct conf *conf, cfg_t *root, struct err *err)
         where = begin_of(cfg);
         return take_settings(conf, cfg, SECTION_TLS, &where, &conf->tls, err);
     }
-    for (size_t i = 0; i < conf_sections[SECTION_TLS].n; i++)
-        store_default(&conf_sections[SECTION_TLS].settings[i], &conf->tls);
+    for (size_t i = 0; i < conf_sections[SECTION_TLS].n; i++) {
+        if (store_default(conf, &conf_sections[SECTION_TLS].settings[i], &conf->tls, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int take_certificates(struct conf *conf, cfg_t *root, struct err *err)
+{
+    const unsigned n = cfg_size(root, "certificate");
+
+    conf->certificates = store_alloc(conf, n, sizeof *conf->certificates, err);
+    if (!conf->certificates)
+        return -1;
+    conf->certificates_n = n;
+    for (unsigned i = 0; i < n; i++) {
+        cfg_t *cfg = cfg_getnsec(root, "certificate", i);
+        struct conf_certificate *c = &conf->certificates[i];
+
+        c->where = begin_of(cfg);
+        c->title = store_text(conf, slice_str(cfg_title(cfg)), err);
+        if (!c->title || take_settings(conf, cfg, SECTION_CERTIFICATE, &c->where, c, err))
+            return -1;
+    }
     return 0;
 }
 
@@ -452,7 +501,8 @@ static int take_all(struct conf *conf, cfg_t *root, struct err *err)
     const struct conf_where nowhere = {.file = "", .line = 0};
 
     if (take_settings(conf, root, SECTION_GLOBAL, &nowhere, &conf->global, err) ||
-        take_listeners(conf, root, err) || take_tls(conf, root, err))
+        take_listeners(conf, root, err) || take_tls(conf, root, err) ||
+        take_certificates(conf, root, err))
         return -1;
     return take_pools(conf, root, err);
 }

@@ -51,6 +51,11 @@ int conf_print(const struct conf *conf, FILE *out, struct err *err)
     print_begin(SECTION_TLS, NULL, 0, out);
     print_settings(SECTION_TLS, &conf->tls, 4, out);
     fputs("}\n", out);
+    for (size_t i = 0; i < conf->certificates_n; i++) {
+        print_begin(SECTION_CERTIFICATE, conf->certificates[i].title, 0, out);
+        print_settings(SECTION_CERTIFICATE, &conf->certificates[i], 4, out);
+        fputs("}\n", out);
+    }
     for (size_t i = 0; i < conf->pools_n; i++)
         print_pool(&conf->pools[i], out);
     if (fflush(out) || ferror(out))

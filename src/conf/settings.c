@@ -27,6 +27,12 @@ static const struct setting tls_settings[] = {
 #include "tables/settings.def"
 };
 
+static const struct setting certificate_settings[] = {
+#define SETTING_CERTIFICATE(name, KIND, def, values, manual) \
+    ROW(conf_certificate, name, KIND, def, values),
+#include "tables/settings.def"
+};
+
 static const struct setting pool_settings[] = {
 #define SETTING_POOL(name, KIND, def, values, manual) ROW(conf_pool, name, KIND, def, values),
 #include "tables/settings.def"
@@ -46,6 +52,7 @@ const struct section conf_sections[SECTIONS] = {
     [SECTION_GLOBAL] = SECTION("", global_settings),
     [SECTION_LISTENER] = SECTION("listener", listener_settings),
     [SECTION_TLS] = SECTION("tls", tls_settings),
+    [SECTION_CERTIFICATE] = SECTION("certificate", certificate_settings),
     [SECTION_POOL] = SECTION("pool", pool_settings),
     [SECTION_BACKEND] = SECTION("backend", backend_settings),
 };

@@ -26,9 +26,7 @@ static void test_every_default_of_the_table_is_a_good_value(void **state)
             union value value;
             struct err err;
 
-            if (s->kind == KIND_LIST)
-                assert_string_equal(s->def, "");
-            else if (s->def && value_parse(s, s->def, &value, &err))
+            if (s->def && value_parse(s, s->def, &value, &err))
                 fail_msg("%s", err.text);
             /* conf_check() looks at required settings as texts. */
             if (!s->def)
@@ -47,6 +45,9 @@ static void test_an_empty_text_gives_the_defaults(void **state)
     assert_int_equal(conf->global.max_line, 8192);
     assert_int_equal(conf->global.max_sessions, 10000);
     assert_int_equal(conf->global.nameservers.n, 0);
+    assert_int_equal(conf->global.penalty_exempt.n, 2);
+    assert_string_equal(conf->global.penalty_exempt.items[0], "127.0.0.0/8");
+    assert_string_equal(conf->global.penalty_exempt.items[1], "::1");
     assert_string_equal(conf->tls.certificate, "");
     assert_int_equal(conf->listeners_n, 0);
     assert_int_equal(conf->pools_n, 0);
@@ -136,9 +137,24 @@ static void test_what_is_printed_loads_to_the_same(void **state)
     }
 }
 
+static void test_a_list_with_a_default_may_be_emptied(void **state)
+{
+    struct conf *conf = load("penalty_exempt = {}\n");
+    char *text = print(conf);
+    struct conf *again = load(text);
+
+    (void)state;
+    assert_int_equal(conf->global.penalty_exempt.n, 0);
+    assert_int_equal(again->global.penalty_exempt.n, 0);
+    free(text);
+    conf_free(&conf);
+    conf_free(&again);
+}
+
 static void test_every_setting_is_printed(void **state)
 {
-    struct conf *conf = load(GOOD_LISTENER GOOD_POOL);
+    struct conf *conf =
+        load(GOOD_LISTENER GOOD_POOL "certificate more { file = \"/c\" key = \"/k\" }\n");
     char *text = print(conf);
 
     (void)state;
@@ -439,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_each_kind_of_value_is_read),
         cmocka_unit_test(test_sections_keep_order_title_and_line),
         cmocka_unit_test(test_what_is_printed_loads_to_the_same),
+        cmocka_unit_test(test_a_list_with_a_default_may_be_emptied),
         cmocka_unit_test(test_every_setting_is_printed),
         cmocka_unit_test(test_printing_to_a_full_disk_fails),
         cmocka_unit_test(test_variables_of_the_environment),

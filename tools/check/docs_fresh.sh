@@ -1,5 +1,6 @@
 #!/bin/bash
-# Gate: docs/reference/ is what the tables of src/tables/ generate. `make docs` puts it right.
+# Gate: docs/reference/ and the settings in usher.conf(5) are what the tables of src/tables/ generate.
+# `make docs` puts it right.
 # docs_fresh.sh [ROOT [GENDOC]]
 set -euo pipefail
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -10,10 +11,12 @@ gendoc=$(realpath -m "${2:-$tools/../build/release/gendoc}")
 [ -x "$gendoc" ] || cannot_look "$gendoc is not there; build first (make)"
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
+mkdir "$fresh/man"
+cp man/usher.conf.5 "$fresh/man/"
 "$tools/gendoc.sh" "$gendoc" "$fresh"
 stale=0
-for page in "$fresh"/*.md; do
-    name=docs/reference/$(basename "$page")
+for page in "$fresh"/docs/reference/*.md "$fresh/man/usher.conf.5"; do
+    name=${page#"$fresh/"}
     if [ ! -f "$name" ]; then
         echo "$name:1: missing; make docs"
         stale=1
