@@ -14,11 +14,13 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_HELLO] = {"HELLO", sizeof(struct msg_hello), false, false},
     [MSG_CONF] = {"CONF", 0, false, true},
     [MSG_COUNTERS] = {"COUNTERS", 0, false, true},
-    [MSG_SHARED] = {"SHARED", 0, false, true},
+    [MSG_SHARED] = {"SHARED", sizeof(struct msg_shared), false, true},
+    [MSG_TICKETS] = {"TICKETS", sizeof(struct msg_tickets), false, false},
     [MSG_FILE] = {"FILE", 0, true, true},
     [MSG_LISTENER] = {"LISTENER", sizeof(struct msg_listener), false, true},
     [MSG_PEER] = {"PEER", sizeof(struct msg_peer), false, true},
     [MSG_START] = {"START", sizeof(struct msg_start), false, false},
+    [MSG_RENEW] = {"RENEW", 0, false, false},
     [MSG_STOP] = {"STOP", 0, false, false},
     [MSG_READY] = {"READY", 0, false, false},
     [MSG_REJOIN] = {"REJOIN", 0, false, false},
@@ -41,6 +43,8 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
 _Static_assert(sizeof(struct msg_head) == 8, "head");
 _Static_assert(sizeof(struct msg_hello) == 16, "hello");
 _Static_assert(sizeof(struct msg_open) == 32, "open");
+_Static_assert(sizeof(struct msg_admit) == 32, "admit");
+_Static_assert(sizeof(struct msg_tickets) == 8 + TICKET_KEYS * TICKET_KEY, "tickets");
 _Static_assert(sizeof(struct msg_lease) == 16 + 28 * IPC_ADDRESSES_MAX, "lease");
 _Static_assert(sizeof(struct msg_result) == 16, "result");
 _Static_assert(sizeof(struct msg_end) == 24, "end");

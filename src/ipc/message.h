@@ -52,10 +52,12 @@ enum msg_type {
     MSG_CONF,     /* *the configuration, printed; sealed memory */
     MSG_COUNTERS, /* *shared memory of metrics/counters.h */
     MSG_SHARED,   /* *shared memory of control/shared.h; to control only */
+    MSG_TICKETS,  /* the keys of TLS tickets; to workers, at the start and whenever they change */
     MSG_FILE, /* *a file that the configuration names (a certificate, a key, CAs); tail: its path */
     MSG_LISTENER, /* *a listening socket of this worker's slot */
     MSG_PEER,     /* *a channel to another process */
     MSG_START,    /* all is given: begin */
+    MSG_RENEW,    /* to workers: the files given since are whole and good; use them from now on */
     MSG_STOP,     /* end what you do, then exit 0 */
     /* child to parent */
     MSG_READY,  /* begun: everything is open and checked */
@@ -120,6 +122,25 @@ struct msg_open {
     uint32_t listener;
 };
 
+/* Which memory of control/shared.h: where users were; failed logins; from where users log in. */
+enum shared_id { SHARED_AFFINITY, SHARED_PENALTIES, SHARED_KNOWN, SHARED_COUNT };
+
+struct msg_shared {
+    uint32_t which; /* enum shared_id */
+    uint32_t reserved;
+};
+
+/* Keys under which tickets are sealed: [0] the next, [1] the one in use, [2] the one before. All
+ * are taken, so that workers may change keys one after the other; two changes end a ticket's life.
+ */
+enum { TICKET_KEYS = 3, TICKET_KEY = 80 /* name 16, AES 32, HMAC 32 */ };
+
+struct msg_tickets {
+    uint32_t lifetime_s; /* what clients are told */
+    uint32_t reserved;
+    unsigned char keys[TICKET_KEYS][TICKET_KEY];
+};
+
 enum mech { MECH_LOGIN, MECH_PLAIN, MECH_SASL_LOGIN, MECH_COUNT };
 
 struct msg_stuck {
@@ -127,10 +148,11 @@ struct msg_stuck {
     uint32_t reserved;
 };
 
-/* Tail: the user. */
+/* Tail: the user. `client`: whom limits and penalties are about, which a trusted proxy's ID may
+ * have told since OPEN. */
 struct msg_admit {
+    struct addr client;
     uint32_t mech;
-    uint32_t reserved;
 };
 
 /* Names a lease; zero: none. */
@@ -160,9 +182,12 @@ struct msg_result {
 };
 
 enum refuse {
-    REFUSE_UNAVAILABLE, /* no backend can be had now */
-    REFUSE_INUSE,       /* the user is on hold */
-    REFUSE_LIMIT        /* a limit of ours */
+    REFUSE_UNAVAILABLE,  /* no backend can be had now, or too many logins are under way */
+    REFUSE_INUSE,        /* the user is on hold */
+    REFUSE_MAX_SESSIONS, /* of OPEN: max_sessions */
+    REFUSE_MAX_ADDRESS,  /* of OPEN: max_sessions_per_address */
+    REFUSE_MAX_USER,     /* max_sessions_per_user, or that of user and address */
+    REFUSE_PENALTY       /* too many logins have failed */
 };
 
 /* Tail: words for the log. */

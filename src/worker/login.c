@@ -5,6 +5,7 @@
 #include "imap/response.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* What is put into `out` is bounded otherwise: answers by max_bad and max_tries, what a backend
@@ -62,6 +63,18 @@ void login_count_try(struct login *l)
 }
 
 /* ---- Frames ---- */
+
+/* Takes the frame that was worked on. A client that is on its way to a login is not cut off. */
+static void take_frame(struct login *l)
+{
+    size_t n = frame_len(&l->frame);
+
+    buf_take(&l->in, n);
+    l->bytes += n;
+    if (l->bytes > l->params->max_bytes &&
+        (l->phase == PHASE_COMMAND || l->phase == PHASE_RESPONSE))
+        login_close_with(l, CLOSE_LOGIN_BYTES, "Too much was sent before the login");
+}
 
 static void on_large_literal(struct login *l, struct slice line)
 {
@@ -121,7 +134,7 @@ static bool advance(struct login *l)
             login_on_response(l, s);
         break;
     }
-    buf_take(&l->in, frame_len(&l->frame));
+    take_frame(l);
     start_frame(l);
     return true;
 }
@@ -143,7 +156,7 @@ struct login *login_new(const struct login_params *params, bool is_tls)
     l->params = params;
     l->is_tls = is_tls;
     buf_init(&l->in, params->max_line + params->max_literal, true);
-    buf_init(&l->out, MAX_OUT, false);
+    buf_init(&l->out, MAX_OUT, true); /* a server's refusal may repeat the password */
     start_frame(l);
     login_puts(l, "* OK [");
     login_put_capabilities(l);
@@ -240,6 +253,15 @@ static void put_no(struct login *l, const struct login_verdict *v)
     login_puts(l, "\r\n");
 }
 
+static void put_limit(struct login *l, const struct login_verdict *v)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "NO [LIMIT] %.*s",
+             SLICE_ARG(v->text.n > 0 ? v->text : SLICE("Too many; please try again later")));
+    login_refuse(l, text);
+}
+
 int login_verdict(struct login *l, const struct login_verdict *v)
 {
     INSIST(l->phase == PHASE_ADMIT && lex_is_text(v->text) && lex_is_text(v->capabilities));
@@ -264,7 +286,7 @@ int login_verdict(struct login *l, const struct login_verdict *v)
         login_refuse(l, "NO [INUSE] The mailbox is being worked on; please try again later");
         break;
     case LOGIN_LIMIT:
-        login_refuse(l, "NO [LIMIT] Too many connections; please close some or try again later");
+        put_limit(l, v);
         break;
     }
     return l->phase == PHASE_CLOSED && l->reason == CLOSE_LIMIT ? -1 : 0;

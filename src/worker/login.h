@@ -46,6 +46,7 @@ struct login_params {
     size_t max_line;          /* bytes of a command's lines with their ends, literals not counted */
     size_t max_literal;       /* bytes of a literal, and of all literals of one command */
     size_t max_pipeline;      /* bytes that may wait in login_in() while LOGIN_ADMIT is open */
+    size_t max_bytes;         /* of all commands together; who sends more is told BYE */
     unsigned max_tries;       /* at the max_tries-th refused login the client is told BYE */
     unsigned max_bad; /* the same for commands that are bad, needless (NOOP, CAPABILITY, ID), or
                          whose login was answered by other than LOGIN_OK and LOGIN_NO */
@@ -69,7 +70,7 @@ enum login_verdict_kind {
     LOGIN_NO,          /* the backend said NO: text, untagged; counts as a try */
     LOGIN_UNAVAILABLE, /* no backend could be reached: NO [UNAVAILABLE], ours (RFC 5530) */
     LOGIN_INUSE,       /* the user is on hold: NO [INUSE], ours */
-    LOGIN_LIMIT        /* a limit of ours: NO [LIMIT], ours */
+    LOGIN_LIMIT        /* a limit of ours: NO [LIMIT], with text if there is any */
 };
 
 struct login_verdict {

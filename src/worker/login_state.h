@@ -32,6 +32,7 @@ struct login {
     enum phase phase;
     enum close_reason reason;
     unsigned tries, bad; /* counted against max_tries, max_bad */
+    size_t bytes;        /* of commands taken so far, against max_bytes */
     struct frame frame;
     struct buf in, out;
     char tag[LEX_TAG]; /* of the command that is being answered */

@@ -14,6 +14,7 @@ static const struct login_params usual = {
     .max_line = 200,
     .max_literal = 64,
     .max_pipeline = 40,
+    .max_bytes = 100000,
     .max_tries = 3,
     .max_bad = 20,
 };
@@ -25,6 +26,7 @@ static const struct login_params strict = {
     .max_line = 200,
     .max_literal = 64,
     .max_pipeline = 40,
+    .max_bytes = 100000,
     .max_tries = 3,
     .max_bad = 20,
 };
@@ -41,7 +43,7 @@ static const struct {
     {"silent-no", {.kind = LOGIN_NO}},
     {"down", {.kind = LOGIN_UNAVAILABLE}},
     {"held", {.kind = LOGIN_INUSE}},
-    {"over", {.kind = LOGIN_LIMIT}},
+    {"over", {.kind = LOGIN_LIMIT, .text = SLICE("Too many connections")}},
     {"bare", {.kind = LOGIN_OK, .text = SLICE("Hello")}},
     {"silent", {.kind = LOGIN_OK}},
     {"caps", {.kind = LOGIN_OK, .text = SLICE("Hello"), .capabilities = SLICE("IMAP4rev1 IDLE")}},

@@ -165,7 +165,7 @@ static void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum r
                       const char *why)
 {
     (void)arg;
-    assert_true(code <= REFUSE_LIMIT && strlen(why) > 0);
+    assert_true(code <= REFUSE_PENALTY && strlen(why) > 0);
     m.refusals++;
     send_answer(w, id, REFUSE, NULL);
 }

@@ -324,8 +324,12 @@ static void assert_goes_out(const struct login_request *r, const char *offered, 
     buf_release(&b.password);
 }
 
-static const struct login_params params = {
-    .allows_cleartext = true, .max_line = 4096, .max_literal = 4096, .max_tries = 3, .max_bad = 3};
+static const struct login_params params = {.allows_cleartext = true,
+                                           .max_line = 4096,
+                                           .max_bytes = 99999,
+                                           .max_literal = 4096,
+                                           .max_tries = 3,
+                                           .max_bad = 3};
 
 /* Sends the credentials through every way in and every way out. Says how many ways in there were.
  */

@@ -6,8 +6,9 @@
 
 static void test_greeting_offers_what_may_be_used(void **state)
 {
-    static const struct login_params no_tls = {.allows_cleartext = true, .max_line = 99};
-    static const struct login_params nothing = {.max_line = 99};
+    static const struct login_params no_tls = {
+        .allows_cleartext = true, .max_line = 99, .max_bytes = 99999};
+    static const struct login_params nothing = {.max_line = 99, .max_bytes = 99999};
     static const struct {
         struct setting s;
         const char *told;
@@ -189,6 +190,7 @@ static void test_id_is_bounded_and_counted(void **state)
 {
     static const struct login_params wide = {.allows_cleartext = true,
                                              .max_line = 4000,
+                                             .max_bytes = 99999,
                                              .max_literal = 4000,
                                              .max_tries = 2,
                                              .max_bad = 2};
@@ -242,10 +244,41 @@ static void test_bytes_behind_starttls_end_the_session(void **state)
                      "a OK Nothing done\r\n{client_injected}");
 }
 
+static void test_bytes_before_login_are_bounded(void **state)
+{
+    static const struct login_params few = {.can_starttls = true,
+                                            .allows_cleartext = true,
+                                            .max_line = 99,
+                                            .max_literal = 40,
+                                            .max_bytes = 30,
+                                            .max_bad = 99,
+                                            .max_tries = 9};
+#define TOO_MUCH "* BYE Too much was sent before the login\r\n{login_bytes}"
+    static const struct row rows[] = {
+        /* 30 bytes, then one more. */
+        {SLICE("a NOOP\r\nb NOOP\r\nc NOOP 78901\r\n"),
+         "a OK Nothing done\r\nb OK Nothing done\r\nc BAD NOOP takes no arguments\r\n"},
+        {SLICE("a NOOP\r\nb NOOP\r\nc NOOP 789012\r\n"),
+         "a OK Nothing done\r\nb OK Nothing done\r\nc BAD NOOP takes no arguments\r\n" TOO_MUCH},
+        /* Literals count, and STARTTLS forgets nothing. */
+        {SLICE("a ID (\"x\" {20+}\r\n12345678901234567890)\r\n"),
+         "* ID (\"name\" \"Usher\")\r\na OK ID told\r\n" TOO_MUCH},
+        {SLICE("a NOOP\r\nb STARTTLS\r\n\fc NOOP\r\nd NOOP\r\n"),
+         "a OK Nothing done\r\nb OK Begin TLS now\r\n{tls}c OK Nothing done\r\n"
+         "d OK Nothing done\r\n" TOO_MUCH},
+        /* A login that is long by itself is none the worse for it; what it follows counts. */
+        {SLICE("a LOGIN u {30+}\r\n123456789012345678901234567890\r\n"),
+         "{LOGIN u//123456789012345678901234567890}a OK Logged in.\r\n{rest }"},
+    };
+
+    (void)state;
+    check(&few, false, ROWS(rows));
+}
+
 static void test_counts_outlive_starttls(void **state)
 {
     static const struct login_params params = {
-        .can_starttls = true, .max_line = 99, .max_bad = 2, .max_tries = 1};
+        .can_starttls = true, .max_line = 99, .max_bytes = 99999, .max_bad = 2, .max_tries = 1};
     static const struct row rows[] = {
         {SLICE("a NOOP\r\nb STARTTLS\r\n\fc NOOP\r\nd NOOP\r\n"),
          "a OK Nothing done\r\nb OK Begin TLS now\r\n{tls}c OK Nothing done\r\n"
@@ -354,8 +387,12 @@ static void test_line_and_literals_at_both_limits(void **state)
 
 static void test_bad_commands_are_bounded(void **state)
 {
-    static const struct login_params two = {
-        .allows_cleartext = true, .max_line = 99, .max_literal = 9, .max_bad = 2, .max_tries = 9};
+    static const struct login_params two = {.allows_cleartext = true,
+                                            .max_line = 99,
+                                            .max_bytes = 99999,
+                                            .max_literal = 9,
+                                            .max_bad = 2,
+                                            .max_tries = 9};
 #define TOO_MANY "* BYE Too many bad or needless commands\r\n{client_protocol}"
     static const struct row rows[] = {
         {SLICE("a NOOP\r\n"), "a OK Nothing done\r\n"},
@@ -379,7 +416,7 @@ static void test_bad_commands_are_bounded(void **state)
 static void test_refused_logins_are_bounded(void **state)
 {
     static const struct login_params two = {
-        .allows_cleartext = true, .max_line = 99, .max_bad = 9, .max_tries = 2};
+        .allows_cleartext = true, .max_line = 99, .max_bytes = 99999, .max_bad = 9, .max_tries = 2};
     static const struct row rows[] = {
         {SLICE("a LOGIN u no\r\nb LOGIN u x\r\n"),
          "{LOGIN u//no}a NO [AUTHENTICATIONFAILED] Wrong.\r\n"
@@ -394,7 +431,7 @@ static void test_refused_logins_are_bounded(void **state)
          "* BYE Too many refused logins\r\n{login_tries}"},
         {SLICE("a LOGIN u no\r\nb LOGIN u over\r\nc LOGIN u x\r\n"),
          "{LOGIN u//no}a NO [AUTHENTICATIONFAILED] Wrong.\r\n{LOGIN u//over}b NO [LIMIT] Too many "
-         "connections; please close some or try again later\r\n"
+         "connections\r\n"
          "{LOGIN u//x}c OK Logged in.\r\n{rest }"},
     };
 
@@ -591,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_id_is_bounded_and_counted),
         cmocka_unit_test(test_starttls),
         cmocka_unit_test(test_bytes_behind_starttls_end_the_session),
+        cmocka_unit_test(test_bytes_before_login_are_bounded),
         cmocka_unit_test(test_counts_outlive_starttls),
         cmocka_unit_test(test_other_protocols_are_sent_away),
         cmocka_unit_test(test_line_limit),

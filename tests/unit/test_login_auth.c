@@ -99,8 +99,11 @@ static void test_unusable_credentials_are_refused_here(void **state)
 
 static void test_user_name_limit(void **state)
 {
-    static const struct login_params wide = {
-        .allows_cleartext = true, .max_line = 2000, .max_tries = 3, .max_bad = 3};
+    static const struct login_params wide = {.allows_cleartext = true,
+                                             .max_line = 2000,
+                                             .max_bytes = 99999,
+                                             .max_tries = 3,
+                                             .max_bad = 3};
     const struct setting s = {.params = &wide};
     char input[700], told[700];
 
@@ -118,8 +121,11 @@ static void test_user_name_limit(void **state)
 
 static void test_authorization_identity_limit(void **state)
 {
-    static const struct login_params wide = {
-        .allows_cleartext = true, .max_line = 2000, .max_tries = 3, .max_bad = 3};
+    static const struct login_params wide = {.allows_cleartext = true,
+                                             .max_line = 2000,
+                                             .max_bytes = 99999,
+                                             .max_tries = 3,
+                                             .max_bad = 3};
     const struct setting s = {.params = &wide};
     char message[600], input[1000] = "a AUTHENTICATE PLAIN ", told[700];
 
@@ -260,8 +266,11 @@ static void test_malformed_authenticate_login(void **state)
 
 static void test_user_name_limit_of_authenticate_login(void **state)
 {
-    static const struct login_params wide = {
-        .allows_cleartext = true, .max_line = 2000, .max_tries = 3, .max_bad = 3};
+    static const struct login_params wide = {.allows_cleartext = true,
+                                             .max_line = 2000,
+                                             .max_bytes = 99999,
+                                             .max_tries = 3,
+                                             .max_bad = 3};
     const struct setting s = {.params = &wide};
     const size_t at = strlen("a AUTHENTICATE LOGIN ");
     char user[600], input[1000] = "a AUTHENTICATE LOGIN ", told[700];
@@ -311,7 +320,8 @@ static void test_password_is_not_taken_in_clear(void **state)
         {SLICE("a ID ({1}\r\nx NIL)\r\n"),
          "+ Go on\r\n* ID (\"name\" \"Usher\")\r\na OK ID told\r\n"},
     };
-    static const struct login_params never = {.max_line = 99, .max_tries = 9, .max_bad = 9};
+    static const struct login_params never = {
+        .max_line = 99, .max_bytes = 99999, .max_tries = 9, .max_bad = 9};
     static const struct row without[] = {
         {SLICE("a LOGIN ann x\r\n"),
          "a NO [PRIVACYREQUIRED] Passwords are only taken with TLS\r\n"},
