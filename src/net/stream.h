@@ -116,6 +116,20 @@ enum io stream_handshake(struct stream *s);
  * handshake. False when the peer has shown no certificate. */
 bool stream_tls_key(const struct stream *s, unsigned char out_digest[32]);
 
+/* Whose certificate the peer has shown: its subject as RFC 2253 writes it, in printable ASCII, cut
+ * to `cap` (at least 1). False, with `out` untouched, when it has shown none. A session that was
+ * resumed has that of its full handshake. */
+bool stream_tls_subject(const struct stream *s, char *out, size_t cap);
+
+/* After the handshake: whether it went on with an earlier session. */
+bool stream_tls_is_resumed(const struct stream *s);
+
+/* Whether TLS wipes what it has deciphered as soon as it was read, and whatever of it is left when
+ * it gives its memory back. On for every new connection, as passwords come that way; meant to be
+ * turned off when they are through, since it is of no use then and costs bulk. What is written
+ * needs no such care: TLS enciphers its copy in place. Does nothing in clear. */
+void stream_tls_cleanse(struct stream *s, bool on);
+
 /* "TLSv1.3"; "" in clear. */
 const char *stream_tls_version(const struct stream *s);
 

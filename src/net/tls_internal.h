@@ -1,5 +1,5 @@
-/* What stream.c, tls.c and tls_stream.c share. stream.c calls these for a stream that has TLS;
- * everything that knows OpenSSL is behind them. Nobody else includes this.
+/* What stream.c and tls*.c share. stream.c calls these for a stream that has TLS; everything that
+ * knows OpenSSL is behind them. Nobody else includes this.
  */
 #ifndef USHER_NET_TLS_INTERNAL_H
 #define USHER_NET_TLS_INTERNAL_H
@@ -10,13 +10,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-
-struct ssl_ctx_st;
-
-struct tls_context {
-    struct ssl_ctx_st *ssl;
-    bool is_server;
-};
 
 /* stream.tls_needs, bits: what the last call of each kind must wait for against its nature. */
 enum {

@@ -1,7 +1,7 @@
 /* The TLS half of a stream: OpenSSL's calls, and their results in the terms of stream.h. What is
  * watched for is stream.c's affair. */
 #include "net/stream.h"
-#include "net/tls_internal.h"
+#include "net/tls_parts.h"
 
 #include "base/addr.h"
 
@@ -50,6 +50,17 @@ static enum io failed(struct stream *s, unsigned long code, bool is_tls)
     return IO_FAILED;
 }
 
+/* The oldest error tells most, but for certificates: what has failed in one of them stands before
+ * the word that it was verified, and means little without. */
+static unsigned long take_cause(void)
+{
+    unsigned long last = ERR_peek_last_error(), first = tls_take_error();
+    bool is_verification =
+        ERR_GET_LIB(last) == ERR_LIB_SSL && ERR_GET_REASON(last) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+
+    return is_verification ? last : first;
+}
+
 /* What a call that returned no success means. `want_read` and `want_write` are the bits of
  * tls_needs for the two cases, 0 where that is the call's nature. */
 static enum io verdict(struct stream *s, int ret, unsigned want_read, unsigned want_write)
@@ -68,7 +79,7 @@ static enum io verdict(struct stream *s, int ret, unsigned want_read, unsigned w
     case SSL_ERROR_SYSCALL:
         return failed(s, (unsigned long)(saved_errno ? saved_errno : ECONNRESET), false);
     default:
-        return failed(s, tls_take_error(), true);
+        return failed(s, take_cause(), true);
     }
 }
 
@@ -156,6 +167,30 @@ bool stream_tls_key(const struct stream *s, unsigned char out_digest[32])
            n == 32;
 }
 
+bool stream_tls_subject(const struct stream *s, char *out, size_t cap)
+{
+    X509 *cert = s->tls ? SSL_get0_peer_certificate(s->tls) : NULL;
+
+    INSIST(cap > 0);
+    if (!cert)
+        return false;
+    tls_name_text(X509_get_subject_name(cert), out, cap);
+    return true;
+}
+
+bool stream_tls_is_resumed(const struct stream *s)
+{
+    return s->tls && SSL_session_reused(s->tls) == 1;
+}
+
+void stream_tls_cleanse(struct stream *s, bool on)
+{
+    if (s->tls && on)
+        SSL_set_options(s->tls, SSL_OP_CLEANSE_PLAINTEXT);
+    else if (s->tls)
+        SSL_clear_options(s->tls, SSL_OP_CLEANSE_PLAINTEXT);
+}
+
 const char *tls_stream_version(const struct stream *s)
 {
     return SSL_get_version(s->tls);
@@ -163,8 +198,11 @@ const char *tls_stream_version(const struct stream *s)
 
 void tls_stream_free(struct stream *s)
 {
+    struct tls_context *ctx = tls_context_of(s->tls);
+
     SSL_free(s->tls);
     s->tls = NULL;
+    tls_context_free(&ctx);
 }
 
 /* ---- errors ---- */
@@ -193,23 +231,39 @@ int tls_error(struct err *err, unsigned long code, const char *fmt, ...)
     return err_set(err, 0, "%s: error %lx of OpenSSL", text, code);
 }
 
-void tls_stream_error(const struct stream *s, struct err *err)
+/* What OpenSSL's reason means to whoever reads the log. */
+static const char *meaning_of(int reason)
 {
-    int reason = ERR_GET_LIB(s->error) == ERR_LIB_SSL ? ERR_GET_REASON(s->error) : 0;
-
     switch (reason) {
-    case SSL_R_CERTIFICATE_VERIFY_FAILED:
-        (void)err_set(err, 0, "TLS: the peer's certificate does not pass: %s",
-                      s->tls ? X509_verify_cert_error_string(SSL_get_verify_result(s->tls)) : "?");
-        break;
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:
-        (void)tls_error(err, s->error, "TLS: what the peer speaks here does not look like TLS");
-        break;
+        return "what the peer speaks here does not look like TLS";
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+    case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+        return "peer and usher have no version of TLS in common";
+    case SSL_R_NO_SHARED_CIPHER:
+        return "peer and usher have no cipher suite in common";
+    case SSL_R_NO_APPLICATION_PROTOCOL:
+        return "the peer asks for protocols other than IMAP (ALPN)";
     default:
-        (void)tls_error(err, s->error, "TLS");
+        return NULL;
     }
+}
+
+void tls_stream_error(const struct stream *s, struct err *err)
+{
+    int reason = ERR_GET_LIB(s->error) == ERR_LIB_SSL ? ERR_GET_REASON(s->error) : 0;
+    const char *meaning = meaning_of(reason);
+
+    if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
+        (void)err_set(err, 0, "TLS: the peer's certificate does not pass: %s",
+                      s->tls ? X509_verify_cert_error_string(SSL_get_verify_result(s->tls)) : "?");
+    else if (meaning)
+        (void)tls_error(err, s->error, "TLS: %s", meaning);
+    else
+        (void)tls_error(err, s->error, "TLS");
 }
 
 /* ---- beginning ---- */
@@ -233,6 +287,7 @@ static void begun(struct stream *s, SSL *ssl, unsigned needs)
 {
     BIO_set_callback_ex(SSL_get_rbio(ssl), on_bio);
     BIO_set_callback_arg(SSL_get_rbio(ssl), (char *)s);
+    tls_context_ref(tls_context_of(ssl));
     s->tls = ssl;
     s->tls_needs = (uint8_t)needs;
     s->is_dry = false;

@@ -30,6 +30,14 @@ static inline void cert_extend(X509 *cert, int nid, const char *value)
     X509_EXTENSION_free(extension);
 }
 
+/* Ed25519 and Ed448 have their own. */
+static inline const EVP_MD *cert_digest(const EVP_PKEY *key)
+{
+    int kind = EVP_PKEY_get_base_id(key);
+
+    return kind == EVP_PKEY_ED25519 || kind == EVP_PKEY_ED448 ? NULL : EVP_sha256();
+}
+
 /* `issuer` NULL: self-signed. `alt_names` as "DNS:a.example.org,IP:127.0.0.1", or NULL for a CA.
  * Valid from yesterday for `days`; -1: expired. Takes over `key`; NULL: a new one (P-256). */
 static inline struct cert cert_make(const char *name, const char *alt_names,
@@ -51,7 +59,8 @@ static inline struct cert cert_make(const char *name, const char *alt_names,
         cert_extend(c.x509, NID_subject_alt_name, alt_names);
     else
         cert_extend(c.x509, NID_basic_constraints, "critical,CA:TRUE");
-    assert_true(X509_sign(c.x509, issuer ? issuer->key : c.key, EVP_sha256()) > 0);
+    assert_true(X509_sign(c.x509, issuer ? issuer->key : c.key,
+                          cert_digest(issuer ? issuer->key : c.key)) > 0);
     return c;
 }
 
@@ -84,6 +93,45 @@ static inline char *cert_pem(const struct cert *c, const struct cert *next)
     if (next)
         assert_int_equal(PEM_write_bio_X509(bio, next->x509), 1);
     return pem_text(bio);
+}
+
+/* A CRL of `issuer` that revokes `revoked` (NULL: none), of yesterday, to be followed by the next
+ * one after `days`; -1: that is overdue. 0: it does not say when. */
+static inline char *crl_pem(const struct cert *issuer, const struct cert *revoked, int days)
+{
+    X509_CRL *crl = X509_CRL_new();
+    ASN1_TIME *time = ASN1_TIME_new();
+    BIO *bio = BIO_new(BIO_s_mem());
+
+    X509_CRL_set_version(crl, 1);
+    X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer->x509));
+    X509_CRL_set1_lastUpdate(crl, X509_gmtime_adj(time, -2 * 86400L));
+    if (days)
+        X509_CRL_set1_nextUpdate(crl, X509_gmtime_adj(time, days * 86400L));
+    if (revoked) {
+        X509_REVOKED *entry = X509_REVOKED_new();
+
+        X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked->x509));
+        X509_REVOKED_set_revocationDate(entry, X509_gmtime_adj(time, -2 * 86400L));
+        assert_int_equal(X509_CRL_add0_revoked(crl, entry), 1);
+    }
+    assert_true(X509_CRL_sign(crl, issuer->key, cert_digest(issuer->key)) > 0);
+    assert_int_equal(PEM_write_bio_X509_CRL(bio, crl), 1);
+    X509_CRL_free(crl);
+    ASN1_TIME_free(time);
+    return pem_text(bio);
+}
+
+/* Takes over both. */
+static inline char *pem_join(char *first, char *second)
+{
+    size_t n = strlen(first), m = strlen(second);
+    char *text = realloc(first, n + m + 1);
+
+    assert_non_null(text);
+    memcpy(text + n, second, m + 1);
+    free(second);
+    return text;
 }
 
 /* Protected by `passphrase` unless NULL. */

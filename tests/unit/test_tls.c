@@ -16,6 +16,23 @@
 
 #include <cmocka.h>
 
+/* A listener's context of one certificate, and a client's. */
+static int server_of(struct slice cert, struct slice key, struct tls_context **out, struct err *err)
+{
+    const struct tls_identity identity = {"the certificate", cert, key};
+    const struct tls_server_params params = {
+        .listener = "imap", .identities = &identity, .identities_n = 1};
+
+    return tls_server_new(&params, out, err);
+}
+
+static int client_of(struct slice ca, bool verifies, struct tls_context **out, struct err *err)
+{
+    const struct tls_client_params params = {.ca_pem = ca, .verifies = verifies};
+
+    return tls_client_new(&params, out, err);
+}
+
 static struct loop *loop;
 static struct cert root, intermediate, leaf, expired, alone, stranger;
 
@@ -55,7 +72,7 @@ static struct tls_context *server_with(const struct cert *c, const struct cert *
     struct tls_context *ctx = NULL;
     struct err err = {0};
 
-    if (tls_server_new(slice_str(cert), slice_str(key), &ctx, &err) != 0)
+    if (server_of(slice_str(cert), slice_str(key), &ctx, &err) != 0)
         fail_msg("%s", err.text);
     free(cert);
     free(key);
@@ -68,7 +85,7 @@ static struct tls_context *client_trusting(const struct cert *ca, const struct c
     struct tls_context *ctx = NULL;
     struct err err = {0};
 
-    if (tls_client_new(slice_str(pem), true, &ctx, &err) != 0)
+    if (client_of(slice_str(pem), true, &ctx, &err) != 0)
         fail_msg("%s", err.text);
     free(pem);
     return ctx;
@@ -211,7 +228,7 @@ static void test_a_client_that_does_not_verify_takes_any_certificate(void **stat
     struct err err;
 
     (void)state;
-    assert_int_equal(tls_client_new(slice_of(NULL, 0), false, &client, &err), 0);
+    assert_int_equal(client_of(slice_of(NULL, 0), false, &client, &err), 0);
     assert_string_equal(verdict(server_with(&expired, NULL), client, "other.example.org"), "");
 }
 
@@ -221,7 +238,7 @@ static void test_the_cas_of_the_system_do_not_know_ours(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(tls_client_new(slice_of(NULL, 0), true, &client, &err), 0);
+    assert_int_equal(client_of(slice_of(NULL, 0), true, &client, &err), 0);
     assert_string_equal(verdict(server_with(&alone, NULL), client, "mail.example.org"),
                         DOES_NOT_PASS "self-signed certificate");
 }
@@ -257,18 +274,21 @@ static void test_the_server_is_told_why_the_client_leaves(void **state)
 
 static void test_a_peer_that_speaks_in_clear_is_told_so(void **state)
 {
+    static const char *const words[] = {"a1 CAPABILITY\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                                        "CONNECT mail.example.org:993 HTTP/1.1\r\n\r\n"};
     struct stream s, c;
     struct err err;
 
     (void)state;
-    begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
-    assert_int_equal(send(stream_fd(&c), "a1 CAPABILITY\r\n", 15, 0), 15);
-    assert_int_equal(stream_handshake(&s), IO_FAILED);
-    stream_error(&s, &err);
-    assert_non_null(strstr(err.text, "does not look like TLS"));
-    assert_int_equal(stream_handshake(&c), IO_AGAIN);
-    stream_close(loop, &c);
-    stream_close(loop, &s);
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
+        assert_int_equal(send(stream_fd(&c), words[i], strlen(words[i]), 0), strlen(words[i]));
+        assert_int_equal(stream_handshake(&s), IO_FAILED);
+        stream_error(&s, &err);
+        assert_non_null(strstr(err.text, "does not look like TLS"));
+        stream_close(loop, &c);
+        stream_close(loop, &s);
+    }
 }
 
 static void test_tls_before_1_2_is_refused(void **state)
@@ -332,33 +352,78 @@ static void test_a_name_that_cannot_be_one_is_an_error(void **state)
     tls_context_free(&client);
 }
 
-/* `offered` as on the wire; NULL: none is agreed on. */
-static void assert_alpn(const char *offered, const char *agreed)
+/* ---- ALPN ---- */
+
+static void test_alpn_agrees_on_imap(void **state)
 {
+    static const char *const offers[] = {"\004imap", "\002h2\004imap", "\004imap\002h2"};
     const unsigned char *chosen;
     struct stream s, c;
     enum io io_s, io_c;
     unsigned n;
 
-    begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
-    assert_int_equal(
-        SSL_set_alpn_protos(c.tls, (const unsigned char *)offered, (unsigned)strlen(offered)), 0);
-    shake(&s, &io_s, &c, &io_c);
-    assert_int_equal(io_c, IO_OK);
-    SSL_get0_alpn_selected(c.tls, &chosen, &n);
-    assert_int_equal(n, agreed ? strlen(agreed) : 0);
-    if (agreed)
-        assert_memory_equal(chosen, agreed, n);
-    stream_close(loop, &c);
-    stream_close(loop, &s);
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
+        assert_int_equal(SSL_set_alpn_protos(c.tls, (const unsigned char *)offers[i],
+                                             (unsigned)strlen(offers[i])),
+                         0);
+        shake(&s, &io_s, &c, &io_c);
+        assert_int_equal(io_s, IO_OK);
+        assert_int_equal(io_c, IO_OK);
+        SSL_get0_alpn_selected(c.tls, &chosen, &n);
+        assert_int_equal(n, 4);
+        assert_memory_equal(chosen, "imap", 4);
+        stream_close(loop, &c);
+        stream_close(loop, &s);
+    }
 }
 
-static void test_alpn_agrees_on_imap_and_refuses_nobody(void **state)
+static void test_who_wants_another_protocol_is_refused_at_either_end_in_words(void **state)
 {
+    static const char *const offers[] = {"\002h2", "\010http/1.1\004pop3", "\004IMAP"};
+
     (void)state;
-    assert_alpn("\004imap", "imap");
-    assert_alpn("\002h2\004imap", "imap");
-    assert_alpn("\002h2", NULL);
+    for (size_t i = 0; i < 3; i++) {
+        struct stream s, c;
+        enum io io_s, io_c;
+        struct err err;
+
+        begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
+        assert_int_equal(SSL_set_alpn_protos(c.tls, (const unsigned char *)offers[i],
+                                             (unsigned)strlen(offers[i])),
+                         0);
+        shake(&s, &io_s, &c, &io_c);
+        assert_int_equal(io_s, IO_FAILED);
+        stream_error(&s, &err);
+        assert_string_equal(err.text, "TLS: the peer asks for protocols other than IMAP (ALPN): no "
+                                      "application protocol");
+        assert_int_equal(io_c, IO_FAILED);
+        stream_error(&c, &err);
+        assert_string_equal(err.text, "TLS: tlsv1 alert no application protocol");
+        stream_close(loop, &c);
+        stream_close(loop, &s);
+    }
+}
+
+/* RFC 7301 section 3.2: a server that takes ALPN seriously would have to refuse what it does not
+ * know. */
+static void test_backends_are_offered_nothing(void **state)
+{
+    const unsigned char *chosen;
+    struct stream s, c;
+    enum io io_s, io_c;
+    unsigned n = 1;
+
+    (void)state;
+    begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
+    shake(&s, &io_s, &c, &io_c);
+    assert_int_equal(io_s, IO_OK);
+    assert_int_equal(io_c, IO_OK);
+    SSL_get0_alpn_selected(s.tls, &chosen, &n);
+    assert_int_equal(n, 0);
+    stream_close(loop, &c);
+    stream_close(loop, &s);
 }
 
 /* ---- certificates and keys that will not do ---- */
@@ -368,7 +433,7 @@ static void assert_refused(const char *cert, const char *key, const char *words)
     struct tls_context *ctx = NULL;
     struct err err = {0};
 
-    assert_int_equal(tls_server_new(slice_str(cert), slice_str(key), &ctx, &err), -1);
+    assert_int_equal(server_of(slice_str(cert), slice_str(key), &ctx, &err), -1);
     assert_null(ctx);
     if (!strstr(err.text, words))
         fail_msg("\"%s\" does not say \"%s\"", err.text, words);
@@ -384,15 +449,15 @@ static void test_what_is_wrong_with_certificate_or_key_is_told(void **state)
     memset(strstr(broken, "\n") + 10, '!', 5);
     memset(strstr(strstr(broken_chain, "END"), "BEGIN CERTIFICATE-----\n") + 30, '!', 5);
 
-    assert_refused("", key, "the TLS certificate: the text is empty");
-    assert_refused(cert, "", "the TLS key: the text is empty");
-    assert_refused(key, key, "the TLS certificate: no certificate in PEM is found there");
-    assert_refused(broken, key, "the TLS certificate: a certificate in it cannot be read");
-    assert_refused(broken_chain, key, "the TLS certificate: a certificate in it cannot be read");
-    assert_refused(cert, cert, "the TLS key: no private key in PEM is found there");
-    assert_refused(cert, "rubbish", "the TLS key: no private key in PEM is found there");
-    assert_refused(cert, other, "the TLS key does not belong to the certificate");
-    assert_refused(cert, protected, "the TLS key is protected by a passphrase");
+    assert_refused("", key, "the certificate: the text is empty");
+    assert_refused(cert, "", "the certificate: the text is empty");
+    assert_refused(key, key, "the certificate: no certificate in PEM is found there");
+    assert_refused(broken, key, "the certificate: a certificate in it cannot be read");
+    assert_refused(broken_chain, key, "the certificate: a certificate in it cannot be read");
+    assert_refused(cert, cert, "the certificate: no private key in PEM is found there");
+    assert_refused(cert, "rubbish", "the certificate: no private key in PEM is found there");
+    assert_refused(cert, other, "the certificate: the key does not belong to the certificate");
+    assert_refused(cert, protected, "the certificate: the key is protected by a passphrase");
     free(cert);
     free(key);
     free(other);
@@ -407,7 +472,7 @@ static void test_a_key_of_another_kind_does_not_belong_to_the_certificate(void *
     char *cert = cert_pem(&leaf, NULL), *key = key_pem(&rsa, NULL);
 
     (void)state;
-    assert_refused(cert, key, "the TLS key does not belong to the certificate");
+    assert_refused(cert, key, "the certificate: the key does not belong to the certificate");
     free(cert);
     free(key);
     cert_free(&rsa);
@@ -419,7 +484,7 @@ static void test_a_weak_key_is_refused(void **state)
     char *cert = cert_pem(&weak, NULL), *key = key_pem(&weak, NULL);
 
     (void)state;
-    assert_refused(cert, key, "the TLS certificate: ee key too small");
+    assert_refused(cert, key, "the certificate: ee key too small");
     free(cert);
     free(key);
     cert_free(&weak);
@@ -436,7 +501,7 @@ static void test_certificate_and_key_may_stand_in_one_text(void **state)
     assert_non_null(both);
     strcpy(both, key);
     strcat(both, cert);
-    assert_int_equal(tls_server_new(slice_str(both), slice_str(both), &ctx, &err), 0);
+    assert_int_equal(server_of(slice_str(both), slice_str(both), &ctx, &err), 0);
     tls_context_free(&ctx);
     free(cert);
     free(key);
@@ -450,10 +515,10 @@ static void test_ca_certificates_that_are_none_are_an_error(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(tls_client_new(slice_str(key), true, &ctx, &err), -1);
+    assert_int_equal(client_of(slice_str(key), true, &ctx, &err), -1);
     assert_string_equal(err.text, "the CA certificates: no certificate in PEM is found there");
     memset(strstr(broken, "\n") + 10, '!', 5);
-    assert_int_equal(tls_client_new(slice_str(broken), true, &ctx, &err), -1);
+    assert_int_equal(client_of(slice_str(broken), true, &ctx, &err), -1);
     assert_non_null(strstr(err.text, "the CA certificates: a certificate in it cannot be read"));
     assert_null(ctx);
     free(key);
@@ -478,7 +543,9 @@ int main(void)
         cmocka_unit_test(test_tls_before_1_2_is_refused),
         cmocka_unit_test(test_sni_carries_names_and_no_addresses),
         cmocka_unit_test(test_a_name_that_cannot_be_one_is_an_error),
-        cmocka_unit_test(test_alpn_agrees_on_imap_and_refuses_nobody),
+        cmocka_unit_test(test_alpn_agrees_on_imap),
+        cmocka_unit_test(test_who_wants_another_protocol_is_refused_at_either_end_in_words),
+        cmocka_unit_test(test_backends_are_offered_nothing),
         cmocka_unit_test(test_what_is_wrong_with_certificate_or_key_is_told),
         cmocka_unit_test(test_a_key_of_another_kind_does_not_belong_to_the_certificate),
         cmocka_unit_test(test_a_weak_key_is_refused),
