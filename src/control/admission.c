@@ -1,53 +1,38 @@
-/* The dialogue of control/admission.h: what each message does to its session, and the three lines
- * in which sessions wait. Where a user goes is route.c's, the tables are registry.c's. */
+/* The messages of control/admission.h, the replays of a restart, and the lines in which sessions
+ * wait. What is answered is answers.c's. */
 #include "control/admission.h"
 
-#include "control/route.h"
+#include "control/answers.h"
 
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-struct admission {
-    const struct conf *conf;
-    struct backends *backends;
-    const struct admission_effects *effects;
-    void *arg;
-    struct registry registry;
-    struct route route;
-    uint32_t epoch;
-    uint32_t lease_number;
-    size_t peers, attached; /* workers to be waited for; workers that ever came */
-    size_t replays;         /* still to come */
-    bool is_recovered;
-    size_t opening_n; /* sessions in STAGE_OPENING */
-    size_t held_n;    /* sessions in STAGE_HELD */
-    /* Sessions in the order in which they came, and so, each line having one timeout, in that of
-     * `until_ms`. */
-    struct list replay_line; /* with a question that waits for the replays */
-    struct list hold_line;
-    struct list address_line;
-};
-
-struct admission *admission_new(const struct admission_params *params)
+int admission_new(const struct admission_params *params, struct admission **out_admission,
+                  struct err *err)
 {
     struct admission *a = calloc(1, sizeof *a);
 
     if (!a)
-        return NULL;
+        return err_set(err, ENOMEM, "no memory");
     a->conf = params->conf;
     a->backends = params->backends;
     a->effects = params->effects;
     a->arg = params->arg;
     a->epoch = params->epoch;
-    registry_init(&a->registry);
     a->route = (struct route){.backends = a->backends,
                               .registry = &a->registry,
                               .user_expire_s = (a->conf->global.user_expire + 999) / 1000};
+    a->limits = (struct limits){.conf = &a->conf->global, .registry = &a->registry};
+    guard_init(&a->guard, &a->conf->global);
     list_init(&a->replay_line);
     list_init(&a->hold_line);
     list_init(&a->address_line);
-    return a;
+    if (registry_init(&a->registry, &a->conf->global, err) < 0) {
+        admission_free(&a);
+        return -1;
+    }
+    *out_admission = a;
+    return 0;
 }
 
 void admission_free(struct admission **a)
@@ -59,9 +44,21 @@ void admission_free(struct admission **a)
     *a = NULL;
 }
 
-void admission_share(struct admission *a, struct shared *shared)
+void admission_share(struct admission *a, enum shared_id which, struct shared *shared)
 {
-    a->route.shared = shared;
+    switch (which) {
+    case SHARED_AFFINITY:
+        a->route.shared = shared;
+        break;
+    case SHARED_PENALTIES:
+        a->guard.penalty.scores = shared;
+        break;
+    case SHARED_KNOWN:
+        a->guard.penalty.known = shared;
+        break;
+    case SHARED_COUNT:
+        break;
+    }
 }
 
 struct registry *admission_registry(struct admission *a)
@@ -79,179 +76,7 @@ size_t admission_users(const struct admission *a)
     return a->registry.users_n;
 }
 
-/* --- changing a session ---------------------------------------------------------------------
- *
- * Every session passes through these; nothing else touches stages, lines and their counts.
- */
-
-static void join(struct list *line, struct session *s, uint64_t until_ms)
-{
-    s->until_ms = until_ms;
-    list_append(line, &s->waiting);
-}
-
-/* Out of whatever line it waits in. */
-static void leave(struct admission *a, struct session *s)
-{
-    list_remove(&s->waiting);
-    s->result = RESULT_NONE;
-    if (s->stage == STAGE_HELD) {
-        INSIST(a->held_n > 0);
-        a->held_n--;
-        s->stage = STAGE_ASKING;
-    } else if (s->stage == STAGE_OPENING) {
-        INSIST(a->opening_n > 0);
-        a->opening_n--;
-        s->stage = STAGE_OPEN;
-    }
-}
-
-/* This login is over; the session stays and may try another. */
-static void give_up(struct admission *a, struct session *s)
-{
-    registry_unbind(s, STAGE_OPEN);
-    registry_unname(&a->registry, s);
-    s->lease = (struct lease_id){0};
-    s->attempt = 0;
-}
-
-static void refuse(struct admission *a, struct session *s, enum refuse code, const char *why)
-{
-    give_up(a, s);
-    a->effects->refuse(a->arg, s->worker, s->id, code, why);
-}
-
-static void end(struct admission *a, struct session *s, uint64_t now_ms)
-{
-    leave(a, s);
-    if (s->stage == STAGE_DONE)
-        route_remember(&a->route, s, now_ms);
-    registry_remove(&a->registry, s);
-}
-
-/* --- leases -------------------------------------------------------------------------------- */
-
-static void give_lease(struct admission *a, struct session *s)
-{
-    const struct backend *b = &a->backends->all[s->backend];
-    struct msg_lease lease = {.pool = b->pool,
-                              .backend = b->index,
-                              .attempt = s->attempt,
-                              .addresses_n = (uint16_t)b->addresses_n};
-
-    if (++a->lease_number == 0)
-        a->lease_number = 1;
-    s->lease = lease.lease = (struct lease_id){a->epoch, a->lease_number};
-    memcpy(lease.addresses, b->addresses, sizeof lease.addresses);
-    registry_bind(s, s->backend, STAGE_LEASED);
-    a->effects->lease(a->arg, s->worker, s->id, &lease);
-}
-
-/* Finds the session, which is on no backend, one to try. */
-static void try_next(struct admission *a, struct session *s, uint64_t now_ms)
-{
-    char why[ROUTE_WHY];
-    uint32_t backend = route_choose(&a->route, s, now_ms, why);
-
-    if (backend == BACKEND_NONE) {
-        refuse(a, s, REFUSE_UNAVAILABLE, why);
-        return;
-    }
-    s->tried[s->attempt++] = backend;
-    registry_bind(s, backend, STAGE_RESOLVING);
-    if (a->backends->all[backend].addresses_n > 0)
-        give_lease(a, s);
-    else
-        join(&a->address_line, s, now_ms + a->conf->global.connect_timeout);
-}
-
-/* The session's backend gave no verdict. With own storage that was it. With shared storage it goes
- * to the next; but while other sessions of the user are on a backend or trying it, these decide
- * where the user is, and route_choose() offers no other. It is refused then and not made to wait
- * for them: it could wait as long as all of their attempts take together, and clients come back by
- * themselves.
- */
-static void attempt_failed(struct admission *a, struct session *s, const char *how, uint64_t now_ms)
-{
-    const char *title = backends_title(a->backends, s->backend);
-    char why[ROUTE_WHY];
-
-    if (route_is_shared(&a->route, s->pool) && s->attempt < ATTEMPTS_MAX) {
-        registry_unbind(s, STAGE_ASKING);
-        try_next(a, s, now_ms);
-        return;
-    }
-    snprintf(why, sizeof why, "backend %s %s%s", title, how,
-             s->attempt == ATTEMPTS_MAX ? ", the last that is tried" : "");
-    refuse(a, s, REFUSE_UNAVAILABLE, why);
-}
-
-static void record_place(struct admission *a, struct session *s)
-{
-    if (route_is_shared(&a->route, s->pool) || s->user->placed != BACKEND_NONE)
-        return;
-    s->user->placed = s->backend;
-    a->effects->placed(a->arg, user_name(s->user), a->conf->pools[s->pool].title,
-                       backends_title(a->backends, s->backend));
-}
-
-static void logged_in(struct admission *a, struct session *s, uint64_t now_ms)
-{
-    char why[ROUTE_WHY];
-
-    if (!route_may_stay(&a->route, s, why)) {
-        refuse(a, s, REFUSE_UNAVAILABLE, why);
-        return;
-    }
-    registry_bind(s, s->backend, STAGE_DONE);
-    record_place(a, s);
-    route_remember(&a->route, s, now_ms);
-    a->effects->done(a->arg, s->worker, s->id);
-}
-
-/* --- questions, once the replays are in ---------------------------------------------------- */
-
-static void answer_open(struct admission *a, struct session *s)
-{
-    struct admission_worker *w = s->worker;
-    uint32_t id = s->id;
-    char why[64];
-
-    if (a->registry.sessions_n - a->opening_n < a->conf->global.max_sessions) {
-        leave(a, s);
-        a->effects->go(a->arg, w, id);
-        return;
-    }
-    leave(a, s);
-    registry_remove(&a->registry, s);
-    snprintf(why, sizeof why, "max_sessions = %u", a->conf->global.max_sessions);
-    a->effects->refuse(a->arg, w, id, REFUSE_UNAVAILABLE, why);
-}
-
-static void answer_admit(struct admission *a, struct session *s, uint64_t now_ms)
-{
-    const struct order *o = registry_order(&a->registry, user_name(s->user));
-
-    if (!o || !o->is_held) {
-        try_next(a, s, now_ms);
-    } else if (a->held_n >= HELD_MAX) {
-        refuse(a, s, REFUSE_INUSE, "the user is on hold, and too many logins wait already");
-    } else {
-        s->stage = STAGE_HELD;
-        a->held_n++;
-        join(&a->hold_line, s, now_ms + a->conf->global.hold_timeout);
-        a->effects->held(a->arg, user_name(s->user), a->held_n);
-    }
-}
-
-static void answer_result(struct admission *a, struct session *s, enum result result,
-                          uint64_t now_ms)
-{
-    if (result == RESULT_OK)
-        logged_in(a, s, now_ms);
-    else
-        attempt_failed(a, s, "failed", now_ms);
-}
+/* --- answers that had to wait ---------------------------------------------------------------- */
 
 /* Answers the question for which the session waited, by its stage. */
 static void answer_waiting(struct admission *a, struct session *s, uint64_t now_ms)
@@ -262,9 +87,9 @@ static void answer_waiting(struct admission *a, struct session *s, uint64_t now_
         answer_open(a, s);
         return;
     }
-    leave(a, s);
+    admission_leave(a, s);
     if (s->stage == STAGE_ASKING)
-        answer_admit(a, s, now_ms);
+        answer_admit(a, s, false, now_ms);
     else
         answer_result(a, s, (enum result)result, now_ms);
 }
@@ -274,16 +99,32 @@ static void recover_if_complete(struct admission *a, uint64_t now_ms)
     if (a->is_recovered || a->replays > 0)
         return;
     a->is_recovered = true;
-    a->effects->recovered(a->arg, a->registry.sessions_n - a->opening_n, a->registry.users_n);
+    a->effects->recovered(a->arg, a->registry.sessions_n - a->registry.opening_n,
+                          a->registry.users_n);
     while (!list_empty(&a->replay_line))
         answer_waiting(a, CONTAINER(a->replay_line.next, struct session, waiting), now_ms);
 }
 
 /* --- messages ------------------------------------------------------------------------------ */
 
+/* A session of this number, from `client`. NULL when memory is out. */
+static struct session *add(struct admission *a, struct admission_worker *w, uint32_t id,
+                           uint16_t pool, const struct addr *client)
+{
+    const struct in6_addr from = network_client(client);
+    struct session *s = registry_add(&a->registry, w, id, pool);
+
+    if (s && registry_come(&a->registry, s, &from) < 0) {
+        registry_remove(&a->registry, s);
+        return NULL;
+    }
+    return s;
+}
+
 const char *admission_open(struct admission *a, struct admission_worker *w, uint32_t id,
                            const struct msg_open *m)
 {
+    static const struct refusal full = {REFUSE_MAX_SESSIONS, "max_sessions is reached"};
     struct session *s = registry_find(&a->registry, w, id);
 
     if (m->listener >= a->conf->listeners_n)
@@ -291,28 +132,27 @@ const char *admission_open(struct admission *a, struct admission_worker *w, uint
     if (s && s->stage != STAGE_OPEN)
         return "OPEN: the session is open already";
     if (!s && a->registry.sessions_n >= a->conf->global.max_sessions) {
-        a->effects->refuse(a->arg, w, id, REFUSE_UNAVAILABLE, "max_sessions is reached");
+        answer_turn_away(a, w, id, &full);
         return NULL;
     }
     /* One that was replayed may be asked for again: its GO was lost with the old control. */
     if (!s)
-        s = registry_add(&a->registry, w, id,
-                         (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener]));
+        s = add(a, w, id, (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener]),
+                &m->client);
     if (!s) {
         a->effects->refuse(a->arg, w, id, REFUSE_UNAVAILABLE, "no memory");
         return NULL;
     }
-    s->stage = STAGE_OPENING;
-    a->opening_n++;
+    registry_set_opening(&a->registry, s, true);
     if (a->is_recovered)
         answer_open(a, s);
     else
-        join(&a->replay_line, s, 0);
+        list_append(&a->replay_line, &s->waiting);
     return NULL;
 }
 
 const char *admission_admit(struct admission *a, struct admission_worker *w, uint32_t id,
-                            struct slice user, uint64_t now_ms)
+                            const struct msg_admit *m, struct slice user, uint64_t now_ms)
 {
     struct session *s = registry_find(&a->registry, w, id);
 
@@ -322,15 +162,17 @@ const char *admission_admit(struct admission *a, struct admission_worker *w, uin
         return "ADMIT: the session is not waiting for a login";
     if (!user_is_name(user))
         return "ADMIT: not a user's name";
+    if (!admission_come(a, s, &m->client))
+        return NULL;
     if (registry_name(&a->registry, s, user) < 0) {
-        refuse(a, s, REFUSE_UNAVAILABLE, "no memory");
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, "no memory");
         return NULL;
     }
     s->stage = STAGE_ASKING;
     if (a->is_recovered)
-        answer_admit(a, s, now_ms);
+        answer_admit(a, s, false, now_ms);
     else
-        join(&a->replay_line, s, 0);
+        list_append(&a->replay_line, &s->waiting);
     return NULL;
 }
 
@@ -347,13 +189,11 @@ const char *admission_result(struct admission *a, struct admission_worker *w, ui
         return "RESULT: not the session's lease";
     if (m->result > RESULT_FAILED)
         return "RESULT: no such result";
-    if (m->result == RESULT_REFUSED) {
-        give_up(a, s);
-    } else if (a->is_recovered) {
+    if (a->is_recovered || m->result == RESULT_REFUSED) {
         answer_result(a, s, (enum result)m->result, now_ms);
     } else {
         s->result = (uint8_t)m->result;
-        join(&a->replay_line, s, 0);
+        list_append(&a->replay_line, &s->waiting);
     }
     return NULL;
 }
@@ -362,8 +202,12 @@ void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
 {
     struct session *s = registry_find(&a->registry, w, id);
 
-    if (s)
-        end(a, s, now_ms);
+    if (!s)
+        return;
+    /* Who hangs up before the backend's answer is not spared: guesses would be free. */
+    if (s->stage == STAGE_LEASED && s->result == RESULT_NONE)
+        guard_blame(&a->guard, s, now_ms);
+    admission_drop(a, s, now_ms);
 }
 
 /* --- replays ------------------------------------------------------------------------------- */
@@ -396,12 +240,13 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
                            : m->attempt > ATTEMPTS_MAX ? ATTEMPTS_MAX
                                                        : m->attempt);
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
-        s->tried[i] = backend;
+        s->tried[i] = (uint16_t)backend;
     s->lease = m->lease;
-    registry_bind(s, backend, m->stage == REPLAY_RELAY ? STAGE_DONE : STAGE_LEASED);
+    registry_bind(&a->registry, s, backend, m->stage == REPLAY_RELAY ? STAGE_DONE : STAGE_LEASED);
     if (s->stage == STAGE_DONE) {
-        record_place(a, s);
-        route_remember(&a->route, s, now_ms);
+        admission_note_login(a, s, now_ms);
+    } else {
+        guard_resume(&a->guard, s, now_ms);
     }
 }
 
@@ -417,10 +262,9 @@ const char *admission_replay(struct admission *a, struct admission_worker *w, ui
     pool = m->stage == REPLAY_OPEN
                ? (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener])
                : m->pool;
-    s = registry_add(&a->registry, w, id, pool);
+    s = add(a, w, id, pool, &m->client);
     if (!s)
         return "REPLAY: no memory";
-    s->stage = STAGE_OPEN;
     if (m->stage == REPLAY_OPEN)
         return NULL;
     if (registry_name(&a->registry, s, user) < 0) {
@@ -474,7 +318,7 @@ static void end_each(struct map_node *node, void *arg)
 {
     const struct ending *e = arg;
 
-    end(e->a, CONTAINER(node, struct session, node), e->now_ms);
+    admission_drop(e->a, CONTAINER(node, struct session, node), e->now_ms);
 }
 
 void admission_detach(struct admission *a, struct admission_worker *w, uint64_t now_ms)
@@ -494,8 +338,8 @@ void admission_addresses(struct admission *a, uint32_t backend)
         struct session *s = CONTAINER(it, struct session, waiting);
 
         if (s->backend == backend) {
-            leave(a, s);
-            give_lease(a, s);
+            admission_leave(a, s);
+            answer_lease(a, s);
         }
     }
 }
@@ -505,14 +349,18 @@ static uint64_t first_until(const struct list *line)
     return list_empty(line) ? 0 : CONTAINER(line->next, struct session, waiting)->until_ms;
 }
 
+/* 0: never. */
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    if (a == 0 || b == 0)
+        return a + b;
+    return a < b ? a : b;
+}
+
 uint64_t admission_due_ms(const struct admission *a)
 {
-    uint64_t hold = first_until(&a->hold_line);
-    uint64_t address = first_until(&a->address_line);
-
-    if (hold == 0 || address == 0)
-        return hold + address;
-    return hold < address ? hold : address;
+    return earlier(guard_due_ms(&a->guard),
+                   earlier(first_until(&a->hold_line), first_until(&a->address_line)));
 }
 
 /* The first of the line, taken out, if its time is over. */
@@ -523,7 +371,7 @@ static struct session *take_late(struct admission *a, struct list *line, uint64_
     if (list_empty(line) || first_until(line) > now_ms)
         return NULL;
     s = CONTAINER(line->next, struct session, waiting);
-    leave(a, s);
+    admission_leave(a, s);
     return s;
 }
 
@@ -532,9 +380,11 @@ void admission_tick(struct admission *a, uint64_t now_ms)
     struct session *s;
 
     while ((s = take_late(a, &a->hold_line, now_ms)) != NULL)
-        refuse(a, s, REFUSE_INUSE, "the user is on hold");
+        answer_refuse(a, s, REFUSE_INUSE, "the user is on hold");
     while ((s = take_late(a, &a->address_line, now_ms)) != NULL)
-        attempt_failed(a, s, "has no known address", now_ms);
+        answer_failed(a, s, "has no known address", now_ms);
+    while ((s = guard_take_late(&a->guard, now_ms)) != NULL)
+        answer_admit(a, s, true, now_ms);
 }
 
 void admission_release(struct admission *a, struct slice user, uint64_t now_ms)
@@ -548,8 +398,8 @@ void admission_release(struct admission *a, struct slice user, uint64_t now_ms)
         struct session *s = CONTAINER(it, struct session, waiting);
 
         if (slice_eq(user_name(s->user), user)) {
-            leave(a, s);
-            try_next(a, s, now_ms);
+            admission_leave(a, s);
+            answer_login(a, s, now_ms);
         }
     }
 }

@@ -1,6 +1,11 @@
 /* Admission: control's side of the dialogue in ipc/message.h. Who may come in, on which backend,
  * who waits and for how long.
  *
+ * A login passes, in this order: the limits (control/limits.h), the guard, who may make it wait
+ * (control/guard.h), a hold, max_logins, and the choice of a backend (control/route.h). None of
+ * these but the hold and the choice ask who the user is; so that whoever has no password learns
+ * nothing about it but, by waiting, whether the name is on hold.
+ *
  * Pure: time is an argument, answers and news leave through callbacks, nothing blocks. The caller
  * feeds it each worker's messages in their order and calls admission_tick() when admission_due_ms()
  * says. All backends' addresses come from control/resolve.h by way of the table that both share.
@@ -10,6 +15,7 @@
  * - Every OPEN, ADMIT and RESULT_FAILED gets exactly one answer, and so does RESULT_OK, unless its
  *   session or worker ends first. RESULT_REFUSED gets none.
  * - No two sessions of one user in one pool are ever logged in on two backends.
+ * - A session that a worker replays counts for all limits and is refused for none.
  * - After a restart nobody is admitted before all workers have replayed their sessions, since any
  *   of these may say where a user is. Questions wait meanwhile and are answered in their order.
  *
@@ -28,6 +34,7 @@
 #include "control/registry.h"
 #include "control/shared.h"
 #include "ipc/message.h"
+#include "tables/tables.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +44,13 @@ enum {
     HELD_MAX = 10000,
     /* Sessions that workers may replay. The setting max_sessions goes no further. */
     REPLAY_MAX = 1000000
+};
+
+/* A login that was refused by its backend, or by the guard. */
+struct auth_failed {
+    struct in6_addr client; /* see control/network.h */
+    struct slice user;
+    uint32_t failures, user_failures; /* as they have decayed, with this one */
 };
 
 /* Called from within the functions below; none of them may be called from there. Slices and texts
@@ -53,6 +67,8 @@ struct admission_effects {
     void (*placed)(void *arg, struct slice user, const char *pool, const char *backend);
     /* A login waits because its user is on hold; `waiting`: how many do, this one included. */
     void (*held)(void *arg, struct slice user, size_t waiting);
+    void (*auth_failed)(void *arg, const struct auth_failed *failed);
+    void (*count)(void *arg, enum metric metric);
     /* All workers have replayed; from now on questions are answered. Told once. */
     void (*recovered)(void *arg, size_t sessions, size_t users);
 };
@@ -67,11 +83,12 @@ struct admission_params {
 
 struct admission;
 
-/* NULL when memory is out. What the params point to must outlive it. */
-struct admission *admission_new(const struct admission_params *params);
+/* What the params point to must outlive it. */
+int admission_new(const struct admission_params *params, struct admission **out_admission,
+                  struct err *err) MUST_CHECK;
 
-/* Where affinity is kept from now on; NULL, as at first: there is none. */
-void admission_share(struct admission *a, struct shared *shared);
+/* Where things are kept from now on; NULL, as at first: nowhere, and nothing is remembered. */
+void admission_share(struct admission *a, enum shared_id which, struct shared *shared);
 
 /* All workers have been detached. Clears *a; harmless when it is NULL. */
 void admission_free(struct admission **a);
@@ -96,7 +113,7 @@ void admission_detach(struct admission *a, struct admission_worker *w, uint64_t 
 const char *admission_open(struct admission *a, struct admission_worker *w, uint32_t id,
                            const struct msg_open *m);
 const char *admission_admit(struct admission *a, struct admission_worker *w, uint32_t id,
-                            struct slice user, uint64_t now_ms);
+                            const struct msg_admit *m, struct slice user, uint64_t now_ms);
 const char *admission_result(struct admission *a, struct admission_worker *w, uint32_t id,
                              const struct msg_result *m, uint64_t now_ms);
 /* Not to know the session is nothing wrong: its OPEN may have been refused. */

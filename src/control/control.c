@@ -5,11 +5,11 @@
 #include "base/log.h"
 #include "control/admission.h"
 #include "control/load.h"
+#include "control/network.h"
 #include "control/resolve.h"
 #include "control/shared.h"
 #include "control/state.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +27,7 @@ struct control {
     struct resolve resolve;
     struct admission *admission;
     struct state *state;
-    struct shared *shared; /* NULL: there is no affinity */
+    struct shared *shared[SHARED_COUNT]; /* NULL: nothing is remembered */
     struct deadline admission_due, resolve_due, flush_due;
     struct deadline replay_due; /* who has not replayed by then hangs */
     uint64_t admission_due_ms;  /* as set */
@@ -190,6 +190,29 @@ static void on_held(void *arg, struct slice user, size_t waiting)
     log_end(&l);
 }
 
+/* As packaging/fail2ban reads it: the address first, which nothing that a peer sent comes before.
+ */
+static void on_auth_failed(void *arg, const struct auth_failed *failed)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct log_line l;
+
+    (void)arg;
+    log_begin(&l, LOG_AUTH_FAILED);
+    log_str(&l, "address", network_format(&failed->client, address));
+    log_slice(&l, "user", failed->user);
+    log_uint(&l, "failures", failed->failures);
+    log_uint(&l, "user_failures", failed->user_failures);
+    log_end(&l);
+}
+
+static void on_count(void *arg, enum metric metric)
+{
+    const struct control *c = arg;
+
+    counters_add(c->child->counters, metric, 1);
+}
+
 static void on_recovered(void *arg, size_t sessions, size_t users)
 {
     const struct control *c = arg;
@@ -212,6 +235,8 @@ static const struct admission_effects admission_effects = {
     .refuse = send_refuse,
     .placed = on_placed,
     .held = on_held,
+    .auth_failed = on_auth_failed,
+    .count = on_count,
     .recovered = on_recovered,
 };
 
@@ -298,7 +323,7 @@ static const char *take_worker_message(struct peer *p, const struct msg *m)
     if (m->type == MSG_OPEN)
         return admission_open(a, w, m->id, m->body);
     if (m->type == MSG_ADMIT)
-        return admission_admit(a, w, m->id, m->tail, now);
+        return admission_admit(a, w, m->id, m->body, m->tail, now);
     if (m->type == MSG_RESULT)
         return admission_result(a, w, m->id, m->body, now);
     if (m->type == MSG_REPLAY)
@@ -406,27 +431,37 @@ static void on_replay_due(struct deadline *d)
     }
 }
 
-static void take_shared(struct control *c, int fd)
+static void log_lost(uint32_t which, const char *why)
 {
+    static const char *const names[SHARED_COUNT] = {"affinity", "failed logins", "known pairs"};
+    struct log_line l;
+    struct err what;
+
+    err_set(&what, 0, "%s: %s", names[which], why);
+    log_begin(&l, LOG_AFFINITY_LOST);
+    log_str(&l, "detail", what.text);
+    log_end(&l);
+}
+
+static void take_shared(struct control *c, const struct msg *m)
+{
+    uint32_t which = ((const struct msg_shared *)m->body)->which;
     struct shared *shared = NULL;
     const char *lost = NULL;
-    struct log_line l;
     struct err err;
 
-    if (shared_map(fd, &shared, &lost, &err) < 0)
+    INSIST(which < SHARED_COUNT);
+    if (shared_map(m->fd, &shared, &lost, &err) < 0)
         lost = err.text;
-    close(fd);
-    if (lost) {
-        log_begin(&l, LOG_AFFINITY_LOST);
-        log_str(&l, "detail", lost);
-        log_end(&l);
-    }
+    close(m->fd);
+    if (lost)
+        log_lost(which, lost);
     if (!shared)
         return;
-    shared_unmap(&c->shared);
-    c->shared = shared;
+    shared_unmap(&c->shared[which]);
+    c->shared[which] = shared;
     if (c->admission)
-        admission_share(c->admission, shared);
+        admission_share(c->admission, (enum shared_id)which, shared);
 }
 
 /* --- the process --------------------------------------------------------------------------- */
@@ -450,7 +485,7 @@ static void on_message(struct child *child, const struct msg *m)
     if (m->type == MSG_PEER)
         take_peer(c, m);
     else if (m->type == MSG_SHARED)
-        take_shared(c, m->fd);
+        take_shared(c, m);
     else if (m->fd >= 0)
         close(m->fd);
 }
@@ -468,10 +503,10 @@ static int load(struct control *c, struct err *err)
     if (backends_init(&c->backends, conf, err) < 0)
         return -1;
     c->resolve = (struct resolve){.backends = &c->backends, .effects = &resolve_effects, .arg = c};
-    c->admission = admission_new(&params);
-    if (!c->admission)
-        return err_set(err, ENOMEM, "no memory");
-    admission_share(c->admission, c->shared);
+    if (admission_new(&params, &c->admission, err) < 0)
+        return -1;
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        admission_share(c->admission, (enum shared_id)i, c->shared[i]);
     if (state_open(conf->global.state, &c->state, err) < 0)
         return -1;
     rows = (struct load){admission_registry(c->admission), &c->backends};
@@ -517,7 +552,8 @@ static void on_done(struct child *child)
     deadline_clear(&c->replay_due);
     admission_free(&c->admission);
     state_close(&c->state);
-    shared_unmap(&c->shared);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        shared_unmap(&c->shared[i]);
     backends_done(&c->backends);
 }
 

@@ -1,4 +1,5 @@
-/* Tables of sessions, users and orders. Who may do what is left to route.c and admission.c. */
+/* Tables of sessions, users, visits and orders. Who may do what is left to route.c and admission.c.
+ */
 #include "control/registry.h"
 
 #include "base/hash.h"
@@ -7,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-void registry_init(struct registry *r)
+int registry_init(struct registry *r, const struct conf_global *conf, struct err *err)
 {
+    *r = (struct registry){0};
     map_init(&r->users);
     map_init(&r->orders);
+    map_init(&r->visits);
     hash_random(&r->salt, sizeof r->salt);
-    r->sessions_n = r->users_n = 0;
+    return sources_init(&r->sources, conf, err);
 }
 
 static void free_user(struct map_node *node, void *arg)
@@ -34,6 +37,9 @@ void registry_done(struct registry *r)
     map_done(&r->users);
     map_each(&r->orders, free_order, NULL);
     map_done(&r->orders);
+    INSIST(r->visits.used == 0);
+    map_done(&r->visits);
+    sources_done(&r->sources);
 }
 
 /* --- sessions ------------------------------------------------------------------------------ */
@@ -73,7 +79,7 @@ struct session *registry_add(struct registry *r, struct admission_worker *w, uin
                           .id = id,
                           .pool = pool,
                           .backend = BACKEND_NONE,
-                          .stage = STAGE_OPENING,
+                          .stage = STAGE_OPEN,
                           .result = RESULT_NONE};
     list_init(&s->of_user);
     list_init(&s->waiting);
@@ -85,15 +91,187 @@ struct session *registry_add(struct registry *r, struct admission_worker *w, uin
     return s;
 }
 
+static bool is_login(enum stage stage)
+{
+    return stage == STAGE_RESOLVING || stage == STAGE_LEASED;
+}
+
+static void set_stage(struct registry *r, struct session *s, enum stage stage)
+{
+    INSIST(!is_login((enum stage)s->stage) || r->logins_n > 0);
+    r->logins_n -= is_login((enum stage)s->stage);
+    r->logins_n += is_login(stage);
+    s->stage = (uint8_t)stage;
+}
+
 void registry_remove(struct registry *r, struct session *s)
 {
     list_remove(&s->of_user);
     list_remove(&s->waiting);
+    registry_uncharge(s);
+    if (s->stage == STAGE_OPENING)
+        registry_set_opening(r, s, false);
+    if (s->stage == STAGE_DELAYED)
+        registry_set_delayed(s, false);
+    set_stage(r, s, STAGE_OPEN);
     registry_unname(r, s);
+    if (s->source)
+        sources_leave(&r->sources, s->source);
     map_remove(&s->worker->sessions, &s->node);
     INSIST(r->sessions_n > 0);
     r->sessions_n--;
     free(s);
+}
+
+static void count(uint32_t *n, bool one_more)
+{
+    INSIST(one_more || *n > 0);
+    if (one_more)
+        ++*n;
+    else
+        --*n;
+}
+
+void registry_set_opening(struct registry *r, struct session *s, bool is_opening)
+{
+    INSIST(s->stage == (is_opening ? STAGE_OPEN : STAGE_OPENING));
+    s->stage = is_opening ? STAGE_OPENING : STAGE_OPEN;
+    count(&r->opening_n, is_opening);
+    for (struct source *at = s->source; at; at = at->wider)
+        count(&at->opening_n, is_opening);
+}
+
+void registry_set_delayed(struct session *s, bool is_delayed)
+{
+    INSIST(s->stage == (is_delayed ? STAGE_ASKING : STAGE_DELAYED));
+    s->stage = is_delayed ? STAGE_DELAYED : STAGE_ASKING;
+    count(&s->user->delayed_n, is_delayed);
+    for (struct source *at = s->source; at; at = at->wider)
+        count(&at->delayed_n, is_delayed);
+}
+
+/* --- visits -------------------------------------------------------------------------------- */
+
+struct visit_key {
+    const struct user *user;
+    const struct source *source;
+};
+
+static uint64_t visit_hash(const struct visit_key *k)
+{
+    return num_mix(num_mix((uintptr_t)k->user) + (uintptr_t)k->source);
+}
+
+static bool visit_is(const struct map_node *node, const void *key)
+{
+    const struct visit *v = CONTAINER(node, const struct visit, node);
+    const struct visit_key *k = key;
+
+    return v->user == k->user && v->source == k->source;
+}
+
+static struct visit *find_visit(const struct registry *r, const struct visit_key *k)
+{
+    struct map_node *node = map_find(&r->visits, visit_hash(k), visit_is, k);
+
+    return node ? CONTAINER(node, struct visit, node) : NULL;
+}
+
+/* Nothing to do for who has no user or no source. */
+static int begin_visit(struct registry *r, const struct user *user, const struct source *source)
+{
+    const struct visit_key k = {user, source};
+    struct visit *v;
+
+    if (!user || !source)
+        return 0;
+    v = find_visit(r, &k);
+    if (!v) {
+        v = malloc(sizeof *v);
+        if (!v)
+            return -1;
+        *v = (struct visit){.user = user, .source = source};
+        if (map_insert(&r->visits, &v->node, visit_hash(&k)) < 0) {
+            free(v);
+            return -1;
+        }
+    }
+    v->sessions_n++;
+    return 0;
+}
+
+static void end_visit(struct registry *r, const struct user *user, const struct source *source)
+{
+    const struct visit_key k = {user, source};
+    struct visit *v;
+
+    if (!user || !source)
+        return;
+    v = find_visit(r, &k);
+    INSIST(v && v->sessions_n > 0);
+    if (--v->sessions_n > 0)
+        return;
+    map_remove(&r->visits, &v->node);
+    free(v);
+}
+
+uint32_t registry_visits(const struct registry *r, const struct session *s)
+{
+    const struct visit_key k = {s->user, s->source};
+    const struct visit *v = find_visit(r, &k);
+
+    INSIST(v);
+    return v->sessions_n;
+}
+
+int registry_come(struct registry *r, struct session *s, const struct in6_addr *client)
+{
+    struct source *source = NULL;
+
+    INSIST((s->stage == STAGE_OPEN || s->stage == STAGE_ASKING) && s->charge == CHARGE_NONE);
+    if (sources_have(&r->sources, client)) {
+        source = sources_enter(&r->sources, client);
+        if (!source)
+            return -1;
+    }
+    if (begin_visit(r, s->user, source) < 0) {
+        sources_leave(&r->sources, source);
+        return -1;
+    }
+    end_visit(r, s->user, s->source);
+    if (s->source)
+        sources_leave(&r->sources, s->source);
+    s->source = source;
+    s->client = *client;
+    return 0;
+}
+
+/* --- charges ------------------------------------------------------------------------------- */
+
+static void count_charge(struct session *s, bool one_more)
+{
+    /* A known pair's failures are none of its name's. */
+    if (s->charge == CHARGE_STRANGER)
+        count(&s->user->trying_n, one_more);
+    for (struct source *at = s->source; at; at = at->wider)
+        count(&at->trying_n, one_more);
+}
+
+void registry_charge(struct session *s, enum charge charge)
+{
+    INSIST(s->charge == CHARGE_NONE && s->user);
+    if (!s->source)
+        return;
+    s->charge = (uint8_t)charge;
+    count_charge(s, true);
+}
+
+void registry_uncharge(struct session *s)
+{
+    if (s->charge == CHARGE_NONE)
+        return;
+    count_charge(s, false);
+    s->charge = CHARGE_NONE;
 }
 
 /* --- users --------------------------------------------------------------------------------- */
@@ -148,11 +326,19 @@ static void forget_idle(struct registry *r, struct user *u)
 
 int registry_name(struct registry *r, struct session *s, struct slice user)
 {
+    struct user *u;
+
     registry_unname(r, s);
-    s->user = get_user(r, s->pool, user);
-    if (!s->user)
+    u = get_user(r, s->pool, user);
+    if (!u)
         return -1;
-    if (s->user->sessions_n++ == 0)
+    if (begin_visit(r, u, s->source) < 0) {
+        if (u->sessions_n == 0)
+            forget_idle(r, u);
+        return -1;
+    }
+    s->user = u;
+    if (u->sessions_n++ == 0)
         r->users_n++;
     return 0;
 }
@@ -163,7 +349,8 @@ void registry_unname(struct registry *r, struct session *s)
 
     if (!u)
         return;
-    INSIST(list_empty(&s->of_user) && u->sessions_n > 0);
+    INSIST(list_empty(&s->of_user) && s->charge == CHARGE_NONE && u->sessions_n > 0);
+    end_visit(r, u, s->source);
     s->user = NULL;
     if (--u->sessions_n == 0) {
         r->users_n--;
@@ -181,20 +368,20 @@ int registry_place(struct registry *r, uint16_t pool, struct slice user, uint32_
     return 0;
 }
 
-void registry_bind(struct session *s, uint32_t backend, enum stage stage)
+void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum stage stage)
 {
     s->backend = backend;
-    s->stage = (uint8_t)stage;
+    set_stage(r, s, stage);
     list_remove(&s->of_user);
     /* Appending behind the ring's first node's place is its front. */
     list_append(stage == STAGE_DONE ? s->user->sessions.next : &s->user->sessions, &s->of_user);
 }
 
-void registry_unbind(struct session *s, enum stage stage)
+void registry_unbind(struct registry *r, struct session *s, enum stage stage)
 {
     list_remove(&s->of_user);
     s->backend = BACKEND_NONE;
-    s->stage = (uint8_t)stage;
+    set_stage(r, s, stage);
 }
 
 bool user_is_name(struct slice name)

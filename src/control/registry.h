@@ -1,5 +1,5 @@
-/* Who is here: sessions, users, and what operators ordered about users. Data structures only; the
- * rules are control/route.h's and control/admission.h's.
+/* Who is here: sessions, users, whence they come, and what operators ordered about users. Data
+ * structures only; the rules are those of control/route.h, limits.h, guard.h and admission.h.
  *
  * A session is named by its worker and a number that the worker chose. Each worker has a table of
  * its own, so that whatever it says finds its own sessions and no other's.
@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "base/slice.h"
 #include "control/backends.h"
+#include "control/sources.h"
 #include "ipc/message.h"
 
 #include <stdbool.h>
@@ -36,11 +37,15 @@ enum stage {
     STAGE_OPENING,   /* its OPEN has not been answered */
     STAGE_OPEN,      /* nobody is logging in */
     STAGE_ASKING,    /* its ADMIT waits for the replays */
+    STAGE_DELAYED,   /* its ADMIT waits because of failed logins before it */
     STAGE_HELD,      /* its ADMIT waits because the user is on hold */
     STAGE_RESOLVING, /* its ADMIT waits for addresses of `backend` */
     STAGE_LEASED,    /* the worker tries `backend` under `lease` */
     STAGE_DONE       /* logged in on `backend` */
 };
+
+/* A charge is a login that counts as failed until its verdict (control/penalty.h). */
+enum charge { CHARGE_NONE, CHARGE_STRANGER, CHARGE_KNOWN };
 
 struct session {
     struct map_node node; /* in its worker's table */
@@ -48,24 +53,34 @@ struct session {
     struct list waiting;  /* in one of admission's lines */
     struct admission_worker *worker;
     struct user *user;     /* from ASKING on; NULL before */
-    uint64_t until_ms;     /* how long it waits in a line */
-    struct lease_id lease; /* while LEASED */
+    struct source *source; /* NULL: its address is exempt, or not known */
+    union {
+        struct lease_id lease; /* while LEASED */
+        uint64_t until_ms;     /* how long it waits in a line, in any other stage but DONE */
+        uint64_t noted_ms;     /* while DONE: when its user was noted to be at home there */
+    };
+    struct in6_addr client; /* as the last message said; see control/network.h */
     uint32_t id;
     uint32_t backend; /* from RESOLVING on */
-    uint32_t tried[ATTEMPTS_MAX];
+    uint16_t tried[ATTEMPTS_MAX];
     uint16_t pool;
     uint8_t attempt; /* backends tried in this login, the present one included */
     uint8_t stage;   /* enum stage */
     uint8_t result;  /* enum result, in LEASED: one that waits for the replays; RESULT_NONE */
+    uint8_t charge;  /* enum charge */
 };
 
 enum { RESULT_NONE = 0xff };
+
+_Static_assert(CONF_BACKENDS_MAX <= UINT16_MAX, "session.tried");
 
 struct user {
     struct map_node node;
     /* Its sessions that are on a backend or on the way to one; those that are DONE come first. */
     struct list sessions;
     uint32_t sessions_n; /* that name it, in any stage */
+    uint32_t delayed_n;  /* of these, in STAGE_DELAYED */
+    uint32_t trying_n;   /* of these, charged as strangers */
     uint32_t placed;     /* number of a backend, or BACKEND_NONE */
     uint16_t pool;
     uint16_t name_n;
@@ -77,6 +92,15 @@ enum { NODE_COST = 24 + 16 };
 _Static_assert(sizeof(struct session) + NODE_COST + sizeof(struct user) + NODE_COST <= 256,
                "control's share of a logged-in session");
 _Static_assert(sizeof(struct user) + NODE_COST <= 128, "a known user, beside its name");
+_Static_assert(sizeof(struct source) + NODE_COST <= 128, "a client's network");
+
+/* A user from a source: there as long as a session is both. */
+struct visit {
+    struct map_node node;
+    const struct user *user;
+    const struct source *source;
+    uint32_t sessions_n;
+};
 
 struct order {
     struct map_node node;
@@ -89,14 +113,19 @@ struct order {
 struct registry {
     struct map users;
     struct map orders;
+    struct map visits;
+    struct sources sources;
     uint64_t salt; /* so that a worker cannot choose ids that fill one chain */
     size_t sessions_n;
-    size_t users_n; /* that sessions name */
+    uint32_t opening_n; /* sessions in STAGE_OPENING */
+    size_t logins_n;    /* sessions in STAGE_RESOLVING or STAGE_LEASED */
+    size_t users_n;     /* that sessions name */
 };
 
-void registry_init(struct registry *r);
+int registry_init(struct registry *r, const struct conf_global *conf, struct err *err) MUST_CHECK;
 
-/* Frees users and orders. All sessions have been removed by then. */
+/* Frees users and orders. All sessions have been removed by then. Harmless after a failed
+ * registry_init(). */
 void registry_done(struct registry *r);
 
 void registry_attach(struct admission_worker *w);
@@ -104,12 +133,22 @@ void registry_attach(struct admission_worker *w);
 struct session *registry_find(const struct registry *r, const struct admission_worker *w,
                               uint32_t id);
 
-/* A session in STAGE_OPENING of a number that is free. NULL when memory is out. */
+/* A session in STAGE_OPEN of a number that is free. NULL when memory is out. */
 struct session *registry_add(struct registry *r, struct admission_worker *w, uint32_t id,
                              uint16_t pool);
 
 /* Takes it out of everything and frees it. */
 void registry_remove(struct registry *r, struct session *s);
+
+/* Between STAGE_OPEN and STAGE_OPENING, in which a session does not count yet. */
+void registry_set_opening(struct registry *r, struct session *s, bool is_opening);
+
+/* Between STAGE_ASKING and STAGE_DELAYED. */
+void registry_set_delayed(struct session *s, bool is_delayed);
+
+/* The session comes from where `client` says, and no longer from elsewhere; in STAGE_OPEN or
+ * ASKING. -1 when memory is out; it comes from where it came from then. */
+int registry_come(struct registry *r, struct session *s, const struct in6_addr *client) MUST_CHECK;
 
 /* The session now names this user, and no other. -1 when memory is out; it names none then. */
 int registry_name(struct registry *r, struct session *s, struct slice user) MUST_CHECK;
@@ -117,11 +156,20 @@ int registry_name(struct registry *r, struct session *s, struct slice user) MUST
 /* The session names no user any more. One whom nobody names and who is not placed is forgotten. */
 void registry_unname(struct registry *r, struct session *s);
 
+/* How many sessions, this one included, name its user and come from its source; both are set. */
+uint32_t registry_visits(const struct registry *r, const struct session *s);
+
+/* The session's login is charged, if it has a source. It has no charge yet. */
+void registry_charge(struct session *s, enum charge charge);
+
+/* Its charge, if it has one, is over. */
+void registry_uncharge(struct session *s);
+
 /* The session is on `backend`, or on its way there (STAGE_RESOLVING, LEASED, DONE). */
-void registry_bind(struct session *s, uint32_t backend, enum stage stage);
+void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum stage stage);
 
 /* It is on no backend (any more). */
-void registry_unbind(struct session *s, enum stage stage);
+void registry_unbind(struct registry *r, struct session *s, enum stage stage);
 
 /* Records where a user belongs; makes the user when it is not known. -1 when memory is out. */
 int registry_place(struct registry *r, uint16_t pool, struct slice user,

@@ -87,13 +87,13 @@ static uint32_t find_affinity(const struct route *r, const struct session *s, ui
 {
     const struct conf_pool *pool = &r->backends->conf->pools[s->pool];
     uint32_t first = r->backends->first[s->pool];
-    uint64_t hash;
+    struct shared_note note;
 
     if (!r->shared ||
-        !shared_find(r->shared, affinity_key(r, s->user), now_ms / 1000, r->user_expire_s, &hash))
+        !shared_find(r->shared, affinity_key(r, s->user), now_ms / 1000, r->user_expire_s, &note))
         return BACKEND_NONE;
     for (uint32_t i = first; i < first + pool->backends_n; i++) {
-        if (r->backends->nodes[i].hash.high == hash)
+        if (r->backends->nodes[i].hash.high == note.value)
             return r->backends->all[i].state == BACKEND_UP && !was_tried(s, i) ? i : BACKEND_NONE;
     }
     return BACKEND_NONE;
@@ -101,9 +101,11 @@ static uint32_t find_affinity(const struct route *r, const struct session *s, ui
 
 void route_remember(const struct route *r, const struct session *s, uint64_t now_ms)
 {
+    const struct shared_note note = {r->backends->nodes[s->backend].hash.high,
+                                     (uint32_t)(now_ms / 1000)};
+
     if (r->shared && route_is_shared(r, s->pool))
-        shared_put(r->shared, affinity_key(r, s->user), r->backends->nodes[s->backend].hash.high,
-                   now_ms / 1000);
+        shared_put(r->shared, affinity_key(r, s->user), &note, NULL, NULL);
 }
 
 /* --- the hash ------------------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
-/* The affinity table in shared memory. Whose hashes they are, and for how long they count, is left
- * to the caller. */
+/* The table of notes in shared memory. What they mean, and for how long they count, is left to the
+ * caller. */
 #include "control/shared.h"
 
 #include "base/num.h"
@@ -13,19 +13,22 @@
 
 enum { BUCKETS = SHARED_SLOTS / SHARED_BUCKET };
 
+static const char magic[8] = "usherMEM";
+
 struct header {
     char magic[8];
     uint32_t version;
     uint32_t slot_bytes;
     uint64_t bytes;
+    struct hash128 salt;
     uint64_t check; /* of what stands before */
 };
 
 /* All zero: never used. Its check does not hold then either. */
 struct slot {
     struct hash128 key;
-    uint64_t backend;
-    uint32_t seen_s;
+    uint64_t value;
+    uint32_t time_s;
     uint32_t check;
 };
 
@@ -35,7 +38,7 @@ struct shared {
     struct slot slots[SHARED_SLOTS];
 };
 
-_Static_assert(sizeof(struct slot) == SHARED_SLOT, "a user's affinity");
+_Static_assert(sizeof(struct slot) == SHARED_SLOT, "a note");
 _Static_assert(sizeof(struct shared) == SHARED_BYTES, "no hole before the slots");
 
 static uint64_t header_check(const struct header *h)
@@ -45,16 +48,17 @@ static uint64_t header_check(const struct header *h)
     memcpy(&check, h->magic, sizeof check);
     check = num_mix(check ^ h->version);
     check = num_mix(check ^ h->slot_bytes);
-    return num_mix(check ^ h->bytes);
+    check = num_mix(check ^ h->bytes);
+    check = num_mix(check ^ h->salt.high);
+    return num_mix(check ^ h->salt.low);
 }
 
 static struct header fresh_header(void)
 {
-    struct header h = {.magic = "usherAFF",
-                       .version = SHARED_VERSION,
-                       .slot_bytes = SHARED_SLOT,
-                       .bytes = SHARED_BYTES};
+    struct header h = {.version = SHARED_VERSION, .slot_bytes = SHARED_SLOT, .bytes = SHARED_BYTES};
 
+    memcpy(h.magic, magic, sizeof magic);
+    hash_random(&h.salt, sizeof h.salt);
     h.check = header_check(&h);
     return h;
 }
@@ -62,7 +66,7 @@ static struct header fresh_header(void)
 int shared_create(struct err *err)
 {
     struct header h = fresh_header();
-    int fd = memfd_create("usher-affinity", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int fd = memfd_create("usher-memory", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (fd < 0)
         return err_sys(err, errno, "cannot make shared memory");
@@ -77,13 +81,11 @@ int shared_create(struct err *err)
 
 static const char *why_lost(const struct header *h)
 {
-    struct header fresh = fresh_header();
-
-    if (memcmp(h, &fresh, sizeof fresh) == 0)
-        return NULL;
-    if (memcmp(h->magic, fresh.magic, sizeof h->magic) != 0 || h->check != header_check(h))
+    if (memcmp(h->magic, magic, sizeof magic) != 0 || h->check != header_check(h))
         return "the header is broken";
-    return "written by another version";
+    if (h->version != SHARED_VERSION || h->slot_bytes != SHARED_SLOT || h->bytes != SHARED_BYTES)
+        return "written by another version";
+    return NULL;
 }
 
 int shared_map(int fd, struct shared **out_shared, const char **out_lost, struct err *err)
@@ -118,14 +120,19 @@ void shared_unmap(struct shared **shared)
     *shared = NULL;
 }
 
+struct hash128 shared_salt(const struct shared *shared)
+{
+    return shared->header.salt;
+}
+
 /* Salted, so that a slot of zeros does not check. */
 static uint32_t slot_check(const struct slot *slot)
 {
     uint64_t h = num_mix(slot->key.high ^ 0x7573686572616666U);
 
     h = num_mix(h ^ slot->key.low);
-    h = num_mix(h ^ slot->backend);
-    return (uint32_t)num_mix(h ^ slot->seen_s);
+    h = num_mix(h ^ slot->value);
+    return (uint32_t)num_mix(h ^ slot->time_s);
 }
 
 static bool is_whole(const struct slot *slot)
@@ -144,7 +151,7 @@ static size_t bucket_of(struct hash128 key)
 }
 
 bool shared_find(const struct shared *shared, struct hash128 key, uint64_t now_s,
-                 uint64_t max_age_s, uint64_t *out_backend)
+                 uint64_t max_age_s, struct shared_note *out_note)
 {
     const struct slot *bucket = &shared->slots[bucket_of(key)];
 
@@ -152,36 +159,51 @@ bool shared_find(const struct shared *shared, struct hash128 key, uint64_t now_s
         if (!has_key(&bucket[i], key))
             continue;
         /* A time to come is none of ours. */
-        if (bucket[i].seen_s > now_s || now_s - bucket[i].seen_s > max_age_s)
+        if (bucket[i].time_s > now_s || now_s - bucket[i].time_s > max_age_s)
             return false;
-        *out_backend = bucket[i].backend;
+        *out_note = (struct shared_note){bucket[i].value, bucket[i].time_s};
         return true;
     }
     return false;
 }
 
-/* The key's own slot, else one that is free or torn, else the oldest. */
-static struct slot *slot_for(struct slot *bucket, struct hash128 key)
+static uint64_t by_age(const void *arg, const struct shared_note *note)
 {
-    struct slot *best = NULL;
+    (void)arg;
+    return note->time_s;
+}
+
+/* The key's own slot, else one that is free or torn, else the one of least worth. */
+static struct slot *slot_for(struct slot *bucket, struct hash128 key, shared_worth *worth,
+                             const void *arg)
+{
+    struct slot *least = NULL;
+    uint64_t least_worth = 0;
 
     for (int i = 0; i < SHARED_BUCKET; i++) {
         if (has_key(&bucket[i], key))
             return &bucket[i];
     }
     for (int i = 0; i < SHARED_BUCKET; i++) {
+        const struct shared_note note = {bucket[i].value, bucket[i].time_s};
+        uint64_t its_worth;
+
         if (!is_whole(&bucket[i]))
             return &bucket[i];
-        if (!best || bucket[i].seen_s < best->seen_s)
-            best = &bucket[i];
+        its_worth = worth(arg, &note);
+        if (!least || its_worth < least_worth) {
+            least = &bucket[i];
+            least_worth = its_worth;
+        }
     }
-    return best;
+    return least;
 }
 
-void shared_put(struct shared *shared, struct hash128 key, uint64_t backend, uint64_t now_s)
+void shared_put(struct shared *shared, struct hash128 key, const struct shared_note *note,
+                shared_worth *worth, const void *arg)
 {
-    struct slot *slot = slot_for(&shared->slots[bucket_of(key)], key);
-    struct slot next = {.key = key, .backend = backend, .seen_s = (uint32_t)now_s};
+    struct slot *slot = slot_for(&shared->slots[bucket_of(key)], key, worth ? worth : by_age, arg);
+    struct slot next = {.key = key, .value = note->value, .time_s = note->time_s};
 
     next.check = slot_check(&next);
     *slot = next;

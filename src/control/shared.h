@@ -1,12 +1,13 @@
-/* The affinity of users of shared storage, in memory that outlives control: the parent holds it,
- * each control maps it.
+/* Notes in memory that outlives control: the parent holds it, each control maps it. Used for where
+ * users of shared storage were (control/route.h), and for failed logins and from where users log in
+ * (control/penalty.h), one memory each.
  *
  *     header  | bucket 0: 8 slots of 32 bytes | bucket 1 | ...
  *
- * A bucketed table of fixed size in a sparse memory file: only buckets in use take memory. A slot
- * knows users and backends by their hashes, no names. Each has a check word, so that one that was
- * half written when its control was killed counts as empty. A full bucket gives up its oldest slot:
- * an affinity lost early costs that user's warm cache, no correctness.
+ * A bucketed table of fixed size in a sparse memory file: only buckets in use take memory. A note
+ * is a number and a time under a key; keys are hashes, so that there are no names. Each slot has a
+ * check word, so that one that was half written when its control was killed counts as empty. A full
+ * bucket gives up the note that is worth least: nothing that is correct may depend on a note.
  *
  * Memory operations only; one process writes at a time (the parent grants one epoch).
  */
@@ -21,7 +22,7 @@
 #include <stdint.h>
 
 enum {
-    SHARED_VERSION = 1,
+    SHARED_VERSION = 2,
     SHARED_SLOTS = 1 << 20,
     SHARED_BUCKET = 8,
     SHARED_HEADER = 4096,
@@ -31,6 +32,14 @@ enum {
 #define SHARED_BYTES (SHARED_HEADER + (size_t)SHARED_SLOTS * SHARED_SLOT)
 
 struct shared;
+
+struct shared_note {
+    uint64_t value;
+    uint32_t time_s; /* of the monotonic clock */
+};
+
+/* What a note is worth; of a full bucket the one of least worth goes. */
+typedef uint64_t shared_worth(const void *arg, const struct shared_note *note);
 
 /* The parent: makes the memory, empty and sealed against resizing, and returns its descriptor. */
 int shared_create(struct err *err) MUST_CHECK;
@@ -43,12 +52,15 @@ int shared_map(int fd, struct shared **out_shared, const char **out_lost,
 /* Clears *shared; harmless when it is NULL. */
 void shared_unmap(struct shared **shared);
 
-/* The backend remembered under `key`, if it was noted at most `max_age_s` before `now_s` (seconds
- * of the monotonic clock). */
-bool shared_find(const struct shared *shared, struct hash128 key, uint64_t now_s,
-                 uint64_t max_age_s, uint64_t *out_backend);
+/* Random bytes that were drawn when this memory began, for keys that nobody outside can compute. */
+struct hash128 shared_salt(const struct shared *shared);
 
-/* Notes it as of `now_s`, over what was there. */
-void shared_put(struct shared *shared, struct hash128 key, uint64_t backend, uint64_t now_s);
+/* The note under `key`, if its time is at most `max_age_s` before `now_s`. */
+bool shared_find(const struct shared *shared, struct hash128 key, uint64_t now_s,
+                 uint64_t max_age_s, struct shared_note *out_note);
+
+/* Writes it over what was there. `worth` NULL: the older, the less. */
+void shared_put(struct shared *shared, struct hash128 key, const struct shared_note *note,
+                shared_worth *worth, const void *arg);
 
 #endif

@@ -71,6 +71,18 @@ static void on_held(void *arg, struct slice user, size_t waiting)
     (void)waiting;
 }
 
+static void on_auth_failed(void *arg, const struct auth_failed *failed)
+{
+    (void)arg;
+    (void)failed;
+}
+
+static void on_count(void *arg, enum metric metric)
+{
+    (void)arg;
+    (void)metric;
+}
+
 static void on_recovered(void *arg, size_t sessions, size_t users)
 {
     (void)arg;
@@ -78,8 +90,15 @@ static void on_recovered(void *arg, size_t sessions, size_t users)
     (void)users;
 }
 
-static const struct admission_effects effects = {on_go,     on_lease, on_done,     on_refuse,
-                                                 on_placed, on_held,  on_recovered};
+static const struct admission_effects effects = {.go = on_go,
+                                                 .lease = on_lease,
+                                                 .done = on_done,
+                                                 .refuse = on_refuse,
+                                                 .placed = on_placed,
+                                                 .held = on_held,
+                                                 .auth_failed = on_auth_failed,
+                                                 .count = on_count,
+                                                 .recovered = on_recovered};
 
 static struct conf *make_conf(struct err *err)
 {
@@ -124,15 +143,29 @@ static unsigned long scatter(unsigned long i, unsigned long users)
     return i * 2654435761UL % users;
 }
 
-static void log_in(struct admission *a, struct admission_worker *w, uint32_t id, uint32_t listener,
-                   struct slice name)
+/* Each user has an address, and every eighth comes by IPv6. */
+static struct addr address(unsigned long i)
 {
-    struct msg_open open = {.listener = listener};
+    struct addr a = {0};
+    char text[40];
+
+    snprintf(text, sizeof text, i % 8 ? "10.%lu.%lu.%lu" : "2001:db8:%lx:%lx::%lx", i >> 16 & 0xff,
+             i >> 8 & 0xff, i & 0xff);
+    addr_parse_ip(slice_str(text), 4711, &a);
+    return a;
+}
+
+static void log_in(struct admission *a, struct admission_worker *w, uint32_t id, uint32_t listener,
+                   unsigned long number)
+{
+    struct slice name = user(number);
+    struct msg_open open = {.listener = listener, .client = address(number)};
+    struct msg_admit admit = {.client = open.client};
     struct msg_result ok = {.result = RESULT_OK};
     const char *wrong = admission_open(a, w, id, &open);
 
     if (!wrong)
-        wrong = admission_admit(a, w, id, name, 1000000);
+        wrong = admission_admit(a, w, id, &admit, name, 1000000);
     ok.lease = last.lease;
     if (!wrong)
         wrong = admission_result(a, w, id, &ok, 1000000);
@@ -151,7 +184,7 @@ static void measure(struct admission *a, struct admission_worker *w, uint32_t li
     for (uint32_t i = 0; i < admissions; i++) {
         if (i >= LIVE)
             admission_end(a, w, i - LIVE, 1000000);
-        log_in(a, w, i, listener, user(scatter(i, users)));
+        log_in(a, w, i, listener, scatter(i, users));
     }
     for (uint32_t i = admissions < LIVE ? 0 : admissions - LIVE; i < admissions; i++)
         admission_end(a, w, i, 1000000);
@@ -181,32 +214,44 @@ static void know(struct load *load, unsigned long users)
            user(users - 1).n);
 }
 
+static int map_memories(struct shared **shared, struct err *err)
+{
+    for (unsigned i = 0; i < SHARED_COUNT; i++) {
+        const char *lost;
+        int fd = shared_create(err);
+
+        if (fd < 0 || shared_map(fd, &shared[i], &lost, err) < 0)
+            return -1;
+        close(fd);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     unsigned long users = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
     uint32_t admissions = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1000000;
     struct admission_worker worker;
     struct backends backends;
-    struct shared *shared;
-    const char *lost;
+    struct shared *shared[SHARED_COUNT];
+    struct admission *a = NULL;
     struct err err;
     struct conf *conf = make_conf(&err);
-    int fd = shared_create(&err);
+    struct admission_params params = {conf, &backends, 1, &effects, NULL};
 
-    if (!conf || fd < 0 || shared_map(fd, &shared, &lost, &err) < 0 ||
-        backends_init(&backends, conf, &err) < 0) {
+    if (!conf || map_memories(shared, &err) < 0 || backends_init(&backends, conf, &err) < 0 ||
+        admission_new(&params, &a, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
     }
-    struct admission_params params = {conf, &backends, 1, &effects, NULL};
-    struct admission *a = admission_new(&params);
     struct load load = {admission_registry(a), &backends};
 
     printf("%lu known users, %u admissions, %d live sessions\n", users, admissions, LIVE);
     printf("session %9zu bytes, user %zu and the name\n", sizeof(struct session),
            sizeof(struct user));
     know(&load, users);
-    admission_share(a, shared);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        admission_share(a, (enum shared_id)i, shared[i]);
     admission_start(a, 0, 1);
     admission_attach(a, &worker);
     measure(a, &worker, OWN, users, admissions);
@@ -214,8 +259,8 @@ int main(int argc, char **argv)
     admission_detach(a, &worker, 1);
     admission_free(&a);
     backends_done(&backends);
-    shared_unmap(&shared);
-    close(fd);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        shared_unmap(&shared[i]);
     conf_free(&conf);
     return 0;
 }

@@ -44,7 +44,7 @@ static const char conf_text[] =
 
 static struct conf *conf;
 static struct backends backends;
-static struct shared *shared;
+static struct shared *memories[SHARED_COUNT];
 static struct admission *admission;
 static struct load loading;
 static struct err err;
@@ -54,6 +54,8 @@ static struct admission_worker workers[WORKERS];
 static bool is_attached[WORKERS];
 static struct msg_lease leases[WORKERS][IDS]; /* the last that each session was given */
 static char told[1 << 20];
+static const char *client; /* where sessions come from, as in "192.0.2.1"; NULL: not known */
+static unsigned counted[METRIC_COUNT];
 
 /* --- what admission says ------------------------------------------------------------------- */
 
@@ -104,7 +106,8 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
                              const char *why)
 {
-    static const char *const names[] = {"UNAVAILABLE", "INUSE", "LIMIT"};
+    static const char *const names[] = {"UNAVAILABLE", "INUSE",    "MAX_SESSIONS",
+                                        "MAX_ADDRESS", "MAX_USER", "PENALTY"};
 
     (void)arg;
     tell("refuse %d.%u %s: %s\n", number(w), id, names[code], why);
@@ -122,14 +125,36 @@ static inline void on_held(void *arg, struct slice user, size_t waiting)
     tell("held %.*s %zu\n", SLICE_ARG(user), waiting);
 }
 
+static inline void on_auth_failed(void *arg, const struct auth_failed *f)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    (void)arg;
+    tell("failed %s %.*s %u %u\n", network_format(&f->client, text), SLICE_ARG(f->user),
+         f->failures, f->user_failures);
+}
+
+static inline void on_count(void *arg, enum metric metric)
+{
+    (void)arg;
+    counted[metric]++;
+}
+
 static inline void on_recovered(void *arg, size_t sessions, size_t users)
 {
     (void)arg;
     tell("recovered %zu %zu\n", sessions, users);
 }
 
-static const struct admission_effects effects = {on_go,     on_lease, on_done,     on_refuse,
-                                                 on_placed, on_held,  on_recovered};
+static const struct admission_effects effects = {.go = on_go,
+                                                 .lease = on_lease,
+                                                 .done = on_done,
+                                                 .refuse = on_refuse,
+                                                 .placed = on_placed,
+                                                 .held = on_held,
+                                                 .auth_failed = on_auth_failed,
+                                                 .count = on_count,
+                                                 .recovered = on_recovered};
 
 static inline void assert_told(const char *want)
 {
@@ -159,16 +184,27 @@ static inline void must(const char *wrong)
         fail_msg("%s", wrong);
 }
 
+static inline struct addr client_address(void)
+{
+    struct addr a = {0};
+
+    if (client)
+        assert_true(addr_parse_ip(slice_str(client), 4711, &a));
+    return a;
+}
+
 static inline const char *try_open(int w, uint32_t id, uint32_t listener)
 {
-    struct msg_open m = {.listener = listener};
+    struct msg_open m = {.client = client_address(), .listener = listener};
 
     return admission_open(admission, &workers[w], id, &m);
 }
 
 static inline const char *try_admit(int w, uint32_t id, const char *user)
 {
-    return admission_admit(admission, &workers[w], id, slice_str(user), now_ms);
+    struct msg_admit m = {.client = client_address()};
+
+    return admission_admit(admission, &workers[w], id, &m, slice_str(user), now_ms);
 }
 
 static inline const char *try_result(int w, uint32_t id, struct lease_id lease, uint32_t result)
@@ -228,6 +264,7 @@ static inline const char *replay(int w, uint32_t id, struct msg_replay m, const 
 {
     if (m.stage == REPLAY_LEASED)
         leases[w][id % IDS].lease = m.lease;
+    m.client = client_address();
     return admission_replay(admission, &workers[w], id, &m, slice_str(user), now_ms);
 }
 
@@ -275,11 +312,10 @@ static inline void new_control(void)
 {
     struct admission_params params = {conf, &backends, LAST_EPOCH, &effects, NULL};
 
-    if (backends_init(&backends, conf, &err) < 0)
+    if (backends_init(&backends, conf, &err) < 0 || admission_new(&params, &admission, &err) < 0)
         fail_msg("%s", err.text);
-    admission = admission_new(&params);
-    assert_non_null(admission);
-    admission_share(admission, shared);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        admission_share(admission, (enum shared_id)i, memories[i]);
     loading = (struct load){admission_registry(admission), &backends};
 }
 
@@ -306,19 +342,32 @@ static inline void restart(void)
     hush();
 }
 
+static inline int make_memories(void)
+{
+    for (unsigned i = 0; i < SHARED_COUNT; i++) {
+        const char *lost;
+        int fd = shared_create(&err);
+
+        if (fd < 0 || shared_map(fd, &memories[i], &lost, &err) < 0)
+            return -1;
+        close(fd);
+    }
+    return 0;
+}
+
+/* *state: further settings, which count in place of those above, or NULL. */
 static inline int setup_waiting(void **state)
 {
-    const char *lost;
-    int fd = shared_create(&err);
+    char text[sizeof conf_text + 512];
 
-    (void)state;
+    snprintf(text, sizeof text, "%s%s", conf_text, *state ? (const char *)*state : "");
     now_ms = 1000000;
-    if (fd < 0 || shared_map(fd, &shared, &lost, &err) < 0 ||
-        conf_load_text(conf_text, "test", &conf, &err) < 0) {
+    client = NULL;
+    memset(counted, 0, sizeof counted);
+    if (make_memories() < 0 || conf_load_text(text, "test", &conf, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         return -1;
     }
-    close(fd);
     new_control();
     hush();
     return 0;
@@ -339,12 +388,15 @@ static inline int teardown(void **state)
 {
     (void)state;
     end_control();
-    shared_unmap(&shared);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        shared_unmap(&memories[i]);
     conf_free(&conf);
     return 0;
 }
 
-#define TEST(name)    cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WITH(settings, name) \
+    cmocka_unit_test_prestate_setup_teardown(name, setup, teardown, (void *)(uintptr_t)(settings))
 #define WAITING(name) cmocka_unit_test_setup_teardown(name, setup_waiting, teardown)
 
 #endif

@@ -20,7 +20,8 @@ static void test_max_sessions_counts_over_all_workers(void **state)
     for (uint32_t i = 0; i < 50; i++)
         open_quietly((int)(i % 2), i, OWN);
     must(try_open(0, 100, OWN));
-    assert_tells("refuse 0.100 UNAVAILABLE: max_sessions");
+    assert_tells("refuse 0.100 MAX_SESSIONS: max_sessions");
+    assert_int_equal(counted[METRIC_LIMITED], 1);
     assert_int_equal(admission_sessions(admission), 50);
     end(0, 100);
     end(1, 1);
@@ -265,10 +266,10 @@ static void test_without_shared_memory_there_is_no_affinity(void **state)
 
     (void)state;
     end(0, 1);
-    admission_share(admission, NULL);
+    admission_share(admission, SHARED_AFFINITY, NULL);
     first = log_in(0, 2, SHARED, "ann");
     assert_string_not_equal(first, second);
-    admission_share(admission, shared);
+    admission_share(admission, SHARED_AFFINITY, memories[SHARED_AFFINITY]);
 }
 
 static void test_affinity_to_a_backend_that_takes_nothing_new_does_not_count(void **state)
@@ -518,7 +519,8 @@ static void test_what_makes_no_sense_changes_nothing(void **state)
     assert_non_null(try_admit(0, 1, long_name));
     assert_non_null(try_admit(0, 1, "a\nb"));
     assert_non_null(try_admit(0, 1, "a\rb"));
-    assert_non_null(admission_admit(admission, &workers[0], 1, slice_of("a\0b", 3), now_ms));
+    assert_non_null(admission_admit(admission, &workers[0], 1, &(struct msg_admit){0},
+                                    slice_of("a\0b", 3), now_ms));
     assert_told("");
     must(try_admit(0, 1, "ann"));
     hush();

@@ -1,9 +1,11 @@
 /* Admission against a model of its workers: long random runs with worker deaths, new controls,
- * holds, operators' orders and nonsense. After each step what must never happen has not happened;
- * at the end of each run every question has been answered. Seeded: a failure names its run. */
+ * holds, operators' orders, limits, failed logins and nonsense. After each step what must never
+ * happen has not happened; at the end of each run every question has been answered. Seeded: a
+ * failure names its run. */
 #include "control/admission.h"
 
 #include "control/load.h"
+#include "registry_recount.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,10 +18,25 @@
 
 #include <cmocka.h>
 
-enum { RUNS = 400, STEPS = 2000, WORKERS = 3, SESSIONS = 8, USERS = 4, BACKENDS = 6 };
+enum {
+    RUNS = 400,
+    STEPS = 2000,
+    WORKERS = 3,
+    SESSIONS = 8,
+    USERS = 6,
+    GOOD_USERS = 4,
+    BACKENDS = 6
+};
 enum { OWN, SHARED };
 
+/* Limits by which some run into a wall now and then. */
+enum { PER_ADDRESS = 5, PER_USER = 4, PER_USER_ADDRESS = 2, LOGINS = 11 };
+
 static const char conf_text[] =
+    "max_sessions_per_address = 5\nmax_sessions_per_user = 4\n"
+    "max_sessions_per_user_address = 2\nmax_logins = 11\n"
+    "penalty_delay = 4s\npenalty_refuse_address = 4\npenalty_refuse_user = 6\n"
+    "penalty_decay = 2m\npenalty_exempt = {\"127.0.0.1\"}\n"
     "max_sessions = 20\nhold_timeout = 30s\nconnect_timeout = 5s\nuser_expire = 60s\n"
     "listener own { address = \"*:1\" }\n"
     "listener shared { address = \"*:2\" pool = shared }\n"
@@ -38,6 +55,7 @@ struct model_session {
     uint32_t id;
     uint32_t pool;
     unsigned user;
+    struct addr client;
     struct msg_lease lease;
     unsigned tried; /* bits of the backends of this login, as far as one control gave them */
 };
@@ -68,18 +86,21 @@ static struct {
     uint64_t now_ms;
     uint32_t epoch;
     bool is_recovered;
-    bool is_stopping; /* this control is dead; what it still says is not heard */
+    bool was_replayed; /* ever; what is replayed counts above the limits */
+    bool is_stopping;  /* this control is dead; what it still says is not heard */
     bool is_held[USERS];
     bool has_addresses[BACKENDS];
     enum backend_state states[BACKENDS];
     uint32_t placed[USERS]; /* BACKEND_NONE, or where; for ever */
     bool is_queued[USERS];  /* to be written; lost when control dies */
     bool is_on_disk[USERS];
-    size_t logins, refusals; /* so that a run that does nothing is seen */
+    /* So that a run that does nothing is seen. */
+    size_t logins, refusals, failures, counted[METRIC_COUNT];
+    size_t refused[REFUSE_PENALTY + 1];
 } m;
 
 static struct conf *conf;
-static struct shared *shared;
+static struct shared *memories[SHARED_COUNT];
 static struct backends backends;
 static struct admission *admission;
 
@@ -93,7 +114,7 @@ static uint32_t draw(uint32_t n)
 
 static struct slice name_of(unsigned user)
 {
-    static const char *const names[USERS] = {"ann", "bob", "cid", "\xff"};
+    static const char *const names[USERS] = {"ann", "bob", "cid", "\xff", "mal", "nil"};
 
     return slice_str(names[user]);
 }
@@ -167,6 +188,7 @@ static void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum r
     (void)arg;
     assert_true(code <= REFUSE_PENALTY && strlen(why) > 0);
     m.refusals++;
+    m.refused[code]++;
     send_answer(w, id, REFUSE, NULL);
 }
 
@@ -189,6 +211,19 @@ static void on_held(void *arg, struct slice user, size_t waiting)
     assert_true(m.is_held[user_of(user)] && waiting > 0);
 }
 
+static void on_auth_failed(void *arg, const struct auth_failed *f)
+{
+    (void)arg;
+    assert_true(user_of(f->user) < USERS);
+    m.failures++;
+}
+
+static void on_count(void *arg, enum metric metric)
+{
+    (void)arg;
+    m.counted[metric]++;
+}
+
 static void on_recovered(void *arg, size_t sessions, size_t users)
 {
     (void)arg;
@@ -201,8 +236,15 @@ static void on_recovered(void *arg, size_t sessions, size_t users)
     m.is_recovered = true;
 }
 
-static const struct admission_effects effects = {on_go,     on_lease, on_done,     on_refuse,
-                                                 on_placed, on_held,  on_recovered};
+static const struct admission_effects effects = {.go = on_go,
+                                                 .lease = on_lease,
+                                                 .done = on_done,
+                                                 .refuse = on_refuse,
+                                                 .placed = on_placed,
+                                                 .held = on_held,
+                                                 .auth_failed = on_auth_failed,
+                                                 .count = on_count,
+                                                 .recovered = on_recovered};
 
 static void take_lease(struct model_session *s, const struct msg_lease *lease)
 {
@@ -270,9 +312,21 @@ static void must(const char *wrong)
         fail_msg("%s", wrong);
 }
 
+static struct addr some_address(void)
+{
+    static const char *const addresses[] = {"192.0.2.1", "192.0.2.2", "2001:db8:1:1::1",
+                                            "2001:db8:1:2::1", "127.0.0.1"};
+    uint32_t i = draw(sizeof addresses / sizeof addresses[0] + 1);
+    struct addr a = {0};
+
+    if (i < sizeof addresses / sizeof addresses[0])
+        assert_true(addr_parse_ip(slice_str(addresses[i]), (uint16_t)draw(65536), &a));
+    return a;
+}
+
 static void say_open(struct model_worker *w, struct model_session *s)
 {
-    struct msg_open open = {.listener = s->pool};
+    struct msg_open open = {.client = s->client, .listener = s->pool};
 
     s->stage = OPEN_ASKED;
     must(admission_open(admission, &w->worker, s->id, &open));
@@ -280,9 +334,11 @@ static void say_open(struct model_worker *w, struct model_session *s)
 
 static void say_admit(struct model_worker *w, struct model_session *s)
 {
+    struct msg_admit a = {.client = s->client};
+
     s->stage = ADMIT_ASKED;
     s->tried = 0;
-    must(admission_admit(admission, &w->worker, s->id, name_of(s->user), m.now_ms));
+    must(admission_admit(admission, &w->worker, s->id, &a, name_of(s->user), m.now_ms));
 }
 
 static void say_result(struct model_worker *w, struct model_session *s, enum result result)
@@ -295,7 +351,8 @@ static void say_result(struct model_worker *w, struct model_session *s, enum res
 
 static void say_replay(struct model_worker *w, const struct model_session *s)
 {
-    struct msg_replay r = {.listener = s->pool,
+    struct msg_replay r = {.client = s->client,
+                           .listener = s->pool,
                            .pool = s->lease.pool,
                            .backend = s->lease.backend,
                            .lease = s->lease.lease,
@@ -316,7 +373,7 @@ static void replay(struct model_worker *w)
         if (s->stage != NONE && (s->stage != OPEN_ASKED || draw(2)))
             say_replay(w, s);
     }
-    w->has_replayed = true;
+    w->has_replayed = m.was_replayed = true;
     must(admission_replayed(admission, &w->worker, m.now_ms));
     for (int i = 0; i < SESSIONS; i++) {
         struct model_session *s = &w->sessions[i];
@@ -336,18 +393,22 @@ static void replay(struct model_worker *w)
 static void step_session(struct model_worker *w, struct model_session *s)
 {
     if (s->stage == NONE) {
-        *s = (struct model_session){.id = m.next_id++, .pool = draw(4) ? SHARED : OWN};
+        *s = (struct model_session){
+            .id = m.next_id++, .pool = draw(4) ? SHARED : OWN, .client = some_address()};
         say_open(w, s);
     } else if (draw(6) == 0) {
         s->stage = NONE;
         admission_end(admission, &w->worker, s->id, m.now_ms);
     } else if (s->stage == OPEN) {
         s->user = draw(USERS);
+        if (draw(8) == 0) /* a proxy tells who it is */
+            s->client = some_address();
         say_admit(w, s);
     } else if (s->stage == LEASED) {
-        uint32_t r = draw(8);
+        /* Nobody has the password of the last users. */
+        uint32_t r = s->user < GOOD_USERS ? draw(8) : 4 + draw(4);
 
-        say_result(w, s, r < 4 ? RESULT_OK : r < 7 ? RESULT_FAILED : RESULT_REFUSED);
+        say_result(w, s, r < 4 ? RESULT_OK : r < 6 ? RESULT_FAILED : RESULT_REFUSED);
     }
 }
 
@@ -356,14 +417,16 @@ static void talk_nonsense(struct model_worker *w, const struct model_session *s)
 {
     struct msg_open open = {.listener = 2 + draw(3)};
     struct msg_result r = {.lease = {m.epoch, 1000000 + draw(1000)}, .result = draw(4)};
+    struct msg_admit admit = {.client = some_address()};
     struct msg_replay again = {.pool = (uint16_t)draw(4), .backend = (uint16_t)draw(9)};
     size_t before = m.queue_n;
     uint32_t id = draw(2) ? s->id : draw(UINT32_MAX) | 1U << 31;
 
     assert_non_null(admission_open(admission, &w->worker, id, &open));
     assert_non_null(admission_result(admission, &w->worker, id, &r, m.now_ms));
-    assert_non_null(admission_admit(admission, &w->worker, id | 1U << 31, SLICE("ann"), m.now_ms));
-    assert_non_null(admission_admit(admission, &w->worker, id, SLICE(""), m.now_ms));
+    assert_non_null(
+        admission_admit(admission, &w->worker, id | 1U << 31, &admit, SLICE("ann"), m.now_ms));
+    assert_non_null(admission_admit(admission, &w->worker, id, &admit, SLICE(""), m.now_ms));
     if (w->has_replayed && w->worker.is_replayed)
         assert_non_null(
             admission_replay(admission, &w->worker, id, &again, SLICE("ann"), m.now_ms));
@@ -429,9 +492,9 @@ static void start_control(void)
 
     m.is_recovered = false;
     assert_int_equal(backends_init(&backends, conf, &err), 0);
-    admission = admission_new(&params);
-    assert_non_null(admission);
-    admission_share(admission, shared);
+    assert_int_equal(admission_new(&params, &admission, &err), 0);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        admission_share(admission, (enum shared_id)i, memories[i]);
     load = (struct load){admission_registry(admission), &backends};
     for (uint32_t b = 0; b < BACKENDS; b++) {
         backends.all[b].state = m.states[b];
@@ -534,6 +597,49 @@ static void step(void)
 
 /* --- what must be so ----------------------------------------------------------------------- */
 
+static void check_limit(struct map_node *node, void *arg)
+{
+    const struct source *source = CONTAINER(node, struct source, node);
+
+    (void)arg;
+    /* A site has no limit of its own. */
+    if (source->network.bits != SITE_BITS)
+        assert_true(source->sessions_n - source->opening_n <= PER_ADDRESS);
+}
+
+static void check_user_limit(struct map_node *node, void *arg)
+{
+    const struct user *u = CONTAINER(node, struct user, node);
+
+    (void)arg;
+    assert_true(u->sessions_n - u->delayed_n <= PER_USER);
+}
+
+static void check_visit_limit(struct map_node *node, void *arg)
+{
+    (void)arg;
+    assert_true(CONTAINER(node, struct visit, node)->sessions_n <= PER_USER_ADDRESS);
+}
+
+static void check_counts(void)
+{
+    struct registry *registry = admission_registry(admission);
+    struct recount r;
+
+    recount_init(&r, registry);
+    for (int w = 0; w < WORKERS; w++) {
+        if (m.workers[w].is_alive)
+            recount_worker(&r, &m.workers[w].worker);
+    }
+    recount_check(&r);
+    if (m.was_replayed)
+        return;
+    map_each(&registry->sources.map, check_limit, NULL);
+    map_each(&registry->users, check_user_limit, NULL);
+    map_each(&registry->visits, check_visit_limit, NULL);
+    assert_true(registry->logins_n <= LOGINS);
+}
+
 static void check(void)
 {
     uint32_t where[2][USERS];
@@ -556,6 +662,15 @@ static void check(void)
     }
     if (m.is_recovered)
         assert_true(admission_sessions(admission) <= sessions);
+    check_counts();
+}
+
+static void give_verdicts(struct model_worker *w)
+{
+    for (int i = 0; w->is_alive && i < SESSIONS; i++) {
+        if (w->sessions[i].stage == LEASED)
+            say_result(w, &w->sessions[i], RESULT_REFUSED);
+    }
 }
 
 /* All obstacles go, and time passes: nobody may be left without an answer. */
@@ -567,13 +682,18 @@ static void quiesce(void)
     }
     if (!m.is_recovered)
         fail_msg("not recovered though all have replayed");
-    pass_time(120000);
-    deliver_some(SIZE_MAX);
+    /* Who waits for what becomes of the logins in front is answered when these are over. */
+    for (unsigned round = 0; round < WORKERS * SESSIONS; round++) {
+        pass_time(120000);
+        deliver_some(SIZE_MAX);
+        for (int w = 0; w < WORKERS; w++)
+            give_verdicts(&m.workers[w]);
+    }
     for (int w = 0; w < WORKERS; w++) {
         for (int i = 0; i < SESSIONS; i++) {
             enum model_stage stage = m.workers[w].sessions[i].stage;
 
-            assert_true(stage == NONE || stage == OPEN || stage == LEASED || stage == DONE);
+            assert_true(stage == NONE || stage == OPEN || stage == DONE);
         }
     }
     check();
@@ -602,36 +722,49 @@ static void run_once(uint64_t run)
 
 static void test_random_runs_keep_every_promise(void **state)
 {
-    size_t logins = 0, refusals = 0;
+    size_t logins = 0, refusals = 0, failures = 0, delayed = 0, refused[REFUSE_PENALTY + 1] = {0};
 
     (void)state;
     for (uint64_t run = 0; run < RUNS; run++) {
         run_once(run);
         logins += m.logins;
         refusals += m.refusals;
+        failures += m.failures;
+        delayed += m.counted[METRIC_LOGINS_DELAYED];
+        for (size_t i = 0; i <= REFUSE_PENALTY; i++)
+            refused[i] += m.refused[i];
     }
-    print_message("%zu logins, %zu refusals\n", logins, refusals);
+    print_message("%zu logins, %zu refusals, %zu failed, %zu delayed\n", logins, refusals, failures,
+                  delayed);
     assert_true(logins > RUNS * 10 && refusals > RUNS * 10);
+    assert_true(failures > RUNS * 5 && delayed > RUNS * 5);
+    for (size_t i = 0; i <= REFUSE_PENALTY; i++) {
+        print_message("refused %zu: %zu\n", i, refused[i]);
+        assert_true(refused[i] > RUNS / 10);
+    }
 }
 
 static int setup(void **state)
 {
-    const char *lost;
     struct err err;
-    int fd = shared_create(&err);
 
     (void)state;
-    if (fd < 0 || shared_map(fd, &shared, &lost, &err) < 0 ||
-        conf_load_text(conf_text, "test", &conf, &err) < 0)
-        return -1;
-    close(fd);
-    return 0;
+    for (unsigned i = 0; i < SHARED_COUNT; i++) {
+        const char *lost;
+        int fd = shared_create(&err);
+
+        if (fd < 0 || shared_map(fd, &memories[i], &lost, &err) < 0)
+            return -1;
+        close(fd);
+    }
+    return conf_load_text(conf_text, "test", &conf, &err);
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    shared_unmap(&shared);
+    for (unsigned i = 0; i < SHARED_COUNT; i++)
+        shared_unmap(&memories[i]);
     conf_free(&conf);
     return 0;
 }

@@ -295,10 +295,10 @@ static void test_replayed_sessions_go_before_those_that_wait(void **state)
     for (uint32_t i = 0; i < 50; i++)
         must(replay(1, i, at("s1", REPLAY_RELAY), "ann"));
     must(try_open(0, 1001, SHARED));
-    assert_tells("refuse 0.1001 UNAVAILABLE: max_sessions");
+    assert_tells("refuse 0.1001 MAX_SESSIONS: max_sessions");
     must(admission_replayed(admission, &workers[0], now_ms));
     must(admission_replayed(admission, &workers[1], now_ms));
-    assert_told("recovered 50 1\nrefuse 0.1000 UNAVAILABLE: max_sessions = 50\n");
+    assert_told("recovered 50 1\nrefuse 0.1000 MAX_SESSIONS: max_sessions = 50\n");
     assert_int_equal(admission_sessions(admission), 50);
 }
 

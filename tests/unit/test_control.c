@@ -26,7 +26,7 @@
 
 static char dir[64];
 static char conf_text[1024];
-static int shared_fd, counters_fd;
+static int shared_fds[SHARED_COUNT], counters_fd;
 static pid_t pid;
 static int parent_fd, log_fd;
 static struct err err;
@@ -156,7 +156,11 @@ static void start(uint32_t epoch, uint32_t peers)
     say_hello(&parent, ROLE_PARENT);
     send_msg(&parent, MSG_CONF, 0, NULL, SLICE(""), conf_fd);
     send_msg(&parent, MSG_COUNTERS, 0, NULL, SLICE(""), counters_fd);
-    send_msg(&parent, MSG_SHARED, 0, NULL, SLICE(""), shared_fd);
+    for (uint32_t i = 0; i < SHARED_COUNT; i++) {
+        const struct msg_shared which = {.which = i};
+
+        send_msg(&parent, MSG_SHARED, 0, &which, SLICE(""), shared_fds[i]);
+    }
     close(conf_fd);
     send_msg(&parent, MSG_START, 0, &m, SLICE(""), -1);
 }
@@ -205,9 +209,13 @@ static int setup(void **state)
              "listener l { address = \"127.0.0.1:0\" }\n"
              "pool main { backend mail1 { address = \"mail1.test:10143\" } }\n",
              dir);
-    shared_fd = shared_create(&err);
+    for (size_t i = 0; i < SHARED_COUNT; i++) {
+        shared_fds[i] = shared_create(&err);
+        if (shared_fds[i] < 0)
+            return -1;
+    }
     counters_fd = counters_create(&err);
-    return shared_fd < 0 || counters_fd < 0 ? -1 : 0;
+    return counters_fd < 0 ? -1 : 0;
 }
 
 static int teardown(void **state)
@@ -226,7 +234,8 @@ static int teardown(void **state)
     if (lookup.fd > 0)
         close(lookup.fd);
     worker.fd = lookup.fd = 0;
-    close(shared_fd);
+    for (size_t i = 0; i < SHARED_COUNT; i++)
+        close(shared_fds[i]);
     close(counters_fd);
     return rmdir(dir);
 }
@@ -242,15 +251,29 @@ static void resolve(void)
     send_msg(&lookup, MSG_RESOLVED, m.id, &answer, SLICE(""), -1);
 }
 
-static struct lease_id log_in_up_to_lease(uint32_t id, const char *user)
+static struct addr address(const char *text)
 {
-    struct msg_open open = {.listener = 0};
-    struct msg_admit admit = {.mech = MECH_PLAIN};
-    struct msg_lease lease;
+    struct addr a;
+
+    assert_true(addr_parse_ip(slice_str(text), 4711, &a));
+    return a;
+}
+
+static void ask_from(const char *client, uint32_t id, const char *user)
+{
+    struct msg_open open = {.client = address(client), .listener = 0};
+    struct msg_admit admit = {.client = open.client, .mech = MECH_PLAIN};
 
     send_msg(&worker, MSG_OPEN, id, &open, SLICE(""), -1);
     assert_int_equal(await(&worker, MSG_GO).id, id);
     send_msg(&worker, MSG_ADMIT, id, &admit, slice_str(user), -1);
+}
+
+static struct lease_id log_in_up_to_lease(uint32_t id, const char *user)
+{
+    struct msg_lease lease;
+
+    ask_from("192.0.2.1", id, user);
     memcpy(&lease, await(&worker, MSG_LEASE).body, sizeof lease);
     assert_int_equal(lease.addresses_n, 1);
     assert_int_equal(addr_port(&lease.addresses[0]), 10143);
@@ -382,6 +405,97 @@ static void test_a_login_that_waits_is_refused_when_its_time_is_over(void **stat
     stop();
 }
 
+/* A login that the backend refuses. */
+static void fail_login(const char *client, uint32_t id, const char *user)
+{
+    struct msg_result no = {.result = RESULT_REFUSED};
+    struct msg_end ended = {0};
+    struct msg_lease lease;
+
+    ask_from(client, id, user);
+    memcpy(&lease, await(&worker, MSG_LEASE).body, sizeof lease);
+    no.lease = lease.lease;
+    send_msg(&worker, MSG_RESULT, id, &no, SLICE(""), -1);
+    send_msg(&worker, MSG_END, id, &ended, SLICE(""), -1);
+}
+
+static uint64_t count_of(enum metric metric)
+{
+    const struct counters *blocks = counters_map(counters_fd, &err);
+
+    assert_non_null(blocks);
+    return counters_total(blocks, metric);
+}
+
+/* Its waits and refusals, over two controls: the second knows what the first has seen. */
+static void test_failed_logins_are_told_counted_and_remembered(void **state)
+{
+    struct msg m;
+    const char *log;
+
+    (void)state;
+    strcat(conf_text, "penalty_delay = 20ms\npenalty_refuse_address = 4\n");
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    give_peer(&lookup, ROLE_LOOKUP);
+    resolve();
+    fail_login("192.0.2.7", 1, "ann");
+    fail_login("2001:db8::7", 2, "x\" address=192.0.2.9");
+    fail_login("192.0.2.7", 3, "ann");
+    fail_login("192.0.2.7", 4, "bob");
+    fail_login("192.0.2.7", 5, "ann");
+    log = stop();
+    assert_has(log, " notice auth_failed address=192.0.2.7 user=ann failures=1 user_failures=1\n");
+    assert_has(log, " auth_failed address=2001:db8::7 user=\"x\\\" address=192.0.2.9\" failures=1 "
+                    "user_failures=1\n");
+    assert_has(log, " auth_failed address=192.0.2.7 user=bob failures=3 user_failures=1\n");
+    assert_has(log, " auth_failed address=192.0.2.7 user=ann failures=4 user_failures=3\n");
+    assert_int_equal(count_of(METRIC_LOGINS_DELAYED), 1);
+    assert_int_equal(count_of(METRIC_LOGINS_PENALIZED), 0);
+    close(worker.fd);
+    close(lookup.fd);
+
+    start(2, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    ask_from("192.0.2.7", 1, "cid");
+    m = await(&worker, MSG_REFUSE);
+    assert_int_equal(((const struct msg_refuse *)m.body)->code, REFUSE_PENALTY);
+    log = stop();
+    assert_has(log, " auth_failed address=192.0.2.7 user=cid failures=5 user_failures=0\n");
+    assert_int_equal(count_of(METRIC_LOGINS_DELAYED), 2);
+    assert_int_equal(count_of(METRIC_LOGINS_PENALIZED), 1);
+}
+
+static void test_what_a_limit_refuses_is_counted(void **state)
+{
+    struct msg_open open = {.client = address("192.0.2.7"), .listener = 0};
+    struct msg m;
+
+    (void)state;
+    strcat(conf_text, "max_sessions_per_address = 1\n");
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    send_msg(&worker, MSG_OPEN, 1, &open, SLICE(""), -1);
+    send_msg(&worker, MSG_OPEN, 2, &open, SLICE(""), -1);
+    assert_int_equal(await(&worker, MSG_GO).id, 1);
+    m = await(&worker, MSG_REFUSE);
+    assert_int_equal(((const struct msg_refuse *)m.body)->code, REFUSE_MAX_ADDRESS);
+    stop();
+    assert_int_equal(count_of(METRIC_LIMITED), 1);
+}
+
+static void test_memory_that_is_broken_is_told_and_begins_empty(void **state)
+{
+    (void)state;
+    assert_int_equal(pwrite(shared_fds[SHARED_PENALTIES], "?", 1, 3), 1);
+    start(1, 0);
+    await(&parent, MSG_READY);
+    assert_has(stop(), " affinity_lost detail=\"failed logins: the header is broken\"\n");
+}
+
 static void test_a_broken_state_file_keeps_it_from_starting(void **state)
 {
     char path[128];
@@ -407,6 +521,9 @@ int main(void)
         TEST(test_a_killed_control_loses_no_session_and_no_placement),
         TEST(test_a_replaced_lookup_is_asked_again),
         TEST(test_a_login_that_waits_is_refused_when_its_time_is_over),
+        TEST(test_failed_logins_are_told_counted_and_remembered),
+        TEST(test_what_a_limit_refuses_is_counted),
+        TEST(test_memory_that_is_broken_is_told_and_begins_empty),
         TEST(test_a_broken_state_file_keeps_it_from_starting),
     };
 

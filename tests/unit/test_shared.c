@@ -1,4 +1,4 @@
-/* The affinity table in shared memory: what it remembers, forgets, and does not believe. */
+/* The table of notes in shared memory: what it remembers, forgets, and does not believe. */
 #include "control/shared.h"
 
 #include <fcntl.h>
@@ -12,6 +12,9 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+/* Of the header, what is not padding: magic, version, sizes, salt, check. */
+enum { SHARED_USED = 48 };
 
 static int fd;
 static struct shared *shared;
@@ -49,42 +52,54 @@ static struct hash128 key(uint64_t i)
     return (struct hash128){i * 7919, i};
 }
 
-static bool has(struct hash128 k, uint64_t now_s, uint64_t backend)
+static bool find(struct hash128 k, uint64_t now_s)
 {
-    uint64_t found = 0;
+    struct shared_note found;
 
-    return shared_find(shared, k, now_s, 900, &found) && found == backend;
+    return shared_find(shared, k, now_s, 900, &found);
+}
+
+static bool has(struct hash128 k, uint64_t now_s, uint64_t value)
+{
+    struct shared_note found;
+
+    return shared_find(shared, k, now_s, 900, &found) && found.value == value;
+}
+
+static void put(struct hash128 k, uint64_t value, uint32_t now_s)
+{
+    const struct shared_note note = {value, now_s};
+
+    shared_put(shared, k, &note, NULL, NULL);
 }
 
 static void test_fresh_memory_is_empty(void **state)
 {
-    uint64_t backend;
 
     (void)state;
     assert_null(lost);
-    assert_false(shared_find(shared, key(1), 100, 900, &backend));
-    assert_false(shared_find(shared, (struct hash128){0, 0}, 0, 900, &backend));
+    assert_false(find(key(1), 100));
+    assert_false(find((struct hash128){0, 0}, 0));
 }
 
 static void test_what_is_noted_is_found_until_it_is_too_old(void **state)
 {
-    uint64_t backend;
 
     (void)state;
-    shared_put(shared, key(1), 42, 1000);
+    put(key(1), 42, 1000);
     assert_true(has(key(1), 1000, 42));
     assert_true(has(key(1), 1900, 42));
-    assert_false(shared_find(shared, key(1), 1901, 900, &backend));
-    assert_false(shared_find(shared, key(2), 1000, 900, &backend));
+    assert_false(find(key(1), 1901));
+    assert_false(find(key(2), 1000));
     /* From another boot's clock. */
-    assert_false(shared_find(shared, key(1), 999, 900, &backend));
+    assert_false(find(key(1), 999));
 }
 
 static void test_a_later_note_replaces_the_former(void **state)
 {
     (void)state;
-    shared_put(shared, key(1), 42, 1000);
-    shared_put(shared, key(1), 43, 1001);
+    put(key(1), 42, 1000);
+    put(key(1), 43, 1001);
     assert_true(has(key(1), 1001, 43));
     assert_true(has(key(1), 1901, 43));
 }
@@ -92,7 +107,7 @@ static void test_a_later_note_replaces_the_former(void **state)
 static void test_the_next_control_finds_it(void **state)
 {
     (void)state;
-    shared_put(shared, key(1), 42, 1000);
+    put(key(1), 42, 1000);
     map_again();
     assert_null(lost);
     assert_true(has(key(1), 1000, 42));
@@ -100,26 +115,64 @@ static void test_the_next_control_finds_it(void **state)
 
 static void test_a_full_bucket_gives_up_its_oldest(void **state)
 {
-    uint64_t backend;
 
     (void)state;
     for (uint64_t i = 0; i < SHARED_BUCKET; i++)
-        shared_put(shared, key(i * SHARED_SLOTS), i, i == 3 ? 900 : 1000 + i);
+        put(key(i * SHARED_SLOTS), i, i == 3 ? 900 : 1000 + (uint32_t)i);
     for (uint64_t i = 0; i < SHARED_BUCKET; i++)
         assert_true(has(key(i * SHARED_SLOTS), 1100, i));
-    shared_put(shared, key((uint64_t)SHARED_BUCKET * SHARED_SLOTS), 99, 1100);
-    assert_false(shared_find(shared, key((uint64_t)3 * SHARED_SLOTS), 1100, 900, &backend));
+    put(key((uint64_t)SHARED_BUCKET * SHARED_SLOTS), 99, 1100);
+    assert_false(find(key((uint64_t)3 * SHARED_SLOTS), 1100));
     for (uint64_t i = 0; i < SHARED_BUCKET; i++)
         assert_int_equal(has(key(i * SHARED_SLOTS), 1100, i), i != 3);
     assert_true(has(key((uint64_t)SHARED_BUCKET * SHARED_SLOTS), 1100, 99));
 }
 
+static uint64_t worth_of_value(const void *arg, const struct shared_note *note)
+{
+    assert_string_equal(arg, "the caller's");
+    return note->value;
+}
+
+static void test_what_goes_from_a_full_bucket_may_be_chosen(void **state)
+{
+    const struct shared_note late = {50, 1100}, later = {40, 1100};
+
+    (void)state;
+    for (uint64_t i = 0; i < SHARED_BUCKET; i++)
+        put(key(i * SHARED_SLOTS), 100 - i, 1000 + (uint32_t)i);
+    shared_put(shared, key((uint64_t)10 * SHARED_SLOTS), &late, worth_of_value, "the caller's");
+    shared_put(shared, key((uint64_t)11 * SHARED_SLOTS), &later, worth_of_value, "the caller's");
+    for (uint64_t i = 0; i < SHARED_BUCKET - 1; i++)
+        assert_true(has(key(i * SHARED_SLOTS), 1100, 100 - i));
+    assert_false(find(key((uint64_t)(SHARED_BUCKET - 1) * SHARED_SLOTS), 1100));
+    /* The newest was worth least when the next came. */
+    assert_false(find(key((uint64_t)10 * SHARED_SLOTS), 1100));
+    assert_true(has(key((uint64_t)11 * SHARED_SLOTS), 1100, 40));
+}
+
+static void test_each_memory_has_a_salt_that_stays(void **state)
+{
+    const struct hash128 salt = shared_salt(shared);
+    struct shared *other;
+    struct err err;
+    int other_fd = shared_create(&err);
+
+    (void)state;
+    assert_int_equal(shared_map(other_fd, &other, &lost, &err), 0);
+    assert_true(shared_salt(other).high != salt.high && shared_salt(other).low != salt.low);
+    map_again();
+    assert_true(shared_salt(shared).high == salt.high && shared_salt(shared).low == salt.low);
+    shared_unmap(&other);
+    close(other_fd);
+}
+
 static void test_another_bucket_is_left_alone(void **state)
 {
     (void)state;
-    shared_put(shared, key(1), 1, 1000);
+    put(key(1), 1, 1000);
     for (uint64_t i = 1; i <= 2 * SHARED_BUCKET; i++)
-        shared_put(shared, key(i * SHARED_SLOTS), i, 1001);
+        put(key(i * SHARED_SLOTS), i, 1001);
     assert_true(has(key(1), 1001, 1));
 }
 
@@ -140,14 +193,13 @@ static off_t slot_of_key_1(void)
 static void test_a_torn_slot_counts_as_empty_and_is_used_again(void **state)
 {
     char whole[SHARED_SLOT], other[SHARED_SLOT];
-    uint64_t backend;
     off_t at;
 
     (void)state;
-    shared_put(shared, key(1), 42, 1000);
+    put(key(1), 42, 1000);
     at = slot_of_key_1();
     assert_int_equal(pread(fd, whole, sizeof whole, at), SHARED_SLOT);
-    shared_put(shared, key(1), 43, 2000);
+    put(key(1), 43, 2000);
     assert_int_equal(pread(fd, other, sizeof other, at), SHARED_SLOT);
     /* Killed after any number of bytes of the second note. */
     for (size_t n = 1; n < SHARED_SLOT; n++) {
@@ -158,26 +210,25 @@ static void test_a_torn_slot_counts_as_empty_and_is_used_again(void **state)
         if (memcmp(torn, whole, sizeof torn) == 0 || memcmp(torn, other, sizeof torn) == 0)
             continue;
         assert_int_equal(pwrite(fd, torn, sizeof torn, at), SHARED_SLOT);
-        assert_false(shared_find(shared, key(1), 2000, 5000, &backend));
+        assert_false(find(key(1), 2000));
     }
-    shared_put(shared, key(1), 44, 2001);
+    put(key(1), 44, 2001);
     assert_true(has(key(1), 2001, 44));
 }
 
 static void test_any_broken_byte_of_the_header_starts_it_empty_and_says_so(void **state)
 {
     (void)state;
-    for (off_t at = 0; at < 32; at++) {
-        uint64_t backend;
+    for (off_t at = 0; at < SHARED_USED; at++) {
         char c;
 
-        shared_put(shared, key(1), 42, 1000);
+        put(key(1), 42, 1000);
         assert_int_equal(pread(fd, &c, 1, at), 1);
         c ^= 0x10;
         assert_int_equal(pwrite(fd, &c, 1, at), 1);
         map_again();
         assert_string_equal(lost, "the header is broken");
-        assert_false(shared_find(shared, key(1), 1000, 900, &backend));
+        assert_false(find(key(1), 1000));
         map_again();
         assert_null(lost);
     }
@@ -229,6 +280,8 @@ int main(void)
         TEST(test_a_later_note_replaces_the_former),
         TEST(test_the_next_control_finds_it),
         TEST(test_a_full_bucket_gives_up_its_oldest),
+        TEST(test_what_goes_from_a_full_bucket_may_be_chosen),
+        TEST(test_each_memory_has_a_salt_that_stays),
         TEST(test_another_bucket_is_left_alone),
         TEST(test_a_torn_slot_counts_as_empty_and_is_used_again),
         TEST(test_any_broken_byte_of_the_header_starts_it_empty_and_says_so),
