@@ -1,12 +1,15 @@
 /* The byte queue of base/buf.h. */
 #include "base/buf.h"
 
+#include "base/secret.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUF_FIRST = 512 };
+/* A secret buffer begins small: thousands of clients may be in the middle of a line. */
+enum { BUF_FIRST = 512, BUF_FIRST_SECRET = 128 };
 
 void buf_init(struct buf *b, size_t max, bool is_secret)
 {
@@ -14,11 +17,22 @@ void buf_init(struct buf *b, size_t max, bool is_secret)
     *b = (struct buf){.max = (uint32_t)max, .is_secret = is_secret};
 }
 
+static char *take_memory(const struct buf *b, uint32_t cap)
+{
+    return b->is_secret ? secret_alloc(cap) : malloc(cap);
+}
+
+static void give_memory(struct buf *b)
+{
+    if (b->is_secret)
+        secret_free(b->p, b->cap);
+    else
+        free(b->p);
+}
+
 void buf_release(struct buf *b)
 {
-    if (b->is_secret && b->p)
-        wipe(b->p, b->cap);
-    free(b->p);
+    give_memory(b);
     b->p = NULL;
     b->r = b->w = b->cap = 0;
 }
@@ -46,15 +60,13 @@ static void compact(struct buf *b)
 /* realloc() would leave a copy of what a secret buffer held. */
 static int grow(struct buf *b, uint32_t cap)
 {
-    char *p = malloc(cap);
+    char *p = take_memory(b, cap);
 
     if (!p)
         return -1;
     if (b->w)
         memcpy(p, b->p, b->w);
-    if (b->is_secret && b->p)
-        wipe(b->p, b->cap);
-    free(b->p);
+    give_memory(b);
     b->p = p;
     b->cap = cap;
     return 0;
@@ -62,7 +74,7 @@ static int grow(struct buf *b, uint32_t cap)
 
 char *buf_room(struct buf *b, size_t n)
 {
-    uint32_t cap = b->cap ? b->cap : BUF_FIRST;
+    uint32_t cap = b->cap ? b->cap : b->is_secret ? BUF_FIRST_SECRET : BUF_FIRST;
     size_t need;
 
     if (n > buf_left(b))
@@ -82,6 +94,18 @@ char *buf_room(struct buf *b, size_t n)
     return b->p + b->w;
 }
 
+char *buf_room_some(struct buf *b, size_t least, size_t *out_n)
+{
+    size_t left = buf_left(b), spare;
+    char *room = buf_room(b, least < left ? least : left);
+
+    if (!room)
+        return NULL;
+    spare = b->cap - b->w;
+    *out_n = spare < left ? spare : left; /* a ceiling may have been lowered */
+    return room;
+}
+
 void buf_added(struct buf *b, size_t n)
 {
     INSIST(n <= b->cap - b->w);
@@ -91,6 +115,10 @@ void buf_added(struct buf *b, size_t n)
 void buf_take(struct buf *b, size_t n)
 {
     INSIST(n <= buf_len(b));
+    if (b->is_secret && n == buf_len(b)) {
+        buf_release(b);
+        return;
+    }
     if (b->is_secret && n)
         wipe(b->p + b->r, n);
     b->r += (uint32_t)n;

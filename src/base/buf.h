@@ -3,9 +3,11 @@
  *      p          p+r            p+w         p+cap      <= max
  *      |  taken   |  to be read  |   free    |
  *
- * Owned by whoever embeds it. No memory is held while it is empty and buf_release() was called. All
- * memory that is given back or moved is wiped when the buffer is `secret`, since passwords pass
- * here.
+ * Owned by whoever embeds it. No memory is held until something is put and after buf_release().
+ *
+ * A secret one, through which passwords pass, has its memory from base/secret.h: locked, and wiped
+ * before it is given back or left for a larger piece. Bytes that are taken are wiped at once, and
+ * with the last of them it gives its memory back.
  */
 #ifndef USHER_BASE_BUF_H
 #define USHER_BASE_BUF_H
@@ -43,6 +45,10 @@ static inline struct slice buf_slice(const struct buf *b)
 /* Room for `n` more bytes at the end, to be followed by buf_added(). NULL when the ceiling or the
  * machine's memory does not allow it; the buffer is unchanged then. */
 char *buf_room(struct buf *b, size_t n) MUST_CHECK;
+
+/* The same for whoever does not know how much will come: room for `least` bytes or up to the
+ * ceiling, and *out_n is all that there is room for in the same memory. */
+char *buf_room_some(struct buf *b, size_t least, size_t *out_n) MUST_CHECK;
 
 /* How many bytes may still be put before the ceiling is reached. */
 size_t buf_left(const struct buf *b);

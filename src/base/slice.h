@@ -39,7 +39,8 @@ static inline struct slice slice_sub(struct slice s, size_t from, size_t to)
         to = s.n;
     if (from > to)
         from = to;
-    return (struct slice){s.p + from, to - from};
+    /* C17 does not even allow NULL + 0. */
+    return (struct slice){from > 0 ? s.p + from : s.p, to - from};
 }
 
 /* ASCII case folded comparison, the way IMAP compares its keywords. */

@@ -255,12 +255,34 @@ static void test_buffer_prints_and_is_empty_when_all_is_taken(void **state)
     assert_int_equal(buf_printf(&b, "%s %d", "tag", 42), 0);
     assert_int_equal(buf_printf(&b, "%0100d", 1), -1);
     assert_true(slice_eq(buf_slice(&b), SLICE("tag 42")));
-    buf_take(&b, 6);
+    buf_take(&b, 4);
+    /* What was taken from a secret buffer is not there any more. */
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(b.p[i], 0);
+    buf_take(&b, 2);
     assert_int_equal(b.r, 0);
     assert_int_equal(b.w, 0);
-    /* What was taken from a secret buffer is not there any more. */
-    for (size_t i = 0; i < 6; i++)
-        assert_int_equal(b.p[i], 0);
+    buf_release(&b);
+}
+
+static void test_buffer_gives_all_the_room_that_it_has(void **state)
+{
+    struct buf b;
+    size_t n;
+
+    (void)state;
+    buf_init(&b, 1000, false);
+    assert_non_null(buf_room_some(&b, 100, &n));
+    assert_int_equal(n, b.cap);
+    buf_added(&b, n);
+    assert_non_null(buf_room_some(&b, 900, &n));
+    assert_int_equal(n, 1000 - buf_len(&b));
+    buf_added(&b, n);
+    buf_take(&b, 700);
+    /* The ceiling is lowered: what lies there may stay, but no more may come than it allows. */
+    b.max = 400;
+    assert_non_null(buf_room_some(&b, 1, &n));
+    assert_int_equal(n, 100);
     buf_release(&b);
 }
 
@@ -305,6 +327,7 @@ int main(void)
         cmocka_unit_test(test_slices_compare_and_cut),
         cmocka_unit_test(test_buffer_never_holds_more_than_its_ceiling),
         cmocka_unit_test(test_buffer_prints_and_is_empty_when_all_is_taken),
+        cmocka_unit_test(test_buffer_gives_all_the_room_that_it_has),
         cmocka_unit_test(test_errors_gather_prefix_and_system_words),
         cmocka_unit_test(test_stable_hash_is_sha_256),
     };
