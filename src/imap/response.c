@@ -1,6 +1,7 @@
 /* Responses of a server; see imap/response.h. */
 #include "imap/response.h"
 
+#include "base/num.h"
 #include "imap/lex.h"
 
 #include <string.h>
@@ -61,6 +62,26 @@ static bool cut_words(struct slice line, struct response *r)
     return r->tag.n == 0 || may_be_tagged(r->kind);
 }
 
+/* Whether there is a CR that ends no line: a client might see an end where we see none. In literals
+ * it may be; one stands wherever a line is followed by another. */
+static bool has_bare_cr(struct slice text)
+{
+    const char *lf;
+
+    while (text.n > 0 && (lf = memchr(text.p, '\n', text.n)) != NULL) {
+        struct slice line = slice_sub(text, 0, (size_t)(lf - text.p));
+        const char *brace = memrchr(line.p, '{', line.n), *end = lf - 2;
+        uint64_t n;
+
+        if (!brace || brace >= end || end[0] != '}' || end[1] != '\r' ||
+            !num_parse(slice_of(brace + 1, (size_t)(end - brace) - 1), text.n, &n) ||
+            memchr(line.p, '\r', line.n - 1))
+            return true;
+        text = slice_sub(text, line.n + 1 + (size_t)n, text.n);
+    }
+    return slice_has(text, '\r');
+}
+
 bool response_parse(struct slice frame, struct response *out)
 {
     struct response r = {0};
@@ -70,8 +91,7 @@ bool response_parse(struct slice frame, struct response *out)
     if (r.text.n > 0 && r.text.p[0] != ' ')
         return false;
     r.text = slice_sub(r.text, 1, r.text.n);
-    /* Where there is LF, there is a literal, and CR may be anywhere. */
-    if (slice_has(r.text, '\0') || (slice_has(r.text, '\r') && !slice_has(r.text, '\n')))
+    if (slice_has(r.text, '\0') || has_bare_cr(r.text))
         return false;
     *out = r;
     return true;

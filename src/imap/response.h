@@ -28,8 +28,8 @@ struct response {
 };
 
 /* A whole frame (FRAME_RESPONSE) with its end. False when it is none of these, has NUL anywhere, or
- * a bare CR without having literals. Text may be missing behind a condition, as some servers send
- * it. */
+ * a CR outside of literals that ends no line. Text may be missing behind a condition, as some
+ * servers send it. */
 bool response_parse(struct slice frame, struct response *out);
 
 /* Cuts "[CODE arguments] text" (resp-text) into its parts. False when no code is there. The code

@@ -109,6 +109,8 @@ static void on_untagged(struct imapc *c, const struct response *r, struct slice 
         set_caps(c, r->text);
     else if (r->kind == RESPONSE_OK && capability_in_text(r->text, &caps))
         set_caps(c, caps);
+    else if (r->kind != RESPONSE_DATA && capability_in_text(r->text, &caps))
+        return; /* tells nothing by the RFC; a client might take it for ours */
     else if (c->is_id_sent && r->kind == RESPONSE_DATA && slice_ieq(r->word, SLICE("ID")))
         return; /* told to us, not to the client */
     else if (is_login_sent(c) && buf_put(&c->untagged, frame) < 0)
@@ -141,6 +143,19 @@ static char *told_text(struct slice text)
     return copy;
 }
 
+/* A refused client stays with us, and what can be done here is not the server's to say. */
+static struct slice without_capabilities(struct slice text)
+{
+    struct slice list;
+
+    if (!capability_in_text(text, &list))
+        return text;
+    while (text.n > 0 && text.p[0] != ']')
+        text = slice_sub(text, 1, text.n);
+    text = slice_sub(text, 1, text.n);
+    return slice_istarts(text, SLICE(" ")) ? slice_sub(text, 1, text.n) : text;
+}
+
 static void on_verdict(struct imapc *c, const struct response *r)
 {
     struct slice caps;
@@ -153,13 +168,13 @@ static void on_verdict(struct imapc *c, const struct response *r)
         imapc_fail(c, "the server says OK to half a login", r->text);
         return;
     }
-    c->text = told_text(r->text);
+    c->answer.is_ok = r->kind == RESPONSE_OK;
+    c->text = told_text(c->answer.is_ok ? r->text : without_capabilities(r->text));
     if (!c->text) {
         imapc_fail_memory(c);
         return;
     }
-    c->answer.is_ok = r->kind == RESPONSE_OK;
-    if (capability_in_text(r->text, &caps))
+    if (c->answer.is_ok && capability_in_text(r->text, &caps))
         set_caps(c, caps);
     if (c->answer.is_ok && !c->after.is_told) {
         imapc_enter(c, PHASE_AFTER_LOGIN, IMAPC_STAGE_AFTER_LOGIN);
@@ -348,11 +363,12 @@ struct imapc *imapc_new(const struct imapc_params *params)
     if (!c)
         return NULL;
     c->params = *params;
-    buf_init(&c->in, params->max_line + params->max_untagged, false);
+    /* What the server says is as secret as what we say: there are servers that repeat it. */
+    buf_init(&c->in, params->max_line + params->max_untagged, true);
     buf_init(&c->out, MAX_OUT, true);
     buf_init(&c->before.list, params->max_line, false);
     buf_init(&c->after.list, params->max_line, false);
-    buf_init(&c->untagged, params->max_untagged, false);
+    buf_init(&c->untagged, params->max_untagged, true);
     start_frame(c);
     return c;
 }
@@ -366,6 +382,8 @@ void imapc_free(struct imapc **c)
     buf_release(&(*c)->before.list);
     buf_release(&(*c)->after.list);
     buf_release(&(*c)->untagged);
+    if ((*c)->text)
+        wipe((*c)->text, strlen((*c)->text));
     free((*c)->text);
     free(*c);
     *c = NULL;

@@ -73,7 +73,8 @@ enum imapc_stage {
 struct imapc_answer {
     bool is_ok;            /* else the server said NO */
     struct slice text;     /* behind "tag OK " or "tag NO ", no CR, LF or NUL; less than max_line
-                              bytes, may be empty */
+                              bytes, may be empty. Of a NO without the code CAPABILITY: a client that
+                              was refused would take it for what the door can do */
     struct slice untagged; /* whole responses with CRLF that came since the login was sent, those
                               that tell capabilities or answer ID left out; at most max_untagged
                               bytes */

@@ -1,15 +1,18 @@
 /* The dialogue of a client, with any server: what comes of it does not depend on how bytes come,
- * nothing but STARTTLS is said in clear when TLS is wanted, the answer keeps its contract, and no
- * failure holds the password. */
+ * nothing but STARTTLS is said in clear when TLS is wanted and nothing of before it is believed
+ * after it, no password leaves before the login, the answer keeps its contract, what is behind it
+ * is handed on to the byte, and no failure holds the password. */
 #include "cut.h"
 
+#include "base/base64.h"
 #include "imap/capability.h"
 #include "imap/lex.h"
 #include "imapc/imapc.h"
 
 #include <stdlib.h>
 
-enum { MAX_INPUT = 4096 };
+/* All that a client ever says: six commands, with an ID and credentials of some bytes. */
+enum { MAX_INPUT = 4096, MAX_SENT = 512 };
 
 enum flag { WANTS_STARTTLS = 1, HAS_AUTHZID = 2, NEEDS_LITERALS = 4, HAS_ID = 8, HAS_ODD_ID = 16 };
 
@@ -20,6 +23,7 @@ static const struct id_pair pairs[] = {{SLICE("name"), SLICE("X"), false},
 struct run {
     struct slice bytes;
     struct buf told;
+    size_t sent;
     bool is_injected; /* the one thing that depends on how bytes come */
 };
 
@@ -55,22 +59,65 @@ static void tell_failure(struct run *r, const struct imapc *c, const struct imap
     tell(r, slice_of(words.p, strcspn(words.p, ":")));
 }
 
+/* Before the login neither user nor password goes out, in no form. */
+static void check_early(const struct imapc *c, const struct imapc_params *params, struct slice out)
+{
+    char password[64];
+
+    if (imapc_stage(c) >= IMAPC_STAGE_LOGIN)
+        return;
+    INSIST(params->password.n <= sizeof(password) / 4 * 3);
+    base64_encode(params->password, password);
+    INSIST(count_in(out, params->password) == 0 && count_in(out, params->user) == 0);
+    INSIST(count_in(out, slice_of(password, BASE64_LEN(params->password.n))) == 0);
+}
+
+static void check_out(struct run *r, struct imapc *c, const struct imapc_params *params,
+                      bool is_tls)
+{
+    struct slice out = buf_slice(imapc_out(c));
+
+    if (params->wants_starttls && !is_tls)
+        INSIST(out.n == 0 || slice_eq(out, SLICE("U1 STARTTLS\r\n")));
+    check_early(c, params, out);
+    tell(r, out);
+    r->sent += out.n;
+    INSIST(r->sent <= MAX_SENT);
+    buf_take(imapc_out(c), out.n);
+}
+
+/* All that was told before is forgotten: what the server can do is asked first. */
+static void start_tls(struct imapc *c)
+{
+    imapc_tls_started(c);
+    INSIST(slice_eq(buf_slice(imapc_out(c)), SLICE("U2 CAPABILITY\r\n")));
+    INSIST(!imapc_offers(c, "IMAP4rev1") && !imapc_offers(c, "STARTTLS"));
+}
+
+/* The bytes behind the answer, wherever they lie. */
+static void tell_rest(struct run *r, struct imapc *c, struct slice unfed)
+{
+    tell(r, SLICE("{rest}"));
+    tell(r, buf_slice(imapc_in(c)));
+    for (size_t i = 0; i < unfed.n; i++) {
+        if ((uint8_t)unfed.p[i] != FUZZ_TURN)
+            tell(r, slice_sub(unfed, i, i + 1));
+    }
+}
+
 static void run(struct run *r, const struct imapc_params *params, uint64_t seed)
 {
     struct imapc *c = imapc_new(params);
-    struct cut cut = {r->bytes, seed};
+    struct cut cut = {r->bytes, seed, true};
     bool goes_on = true, is_tls = false;
 
     INSIST(c);
     buf_init(&r->told, 1 << 22, false);
     while (goes_on) {
         enum imapc_outcome outcome = imapc_step(c);
-        struct slice out = buf_slice(imapc_out(c));
 
-        if (params->wants_starttls && !is_tls)
-            INSIST(out.n == 0 || slice_eq(out, SLICE("U1 STARTTLS\r\n")));
-        tell(r, out);
-        buf_take(imapc_out(c), out.n);
+        INSIST(imapc_step(c) == outcome);
+        check_out(r, c, params, is_tls);
         switch (outcome) {
         case IMAPC_MORE:
             INSIST(buf_left(imapc_in(c)) > 0);
@@ -80,10 +127,11 @@ static void run(struct run *r, const struct imapc_params *params, uint64_t seed)
         case IMAPC_STARTTLS:
             INSIST(params->wants_starttls && !is_tls);
             is_tls = true;
-            imapc_tls_started(c);
+            start_tls(c);
             break;
         case IMAPC_DONE:
             tell_answer(r, c, params);
+            tell_rest(r, c, cut.left);
             goes_on = false;
             break;
         case IMAPC_FAILED:

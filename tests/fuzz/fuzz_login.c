@@ -1,5 +1,6 @@
-/* The dialogue before login, with any client: what is answered does not depend on how bytes come,
- * the credentials keep their contract, and no answer holds a password. */
+/* The dialogue before login, with any client: what is answered does not depend on how bytes come
+ * and is bounded, the credentials keep their contract, no answer holds a password, nothing from
+ * before STARTTLS is known after it, and what is behind a good login is handed on to the byte. */
 #include "cut.h"
 
 #include "imap/lex.h"
@@ -9,13 +10,23 @@
 
 enum { MAX_INPUT = 4096 };
 
-enum flag { CAN_STARTTLS = 1, ALLOWS_CLEARTEXT = 2, IS_TLS = 4, FEW_TRIES = 8, LITERAL_PLUS = 16 };
+enum flag {
+    CAN_STARTTLS = 1,
+    ALLOWS_CLEARTEXT = 2,
+    IS_TLS = 4,
+    FEW_TRIES = 8,
+    LITERAL_PLUS = 16,
+    NO_LIMITS = 32, /* as many bytes, tries and bad commands as one likes */
+};
 
 struct run {
     struct slice bytes;
-    struct buf told;  /* all that came out: answers, outcomes, credentials */
-    struct buf sent;  /* the answers alone */
-    bool is_injected; /* the one thing that depends on how bytes come */
+    struct buf told;   /* all that came out: answers, outcomes, credentials */
+    struct buf sent;   /* the answers alone */
+    bool is_injected;  /* the one thing that depends on how bytes come */
+    size_t greeting;   /* bytes of it in `told` */
+    size_t at_tls;     /* how much was told before STARTTLS succeeded; 0: it did not */
+    struct slice rest; /* what had not been fed by then */
 };
 
 static void tell(struct run *r, struct slice s)
@@ -88,15 +99,37 @@ static enum login_verdict_kind give_verdict(struct run *r, struct login *l)
     return v.kind;
 }
 
+/* The bytes behind a good login, wherever they lie. */
+static void tell_rest(struct run *r, struct login *l, struct slice unfed)
+{
+    tell(r, SLICE("{rest}"));
+    tell(r, buf_slice(login_in(l)));
+    for (size_t i = 0; i < unfed.n; i++) {
+        if ((uint8_t)unfed.p[i] != FUZZ_TURN)
+            tell(r, slice_sub(unfed, i, i + 1));
+    }
+}
+
+static void start_tls(struct run *r, struct login *l, struct slice unfed)
+{
+    tell(r, SLICE("{tls}"));
+    login_tls_started(l);
+    INSIST(buf_len(login_out(l)) == 0);
+    r->at_tls = buf_len(&r->told);
+    r->rest = unfed;
+}
+
 static void run(struct run *r, const struct login_params *params, bool is_tls, uint64_t seed)
 {
     struct login *l = login_new(params, is_tls);
-    struct cut c = {r->bytes, seed};
+    struct cut c = {r->bytes, seed, true};
     bool goes_on = true;
 
     INSIST(l);
     buf_init(&r->told, 1 << 22, false);
     buf_init(&r->sent, 1 << 22, false);
+    tell_sent(r, login_out(l));
+    r->greeting = buf_len(&r->told);
     while (goes_on) {
         enum login_outcome outcome = login_step(l);
 
@@ -109,12 +142,13 @@ static void run(struct run *r, const struct login_params *params, bool is_tls, u
         case LOGIN_STARTTLS:
             INSIST(!is_tls && params->can_starttls);
             is_tls = true;
-            tell(r, SLICE("{tls}"));
-            login_tls_started(l);
+            start_tls(r, l, c.left);
             break;
         case LOGIN_ADMIT:
             INSIST(is_tls || params->allows_cleartext);
             goes_on = give_verdict(r, l) != LOGIN_OK;
+            if (!goes_on)
+                tell_rest(r, l, c.left);
             break;
         case LOGIN_CLOSE:
             tell(r, slice_str(close_reason_name(login_close_reason(l))));
@@ -124,6 +158,47 @@ static void run(struct run *r, const struct login_params *params, bool is_tls, u
         }
     }
     login_free(&l);
+}
+
+static void release(struct run *r)
+{
+    buf_release(&r->told);
+    buf_release(&r->sent);
+}
+
+/* A client is answered behind STARTTLS as one is that had TLS from its start. The counts of bytes
+ * and bad commands are the one thing that is kept; without limits they do not show. */
+static void compare_with_fresh(const struct run *r, const struct login_params *params)
+{
+    struct run fresh = {.bytes = r->rest};
+    struct slice told = buf_slice(&r->told), expected;
+
+    run(&fresh, params, true, 0);
+    expected = buf_slice(&fresh.told);
+    INSIST(slice_eq(slice_sub(told, r->at_tls, told.n),
+                    slice_sub(expected, fresh.greeting, expected.n)));
+    release(&fresh);
+}
+
+static struct login_params params_of(unsigned flags)
+{
+    struct login_params params = {
+        .can_starttls = flags & CAN_STARTTLS,
+        .allows_cleartext = flags & ALLOWS_CLEARTEXT,
+        .offers_literal_plus = flags & LITERAL_PLUS,
+        .max_line = 300,
+        .max_literal = 128,
+        .max_pipeline = 64,
+        .max_bytes = flags & FEW_TRIES ? 600 : 2000,
+        .max_tries = flags & FEW_TRIES ? 1 : 5,
+        .max_bad = flags & FEW_TRIES ? 2 : 30,
+    };
+
+    if (flags & NO_LIMITS) {
+        params.max_bytes = MAX_INPUT;
+        params.max_tries = params.max_bad = MAX_INPUT;
+    }
+    return params;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -136,24 +211,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     if (size > MAX_INPUT || !fuzz_input_read(&in, data, size))
         return 0;
-    params = (struct login_params){
-        .can_starttls = in.flags & CAN_STARTTLS,
-        .allows_cleartext = in.flags & ALLOWS_CLEARTEXT,
-        .offers_literal_plus = in.flags & LITERAL_PLUS,
-        .max_line = 300,
-        .max_literal = 128,
-        .max_pipeline = 64,
-        .max_tries = in.flags & FEW_TRIES ? 1 : 5,
-        .max_bad = in.flags & FEW_TRIES ? 2 : 30,
-    };
+    params = params_of(in.flags);
     whole.bytes = cut.bytes = in.bytes;
     run(&whole, &params, in.flags & IS_TLS, 0);
     run(&cut, &params, in.flags & IS_TLS, in.seed | 1U);
     if (!whole.is_injected && !cut.is_injected)
         INSIST(slice_eq(buf_slice(&whole.told), buf_slice(&cut.told)));
-    buf_release(&whole.told);
-    buf_release(&whole.sent);
-    buf_release(&cut.told);
-    buf_release(&cut.sent);
+    /* a greeting, and for each try or bad command a tag, a sentence, and "+" to its literals */
+    INSIST(buf_len(&whole.sent) <= 512 + 1024 * ((size_t)params.max_bad + params.max_tries));
+    if (in.flags & NO_LIMITS && whole.at_tls > 0)
+        compare_with_fresh(&whole, &params);
+    release(&whole);
+    release(&cut);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* A PROXY header from a stranger: what is found does not depend on how the bytes came, lies in the
- * header, and comes back when it is written and read again. */
+ * header, and comes back when it is written and read again. Of version 2 also with the right length
+ * and checksum, which nobody finds by chance. */
 #include "net/proxy.h"
 
 #include "base/err.h"
@@ -88,9 +89,7 @@ static enum proxy_result parse_first(const uint8_t *data, size_t n, size_t *out_
     return result;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void check_cuts(const uint8_t *data, size_t size)
 {
     struct err whole_err, err;
     size_t whole_used, used;
@@ -104,6 +103,60 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         INSIST(result == whole && used == whole_used);
         INSIST(result == PROXY_OK || strcmp(err.text, whole_err.text) == 0);
         break;
+    }
+}
+
+/* ---- A header that is made right ---- */
+
+enum { FIXED = 16, LENGTH = 14, FAMILY = 13, TCP4 = 0x11, TCP6 = 0x21, CRC32C = 3 };
+
+static void put_number(uint8_t *to, size_t bytes, uint32_t value)
+{
+    while (bytes > 0) {
+        to[--bytes] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+/* Where the value of the checksum's TLV lies; 0: there is none. */
+static size_t find_checksum(const uint8_t *h, size_t n)
+{
+    size_t at = FIXED + (h[FAMILY] == TCP4 ? 12 : h[FAMILY] == TCP6 ? 36 : n);
+
+    while (at + 3 <= n) {
+        size_t length = (size_t)h[at + 1] << 8 | h[at + 2];
+
+        if (h[at] == CRC32C && length == 4 && at + 7 <= n)
+            return at + 3;
+        at += 3 + length;
+    }
+    return 0;
+}
+
+static void mend(uint8_t *h, size_t n)
+{
+    size_t at = find_checksum(h, n);
+
+    put_number(h + LENGTH, 2, (uint32_t)(n - FIXED));
+    if (at > 0) {
+        put_number(h + at, 4, 0);
+        put_number(h + at, 4, proxy_crc32c(0, slice_of(h, n)));
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    check_cuts(data, size);
+    if (size >= FIXED && size <= PROXY_MOST && data[0] == '\r') {
+        uint8_t *copy = malloc(size);
+
+        INSIST(copy);
+        memcpy(copy, data, size);
+        mend(copy, size);
+        check_cuts(copy, size);
+        free(copy);
     }
     return 0;
 }

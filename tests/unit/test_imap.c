@@ -442,6 +442,7 @@ static void test_what_is_no_response(void **state)
     static const struct slice rows[] = {
         SLICE(""),
         SLICE("* OK"),
+        SLICE("\n"),
         SLICE("\r\n"),
         SLICE("*\r\n"),
         SLICE("* \r\n"),
@@ -460,6 +461,9 @@ static void test_what_is_no_response(void **state)
         SLICE("* X a\rb\r\n"),
         SLICE("* X \0\r\n"),
         SLICE("* X {1}\r\n\0\r\n"),
+        SLICE("* X a\rb {1}\r\n\r\r\n"),
+        SLICE("* X {1}\r\na b\rA1 OK x\r\n"),
+        SLICE("* X {1}\r\na {2}\r\n\r\n b\r\r\n"),
         SLICE("220 x\r\n"),
         SLICE("% OK\r\n"),
         SLICE("* OK\r\r\n"),

@@ -212,6 +212,10 @@ static void test_capabilities_after_login(void **state)
         {SLICE(HELLO "U1 OK In\r\n* BYE Down\r\n"),
          ASK_PLAIN "U2 CAPABILITY\r\n{failed in after_login: the server says BYE: Down}"},
         {SLICE(HELLO "* CAPABILITY A B\r\nU1 NO no\r\n"), ASK_PLAIN "{no no}{}{}{rest }"},
+        {SLICE(HELLO "U1 NO [CAPABILITY A B] no\r\n"), ASK_PLAIN "{no no}{}{}{rest }"},
+        {SLICE(HELLO "U1 NO [capability]\r\n"), ASK_PLAIN "{no }{}{}{rest }"},
+        {SLICE(HELLO "* NO [CAPABILITY A] x\r\n* BAD [CAPABILITY A] x\r\nU1 NO no\r\n"),
+         ASK_PLAIN "{no no}{}{}{rest }"},
     };
 
     (void)state;
@@ -287,6 +291,12 @@ static void test_server_lines_are_bounded(void **state)
         assert_int_equal(buf_put(imapc_in(c), slice_of(input, (size_t)n)), 0);
         assert_int_equal(imapc_step(c), IMAPC_FAILED);
         assert_memory_equal(imapc_failure(c), "the greeting has no end: 0000", 29);
+        imapc_free(&c);
+        c = imapc_new(&params);
+        assert_int_equal(buf_puts(imapc_in(c), HELLO), 0);
+        assert_int_equal(buf_put(imapc_in(c), slice_of(input, (size_t)n)), 0);
+        assert_int_equal(imapc_step(c), IMAPC_FAILED);
+        assert_memory_equal(imapc_failure(c), "a line is too long: 0000", 24);
         imapc_free(&c);
     }
 }

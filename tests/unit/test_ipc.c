@@ -2,6 +2,7 @@
 #include "ipc/channel.h"
 
 #include "cm.h"
+#include "no_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -67,6 +68,7 @@ static void test_every_truncation_of_a_message_is_refused(void **state)
 
 static void test_malformed_heads_are_refused(void **state)
 {
+    enum { ADMIT = sizeof(struct msg_head) + sizeof(struct msg_admit) };
     static const struct msg_head bad[] = {
         {.len = 8, .type = MSG_NONE},
         {.len = 8, .type = MSG_TYPE_COUNT},
@@ -76,8 +78,9 @@ static void test_malformed_heads_are_refused(void **state)
         {.len = 8, .type = MSG_ADMIT},             /* no body */
         {.len = 16, .type = MSG_GO, .padding = 8}, /* more padding than is ever needed */
         {.len = 8, .type = MSG_GO, .padding = 1},
-        {.len = 4104, .type = MSG_ADMIT},
-        {.len = 1048, .type = MSG_ADMIT}, /* a tail of 1032 */
+        {.len = IPC_MESSAGE_MAX + 8, .type = MSG_ADMIT},
+        {.len = ADMIT + IPC_TEXT_MAX + 8, .type = MSG_ADMIT}, /* 8 bytes of tail too many */
+        {.len = ADMIT - 8, .type = MSG_ADMIT},
     };
     _Alignas(8) char bytes[8192] = {0};
     struct msg m;
@@ -87,6 +90,18 @@ static void test_malformed_heads_are_refused(void **state)
         memcpy(bytes, &bad[i], sizeof bad[i]);
         assert_int_equal(msg_parse(slice_of(bytes, sizeof bytes), &m), 0);
     }
+}
+
+static void test_everything_that_processes_say_has_a_name(void **state)
+{
+    (void)state;
+    for (enum msg_type i = MSG_NONE + 1; i < MSG_TYPE_COUNT; i++) {
+        assert_string_not_equal(msg_type_name(i), "");
+        for (enum msg_type k = MSG_NONE + 1; k < i; k++)
+            assert_string_not_equal(msg_type_name(i), msg_type_name(k));
+    }
+    assert_string_equal(role_name(ROLE_PARENT), "parent");
+    assert_string_equal(role_name(ROLE_LOOKUP), "lookup");
 }
 
 /* --- channels
@@ -115,8 +130,11 @@ static void on_message(struct channel *ch, const struct msg *m)
     e->is_in_order &= m->id == e->last_id + 1;
     e->last_id = m->id;
     e->got++;
-    if (m->fd >= 0)
+    if (m->fd >= 0) {
+        if (e->fd >= 0)
+            close(e->fd);
         e->fd = m->fd;
+    }
     snprintf(e->tail, sizeof e->tail, "%.*s", SLICE_ARG(m->tail));
     if (e->got == e->stop_after)
         loop_stop(loop);
@@ -314,6 +332,177 @@ static void test_message_without_its_descriptor_ends_the_channel(void **state)
     close(pair[1]);
 }
 
+static void test_hello_that_is_not_ours_ends_the_channel(void **state)
+{
+    struct msg_hello strangers[] = {hello, hello};
+    _Alignas(8) char bytes[64];
+
+    (void)state;
+    strangers[0].magic++;
+    strangers[1].role = ROLE_COUNT;
+    close(pair[1]);
+    channel_close(&left.ch);
+    for (size_t i = 0; i < 2; i++) {
+        struct err err;
+
+        assert_int_equal(channel_pair(pair, &err), 0);
+        begin(&left, pair[0]);
+        send_raw(bytes, build(bytes, MSG_HELLO, &strangers[i], slice_of(NULL, 0)));
+        loop_run(loop);
+        assert_int_equal(left.closed, 1);
+        assert_string_equal(left.tail, "the peer speaks another version");
+        close(pair[1]);
+    }
+}
+
+static int new_pipe(int *out_read)
+{
+    int fds[2];
+
+    assert_int_equal(pipe(fds), 0);
+    *out_read = fds[0];
+    return fds[1];
+}
+
+/* Nobody has its other end any more. */
+static void assert_pipe_ended(int fd)
+{
+    char c;
+
+    assert_int_equal(read(fd, &c, 1), 0);
+    close(fd);
+}
+
+static void test_descriptors_that_were_not_sent_are_closed_with_the_channel(void **state)
+{
+    enum { N = 20 };
+    int ends[N + 1];
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        channel_send(&left.ch, MSG_CONF, 1, NULL, slice_of(NULL, 0), new_pipe(&ends[i]));
+    channel_close(&left.ch);
+    channel_close(&left.ch); /* harmless */
+    channel_send(&left.ch, MSG_CONF, 1, NULL, slice_of(NULL, 0), new_pipe(&ends[N]));
+    for (int i = 0; i <= N; i++)
+        assert_pipe_ended(ends[i]);
+    close(pair[1]);
+}
+
+static void test_many_descriptors_arrive_each_with_its_message(void **state)
+{
+    enum { N = 20 };
+    int ends[N];
+
+    (void)state;
+    begin(&right, pair[1]);
+    for (uint32_t i = 0; i < N; i++)
+        channel_send(&left.ch, MSG_FILE, i + 1, NULL, SLICE("/x"), new_pipe(&ends[i]));
+    for (unsigned i = 0; i < N; i++) {
+        right.stop_after = i + 1;
+        if (right.got == i)
+            loop_run(loop);
+    }
+    assert_int_equal(right.got, N);
+    assert_true(right.is_in_order);
+    assert_int_equal(write(right.fd, "x", 1), 1); /* the last one is alive */
+    close(right.fd);
+    for (int i = 0; i < N; i++)
+        close(ends[i]);
+}
+
+/* So that nobody else's turn is late: 64 packets a turn, and the rest is not forgotten. */
+static void test_more_packets_than_fit_in_a_turn_arrive_in_the_next(void **state)
+{
+    enum { N = 100 };
+    _Alignas(8) char bytes[64];
+
+    (void)state;
+    send_raw(bytes, build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0)));
+    for (int i = 0; i < N; i++)
+        send_raw(bytes, build(bytes, MSG_GO, NULL, slice_of(NULL, 0)));
+    left.stop_after = N;
+    loop_run(loop);
+    assert_int_equal(left.got, N);
+    close(pair[1]);
+}
+
+static void close_at_message(struct channel *ch, const struct msg *m)
+{
+    on_message(ch, m);
+    channel_close(ch);
+    loop_stop(loop);
+}
+
+static void test_channel_that_is_closed_in_its_callback_hands_out_no_more(void **state)
+{
+    static const struct channel_events closing = {close_at_message, on_closed, NULL};
+    _Alignas(8) char bytes[256];
+    size_t n = build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0));
+
+    (void)state;
+    left.ch.events = &closing;
+    n += build(bytes + n, MSG_GO, NULL, slice_of(NULL, 0));
+    n += build(bytes + n, MSG_GO, NULL, slice_of(NULL, 0));
+    send_raw(bytes, n);
+    loop_run(loop);
+    assert_int_equal(left.got, 1);
+    assert_int_equal(left.closed, 0);
+    close(pair[1]);
+}
+
+static void test_drained_queue_needs_nobody_to_tell(void **state)
+{
+    static const struct channel_events quiet = {on_message, on_closed, NULL};
+    uint32_t i = 0;
+
+    (void)state;
+    left.ch.events = &quiet;
+    begin(&right, pair[1]);
+    while (!channel_is_full(&left.ch))
+        say(&left.ch, ++i, "somebody@example.org");
+    right.stop_after = i;
+    loop_run(loop);
+    assert_int_equal(left.drained, 0);
+    assert_false(channel_is_full(&left.ch));
+}
+
+static void test_peer_that_dies_without_reading_is_told_by_its_cause(void **state)
+{
+    (void)state;
+    say(&left.ch, 1, "never read");
+    channel_flush(&left.ch);
+    close(pair[1]);
+    loop_run(loop);
+    assert_int_equal(left.closed, 1);
+    assert_string_equal(left.tail, strerror(ECONNRESET));
+}
+
+/* The queue's memory, then that for the descriptors. */
+static void test_message_for_which_there_is_no_memory_ends_the_channel(void **state)
+{
+    (void)state;
+    close(pair[1]);
+    channel_close(&left.ch);
+    for (size_t at = 1; at <= 2; at++) {
+        struct err err;
+        int end;
+
+        assert_int_equal(channel_pair(pair, &err), 0);
+        begin(&left, pair[0]);
+        channel_flush(&left.ch); /* HELLO, so that the queue has no memory */
+        memory.n = 0;
+        memory.fails_at = at;
+        memory.is_on = true;
+        channel_send(&left.ch, MSG_CONF, 1, NULL, slice_of(NULL, 0), new_pipe(&end));
+        memory.is_on = false;
+        assert_pipe_ended(end);
+        loop_run(loop);
+        assert_int_equal(left.closed, 1);
+        close(pair[1]);
+    }
+}
+
 static void test_second_descriptor_of_a_message_is_closed(void **state)
 {
     union {
@@ -357,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_message_comes_apart_as_it_was_put_together),
         cmocka_unit_test(test_every_truncation_of_a_message_is_refused),
         cmocka_unit_test(test_malformed_heads_are_refused),
+        cmocka_unit_test(test_everything_that_processes_say_has_a_name),
         cmocka_unit_test_setup_teardown(test_thousands_of_messages_arrive_in_order, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_full_channel_says_so_and_tells_when_it_has_drained,
@@ -373,6 +563,21 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_message_without_its_descriptor_ends_the_channel, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_message_for_which_there_is_no_memory_ends_the_channel,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hello_that_is_not_ours_ends_the_channel, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(
+            test_descriptors_that_were_not_sent_are_closed_with_the_channel, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_many_descriptors_arrive_each_with_its_message, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_more_packets_than_fit_in_a_turn_arrive_in_the_next,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_channel_that_is_closed_in_its_callback_hands_out_no_more, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drained_queue_needs_nobody_to_tell, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peer_that_dies_without_reading_is_told_by_its_cause,
+                                        setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
