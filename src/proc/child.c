@@ -3,6 +3,8 @@
 #include "proc/child.h"
 
 #include "base/log.h"
+#include "proc/crash.h"
+#include "proc/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +16,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* Longer than any file that the configuration names has reason to be. */
@@ -56,17 +56,18 @@ _Noreturn void child_fatal(const struct err *what)
 /* The content of a descriptor on the heap with NUL behind it. Closes it. */
 static char *read_all(int fd, size_t *out_n, struct err *err)
 {
-    struct stat st;
+    /* Not fstat(), which in the C library is a call that takes paths too. */
+    off_t size = lseek(fd, 0, SEEK_END);
     char *data = NULL;
     size_t n = 0;
 
-    if (fstat(fd, &st) < 0 || st.st_size > FILE_MAX || !(data = malloc((size_t)st.st_size + 1))) {
+    if (size < 0 || size > FILE_MAX || !(data = malloc((size_t)size + 1))) {
         err_set(err, 0, "cannot take over a file from the parent");
         close(fd);
         return NULL;
     }
-    while (n < (size_t)st.st_size) {
-        ssize_t got = pread(fd, data + n, (size_t)st.st_size - n, (off_t)n);
+    while (n < (size_t)size) {
+        ssize_t got = pread(fd, data + n, (size_t)size - n, (off_t)n);
 
         if (got <= 0)
             break;
@@ -130,34 +131,33 @@ static int take_counters(struct frame *f, int fd, struct err *err)
     return f->blocks ? 0 : -1;
 }
 
-/* Everything of this process that lies in memory is somebody's password sooner or later: no core,
- * no ptrace by others of the same user, no way to more rights. */
-static int drop_privileges(const struct conf *conf, struct err *err)
+static const char *account_of(const struct child *c)
 {
-    const struct rlimit none = {0, 0};
+    const struct conf_global *g = &c->conf->global;
+
+    return c->role->role == ROLE_WORKER && g->worker_user[0] ? g->worker_user : g->user;
+}
+
+/* For good. Then, as everything in this process' memory is somebody's password sooner or later: no
+ * core, and nobody of the same account looks in. */
+static int drop_privileges(const struct child *c, struct err *err)
+{
+    const char *name = account_of(c);
 
     if (geteuid() == 0) {
-        const struct passwd *pw = getpwnam(conf->global.user);
+        const struct passwd *pw = getpwnam(name);
 
         if (!pw)
-            return err_set(err, 0, "user \"%s\" does not exist", conf->global.user);
+            return err_set(err, 0, "user \"%s\" does not exist", name);
         if (pw->pw_uid == 0)
-            return err_set(err, 0, "user \"%s\" is root", conf->global.user);
+            return err_set(err, 0, "user \"%s\" is root", name);
         if (setgroups(0, NULL) < 0 || setresgid(pw->pw_gid, pw->pw_gid, pw->pw_gid) < 0 ||
             setresuid(pw->pw_uid, pw->pw_uid, pw->pw_uid) < 0)
-            return err_sys(err, errno, "cannot become user \"%s\"", conf->global.user);
+            return err_sys(err, errno, "cannot become user \"%s\"", name);
         if (setuid(0) == 0)
             return err_set(err, 0, "could become root again");
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || setrlimit(RLIMIT_CORE, &none) < 0)
-        return err_sys(err, errno, "cannot limit this process");
-#ifdef __SANITIZE_ADDRESS__
-    /* The leak sanitizer looks at its own process through ptrace. */
-    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-#else
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-#endif
-    return 0;
+    return sandbox_prepare(err);
 }
 
 static int start(struct frame *f, const struct msg_start *m, struct err *err)
@@ -176,7 +176,9 @@ static int start(struct frame *f, const struct msg_start *m, struct err *err)
     c->self.slot = (uint8_t)m->slot;
     c->self.epoch = m->epoch;
     c->peers = m->peers;
-    if (drop_privileges(c->conf, err) < 0 || c->role->on_start(c, err) < 0)
+    /* The role opens all that it will ever need before the sandbox is closed. */
+    if (drop_privileges(c, err) < 0 || c->role->on_start(c, err) < 0 ||
+        sandbox_close(c->role->role, c->conf, err) < 0)
         return -1;
     channel_send(&c->parent, MSG_READY, 0, NULL, slice_of(NULL, 0), -1);
     return 0;
@@ -252,7 +254,7 @@ static void ignore_signals(void)
         signal(ignored[i], SIG_IGN);
 }
 
-static void free_files(struct child *c)
+void child_drop_files(struct child *c)
 {
     while (c->files) {
         struct child_file *f = c->files;
@@ -282,6 +284,7 @@ int child_main(const struct child_role *role)
     struct err err;
 
     log_open(CHILD_FD_LOG, LEVEL_INFO);
+    crash_begin(role_name(role->role), CHILD_FD_LOG);
     err_set(&err, ENOMEM, "out of memory");
     if (!f || !(c->state = calloc(1, role->state_size)) || !(c->loop = loop_new(&err)))
         child_fatal(&err);
@@ -308,7 +311,7 @@ int child_main(const struct child_role *role)
     turn_done(&f->turn);
     loop_free(&c->loop);
     conf_free(&c->conf);
-    free_files(c);
+    child_drop_files(c);
     free(c->state);
     free(f);
     return 0;

@@ -27,8 +27,8 @@ struct child_role {
     size_t state_size; /* bytes of child->state, zeroed */
     /* Before the first message; child->loop is there. May be NULL. */
     void (*on_init)(struct child *c);
-    /* MSG_LISTENER and MSG_SHARED come before the start, MSG_PEER after it; m->fd is the callee's.
-     */
+    /* MSG_LISTENER, MSG_SHARED and MSG_TICKETS come before the start, MSG_PEER and MSG_RENEW after
+     * it, and MSG_TICKETS again; m->fd is the callee's. */
     void (*on_message)(struct child *c, const struct msg *m);
     /* Everything is given. -1: cannot begin; logged as fatal, the process ends. */
     int (*on_start)(struct child *c, struct err *err);
@@ -75,8 +75,11 @@ void child_stopped(struct child *c);
  * the start. */
 _Noreturn void child_fatal(const struct err *what);
 
-/* The content of a file that the configuration names, as the parent read it; an empty slice if it
- * was not given. */
+/* The content of a file that the configuration names, as the parent read it last; an empty slice if
+ * it was not given. Valid until child_drop_files(). */
 struct slice child_file(const struct child *c, const char *path);
+
+/* Wipes and frees all of them, once they are used: keys lie in no more places than they must. */
+void child_drop_files(struct child *c);
 
 #endif

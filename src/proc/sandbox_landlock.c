@@ -1,0 +1,169 @@
+/* Landlock, by its system calls: the C library has no functions for it, and its headers may be
+ * older than the kernel. */
+#include "proc/sandbox_landlock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Rights by the version of the interface that brought them. */
+enum {
+    VERSION_REFER = 2,
+    VERSION_TRUNCATE = 3,
+    VERSION_NET = 4,
+    VERSION_IOCTL = 5,
+    VERSION_SCOPE = 6,
+    RIGHTS_OF_1 = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1, /* the last of the first version */
+    RIGHT_REFER = 1 << 13,
+    RIGHT_TRUNCATE = 1 << 14,
+    RIGHT_IOCTL = 1 << 15,
+    NET_BIND = 1 << 0,
+    NET_CONNECT = 1 << 1,
+    SCOPE_ABSTRACT_SOCKETS = 1 << 0,
+    SCOPE_SIGNALS = 1 << 1,
+    RULE_PORT = 2 /* LANDLOCK_RULE_NET_PORT */
+};
+
+/* struct landlock_ruleset_attr as of version 6; older kernels take it as long as what they do not
+ * know is zero. */
+struct ruleset {
+    uint64_t files, net, scoped;
+};
+
+/* struct landlock_net_port_attr. */
+struct port_rule {
+    uint64_t allowed, port;
+};
+
+enum {
+    READ = LANDLOCK_ACCESS_FS_READ_FILE,
+    WRITE_STATE = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+                  LANDLOCK_ACCESS_FS_READ_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                  LANDLOCK_ACCESS_FS_MAKE_REG | RIGHT_TRUNCATE
+};
+
+bool sandbox_has_source(const struct conf *conf)
+{
+    for (size_t i = 0; i < conf->pools_n; i++) {
+        for (size_t j = 0; j < conf->pools[i].backends_n; j++) {
+            if (conf->pools[i].backends[j].source.n > 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* All that this kernel can deny. Connecting is not denied: ports of backends and nameservers may
+ * change while we run, and rules cannot be added later. */
+static struct ruleset all_of(enum role role, int version)
+{
+    struct ruleset all = {.files = RIGHTS_OF_1};
+
+    if (version >= VERSION_REFER)
+        all.files |= RIGHT_REFER;
+    if (version >= VERSION_TRUNCATE)
+        all.files |= RIGHT_TRUNCATE;
+    if (version >= VERSION_NET)
+        all.net = role == ROLE_CONTROL ? NET_BIND | NET_CONNECT : NET_BIND;
+    if (version >= VERSION_IOCTL)
+        all.files |= RIGHT_IOCTL;
+    if (version >= VERSION_SCOPE)
+        all.scoped = SCOPE_ABSTRACT_SOCKETS | SCOPE_SIGNALS;
+    return all;
+}
+
+/* The file, or all below the folder. */
+static int allow(int set, const struct ruleset *all, const char *path, uint64_t rights,
+                 struct err *err)
+{
+    struct landlock_path_beneath_attr rule = {.allowed_access = rights & all->files};
+    long done;
+
+    rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
+    if (rule.parent_fd < 0)
+        return err_sys(err, errno, "cannot open %s", path);
+    done = syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+    if (done < 0)
+        err_sys(err, errno, "cannot allow %s", path);
+    close(rule.parent_fd);
+    return done < 0 ? -1 : 0;
+}
+
+/* Files of names are replaced by renaming, so their folder is what may be read; often they are
+ * links to another one, as with systemd-resolved. What is not there now may not be read later. */
+static int allow_names(int set, const struct ruleset *all, struct err *err)
+{
+    static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"};
+
+    if (allow(set, all, "/etc", READ, err) < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char *real = realpath(files[i], NULL);
+        char *slash = real ? strrchr(real, '/') : NULL;
+        int done = 0;
+
+        /* Never the root, which is everything. */
+        if (slash && slash > real)
+            *slash = '\0';
+        if (real && strcmp(real, "/etc") != 0)
+            done = allow(set, all, real, READ, err);
+        free(real);
+        if (done < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int allow_ports(int set, struct err *err)
+{
+    const struct port_rule any = {.allowed = NET_BIND, .port = 0};
+
+    if (syscall(SYS_landlock_add_rule, set, RULE_PORT, &any, 0) < 0)
+        return err_sys(err, errno, "cannot allow ports");
+    return 0;
+}
+
+static int add_rules(int set, const struct ruleset *all, enum role role, const struct conf *conf,
+                     struct err *err)
+{
+    if (role == ROLE_LOOKUP)
+        return allow_names(set, all, err);
+    if (role == ROLE_CONTROL)
+        /* The device is SQLite's source of salts, which it opens when it first needs one. */
+        return allow(set, all, conf->global.state, WRITE_STATE, err) < 0 ||
+                       allow(set, all, "/dev/urandom", READ, err) < 0
+                   ? -1
+                   : 0;
+    return all->net && sandbox_has_source(conf) ? allow_ports(set, err) : 0;
+}
+
+int sandbox_landlock(enum role role, const struct conf *conf, int *out_version, struct err *why,
+                     struct err *err)
+{
+    int version =
+        (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    struct ruleset all = all_of(role, version);
+    int set, done;
+
+    *out_version = 0;
+    if (version < 1) {
+        err_sys(why, errno, "this kernel has no Landlock, or it is switched off");
+        return 0;
+    }
+    set = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof all, 0);
+    if (set < 0) {
+        err_sys(why, errno, "cannot make rules of Landlock");
+        return 0;
+    }
+    done = add_rules(set, &all, role, conf, err);
+    if (done == 0 && syscall(SYS_landlock_restrict_self, set, 0) < 0)
+        err_sys(why, errno, "cannot restrict this process by Landlock");
+    else if (done == 0)
+        *out_version = version;
+    close(set);
+    return done < 0 ? err_prefix(err, "Landlock") : 0;
+}
