@@ -34,11 +34,12 @@ struct cli_options {
  * error what is wrong and returns CLI_USAGE. */
 int cli_options(int argc, char **argv, struct cli_options *out_options) MUST_CHECK;
 
-/* Loads and checks a configuration; tells mistakes on standard error, each as "FILE:LINE: text".
- * Returns CLI_OK and the snapshot, or CLI_FAILED. */
-int cli_load(const char *path, bool with_files, struct conf **out_conf) MUST_CHECK;
+/* Loads and checks a configuration and the files that it names; tells mistakes on standard error,
+ * each as "FILE:LINE: text". Returns CLI_OK and the snapshot, or CLI_FAILED. */
+int cli_load(const char *path, struct conf **out_conf) MUST_CHECK;
 
-/* usher check [-c FILE] [--no-files] [--print] */
+/* usher check [-c FILE] [--no-files] [--print]. What is only doubtful is told as "FILE:LINE:
+ * warning: text" and does not change the exit status. */
 int cli_check(int argc, char **argv) MUST_CHECK;
 
 /* Lists the commands, or explains the one named in argv[1]. With argc 0, when no command was given,

@@ -21,16 +21,19 @@ static const struct command commands[] = {
      "\n"
      "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
      "\n"
-     "SIGTERM and SIGINT stop it.\n"},
+     "SIGTERM and SIGINT stop it. SIGHUP has it read the files of certificates, keys, CAs\n"
+     "and CRLs again, not the configuration.\n"},
     {"check", " [-c FILE] [--no-files] [--print]", "find the mistakes in a configuration",
      "Tells all mistakes on standard error, each as FILE:LINE: what is wrong and what\n"
-     "to write instead. Nothing is started or changed.\n"
+     "to write instead; and, marked as warnings, certificates that are expired or soon\n"
+     "will be, or do not cover a name of server_names. Nothing is started or changed.\n"
      "\n"
      "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
-     "    --no-files          do not ask whether the files and the user that it names exist\n"
+     "    --no-files          do not look at the files and the user that it names\n"
      "    --print             print it as it is understood, with defaults and included files\n"
      "\n"
-     "Exit status: 0 it is good, 1 it is not, 2 the command was used wrongly.\n"},
+     "Exit status: 0 it is good, be it with warnings, 1 it is not, 2 the command was used\n"
+     "wrongly.\n"},
     {"help", " [COMMAND]", "list the commands, or explain one",
      "The manual pages usher(8) and usher.conf(5) say more.\n"},
     {"version", "", "print the versions of usher and of the libraries it runs with", ""},

@@ -81,9 +81,7 @@ static int compare_mistakes(const void *one, const void *other)
 const struct conf_where *where_of(const struct check *c, const void *member,
                                   const struct conf_where *section)
 {
-    const struct conf_where *where = store_where(c->conf, member);
-
-    return where ? where : section;
+    return conf_where_of(c->conf, member, section);
 }
 
 /* Each value by itself: is it one of its kind, and is it the only one? */
@@ -105,9 +103,8 @@ static void check_notes(struct check *c)
     }
 }
 
-/* Settings of a section that must be given. All of them are texts. */
-static void check_required(struct check *c, enum section_id id, const void *object,
-                           const char *title, const struct conf_where *where)
+void check_required(struct check *c, enum section_id id, const void *object, const char *title,
+                    const struct conf_where *where)
 {
     char shown[VALUE_SHOWN];
 
@@ -125,8 +122,8 @@ static bool is_alnum(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-static void check_title(struct check *c, enum section_id id, const char *title,
-                        const struct conf_where *where)
+void check_title(struct check *c, enum section_id id, const char *title,
+                 const struct conf_where *where)
 {
     const size_t n = strlen(title);
     bool is_name = n > 0 && n <= CONF_NAME_MAX && is_alnum(title[0]);
@@ -152,8 +149,7 @@ static bool is_dns_label(struct slice label)
     return true;
 }
 
-/* Whether DNS could know it. The last label is not a number, as 10.0.0.300 is no name. */
-static bool is_dns_name(struct slice name)
+bool is_dns_name(struct slice name)
 {
     struct slice label;
     uint64_t number;
@@ -174,9 +170,7 @@ static bool is_dns_name(struct slice name)
     return from == name.n + 1 && !num_parse(label, UINT64_MAX, &number);
 }
 
-/* A file that must be readable now. */
-static void check_file(struct check *c, const char *path, const char *what,
-                       const struct conf_where *where)
+void check_file(struct check *c, const char *path, const char *what, const struct conf_where *where)
 {
     char shown[VALUE_SHOWN];
     struct stat st;
@@ -201,15 +195,22 @@ static void check_workers(struct check *c)
             CONF_WORKERS_MAX);
 }
 
-static void check_user(struct check *c)
+/* Whom a process becomes; `user` is a member of conf->global. Empty is the same as another, or a
+ * mistake that is told elsewhere. */
+static void check_user(struct check *c, const char *const *user)
 {
-    const char *user = c->conf->global.user;
-    const struct conf_where *where = where_of(c, &c->conf->global.user, NULL);
+    const struct passwd *pw;
     char shown[VALUE_SHOWN];
 
-    if (geteuid() == 0 && user[0] && !getpwnam(user))
-        mistake(c, where, "there is no user \"%s\"; make one or write another",
-                value_show(user, shown));
+    if (geteuid() != 0 || !(*user)[0])
+        return;
+    pw = getpwnam(*user);
+    if (!pw)
+        mistake(c, where_of(c, user, NULL), "there is no user \"%s\"; make one or write another",
+                value_show(*user, shown));
+    else if (pw->pw_uid == 0)
+        mistake(c, where_of(c, user, NULL), "user \"%s\" is root; write another",
+                value_show(*user, shown));
 }
 
 /* May be missing, then it is made. */
@@ -235,14 +236,16 @@ static void check_global(struct check *c, bool with_files)
 
     check_workers(c);
     check_nameservers(c);
-    check_trusted_networks(c);
+    check_networks(c, &c->conf->global.trusted_networks, "trusted_networks");
+    check_networks(c, &c->conf->global.penalty_exempt, "penalty_exempt");
     if (!g->user[0])
         mistake(c, where_of(c, &g->user, NULL), "user is empty; write the name of a user");
     if (!g->state[0])
         mistake(c, where_of(c, &g->state, NULL), "state is empty; write a directory");
     if (!with_files)
         return;
-    check_user(c);
+    check_user(c, &c->conf->global.user);
+    check_user(c, &c->conf->global.worker_user);
     if (g->state[0])
         check_state(c);
 }
@@ -304,9 +307,8 @@ static const struct conf_pool *find_pool(const struct conf *conf, const char *ti
     return NULL;
 }
 
-static void check_listener(struct check *c, const struct conf_listener *l)
+static void check_listener(struct check *c, const struct conf_listener *l, bool with_files)
 {
-    const struct conf_tls *tls = &c->conf->tls;
     char shown[VALUE_SHOWN];
 
     check_title(c, SECTION_LISTENER, l->title, &l->where);
@@ -323,13 +325,7 @@ static void check_listener(struct check *c, const struct conf_listener *l)
         mistake(c, where_of(c, &l->proxy, &l->where),
                 "nobody can connect here: proxy = yes, and there are no trusted_networks; write "
                 "trusted_networks = {\"192.0.2.0/24\"} with the proxy's address");
-    if (l->tls != LISTENER_TLS_OFF && (!tls->certificate[0] || !tls->key[0]))
-        mistake(c, where_of(c, &l->tls, &l->where),
-                "TLS needs %s; write tls { certificate = \"FILE\" key = \"FILE\" }, or tls = off "
-                "here",
-                tls->key[0]           ? "a certificate"
-                : tls->certificate[0] ? "the certificate's key"
-                                      : "a certificate and its key");
+    check_listener_tls(c, l, with_files);
 }
 
 /* The addresses that are good, at the index of their listener; others have port 0. */
@@ -358,26 +354,17 @@ static void check_endpoints(struct check *c, struct endpoint *endpoints)
 static void check_listeners(struct check *c, struct endpoint *endpoints, bool with_files)
 {
     const struct conf *conf = c->conf;
-    bool has_tls = false;
 
     if (conf->listeners_n == 0)
         mistake(c, NULL, "there is no listener; write listener imap { address = \"*:143\" }");
-    for (size_t i = 0; i < conf->listeners_n; i++) {
-        check_listener(c, &conf->listeners[i]);
-        has_tls = has_tls || conf->listeners[i].tls != LISTENER_TLS_OFF;
-    }
+    for (size_t i = 0; i < conf->listeners_n; i++)
+        check_listener(c, &conf->listeners[i], with_files);
     if (conf->listeners_n > CONF_LISTENERS_MAX)
         mistake(c, NULL, "there are %zu listeners; %d is the most", conf->listeners_n,
                 CONF_LISTENERS_MAX);
     else
         check_endpoints(c, endpoints);
-    if (!with_files || !has_tls)
-        return;
-    if (conf->tls.certificate[0])
-        check_file(c, conf->tls.certificate, "certificate",
-                   where_of(c, &conf->tls.certificate, NULL));
-    if (conf->tls.key[0])
-        check_file(c, conf->tls.key, "key", where_of(c, &conf->tls.key, NULL));
+    check_certificates(c, with_files);
 }
 
 /* A backend that is one of our own listeners would make us our own client, for ever. */
@@ -428,35 +415,6 @@ static void check_backend_address(struct check *c, const struct conf_backend *b,
                 "host:port",
                 value_show(b->address, shown));
     }
-}
-
-static void check_backend_tls(struct check *c, const struct conf_backend *b, bool with_files)
-{
-    struct addr addr;
-    char shown[VALUE_SHOWN];
-
-    if (b->tls_name[0] && !addr_parse_ip(slice_str(b->tls_name), 0, &addr) &&
-        !is_dns_name(slice_str(b->tls_name)))
-        mistake(c, where_of(c, &b->tls_name, &b->where),
-                "tls_name = \"%s\" is neither a name nor an address",
-                value_show(b->tls_name, shown));
-    if (b->tls != BACKEND_TLS_OFF) {
-        if (with_files && b->tls_ca[0])
-            check_file(c, b->tls_ca, "tls_ca", where_of(c, &b->tls_ca, &b->where));
-        return;
-    }
-    if (b->tls_ca[0])
-        mistake(c, where_of(c, &b->tls_ca, &b->where),
-                "tls_ca has no effect while tls is off; write tls = starttls or implicit");
-    if (b->tls_pin.n > 0)
-        mistake(c, where_of(c, &b->tls_pin, &b->where),
-                "tls_pin has no effect while tls is off; write tls = starttls or implicit");
-    if (b->tls_name[0])
-        mistake(c, where_of(c, &b->tls_name, &b->where),
-                "tls_name has no effect while tls is off; write tls = starttls or implicit");
-    if (!b->tls_verify)
-        mistake(c, where_of(c, &b->tls_verify, &b->where),
-                "tls_verify has no effect while tls is off; write tls = starttls or implicit");
 }
 
 static void check_pool(struct check *c, const struct conf_pool *pool,

@@ -25,16 +25,14 @@ void check_nameservers(struct check *c)
     }
 }
 
-void check_trusted_networks(struct check *c)
+void check_networks(struct check *c, const struct conf_list *list, const char *name)
 {
-    const struct conf_list *list = &c->conf->global.trusted_networks;
-
     for (size_t i = 0; i < list->n; i++) {
         struct addr_net net;
         struct err err;
 
         if (addr_net_parse(slice_str(list->items[i]), &net, &err) < 0)
-            mistake(c, where_of(c, list, NULL), "trusted_networks: %s", err.text);
+            mistake(c, where_of(c, list, NULL), "%s: %s", name, err.text);
     }
 }
 

@@ -95,6 +95,14 @@ const struct conf_where *store_where(const struct conf *conf, const void *member
     return NULL;
 }
 
+const struct conf_where *conf_where_of(const struct conf *conf, const void *member,
+                                       const struct conf_where *section)
+{
+    const struct conf_where *where = store_where(conf, member);
+
+    return where ? where : section;
+}
+
 void conf_free(struct conf **conf)
 {
     struct conf *c = *conf;

@@ -7,6 +7,7 @@
 #include "ipc/channel.h"
 #include "metrics/counters.h"
 #include "net/loop.h"
+#include "parent/files.h"
 #include "proc/child.h"
 
 #include <stdbool.h>
@@ -19,12 +20,6 @@ struct port {
     unsigned listener;
     struct addr addr;
     int *fds; /* one a worker slot */
-};
-
-/* A file that the configuration names, in sealed memory. */
-struct given_file {
-    const char *path; /* the configuration's */
-    int fd;
 };
 
 struct parent;
@@ -48,10 +43,13 @@ struct parent {
     struct channels channels;
     struct turn turn;
     struct conf *conf;
-    int conf_fd, counters_fd, shared_fd, log_fd;
+    int conf_fd, counters_fd, log_fd;
+    int shared_fds[SHARED_COUNT];
     struct counters *counters;
-    struct given_file *files;
-    size_t files_n;
+    struct files files;   /* in use: whole and good */
+    struct deadline look; /* at their dates */
+    struct msg_tickets tickets;
+    struct deadline rotate; /* the keys of tickets */
     struct port *ports;
     size_t ports_n;
     struct process control, lookup;
@@ -68,8 +66,8 @@ struct parent {
 /* --- resources.c: what is opened before the children start
  * ---------------------------------------------------------- */
 
-/* The configuration and the files that it names as sealed memory. */
-int resources_files(struct parent *p, struct err *err) MUST_CHECK;
+/* The configuration as sealed memory. */
+int resources_conf(struct parent *p, struct err *err) MUST_CHECK;
 
 /* The state directory: made, and owned by the user that we become. */
 int resources_state(const struct conf *conf, struct err *err) MUST_CHECK;
@@ -96,11 +94,41 @@ int process_start(struct process *pr, struct err *err) MUST_CHECK;
 /* A child was reaped; its place is filled again unless we stop. */
 void process_ended(struct process *pr, int status);
 
+/* Gives a worker all files anew and has it use them; for others, and when it does not run, nothing:
+ * it is given the newest when it starts. */
+void process_renew(struct process *pr, void *ignored);
+
+/* Gives a worker the keys of tickets, likewise. */
+void process_give_tickets(struct process *pr, void *ignored);
+
 /* Tells it to end; harmless when it does not run. */
 void process_stop(struct process *pr);
 
 /* Calls each(process, arg) for control, lookup and the workers. */
 void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg), void *arg);
+
+/* --- renew.c: the files of TLS, at the start and later -----------------------------------------
+ */
+
+void renew_init(struct parent *p);
+
+/* Reads and checks the files; says in the log what is doubtful about them. */
+int renew_first(struct parent *p, struct err *err) MUST_CHECK;
+
+/* The same again. If all are good they are given to the workers; if not, all that was in use stays.
+ */
+void renew_again(struct parent *p);
+
+/* --- tickets.c: the keys of TLS tickets, the same for all workers --------------------------------
+ */
+
+void tickets_init(struct parent *p);
+
+/* Makes keys, and has them change from now on. */
+int tickets_begin(struct parent *p, struct err *err) MUST_CHECK;
+
+/* Wipes them. */
+void tickets_end(struct parent *p);
 
 /* --- parent.c
  * ---------------------------------------------------------------------------------------------------------

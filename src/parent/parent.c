@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "control/shared.h"
 #include "parent/internal.h"
+#include "proc/crash.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -169,12 +170,21 @@ static void on_child(void *arg, int signal)
         processes_each(arg, match_death, &d);
 }
 
+static void on_hangup(void *arg, int signal)
+{
+    struct parent *p = arg;
+
+    (void)signal;
+    if (!p->is_stopping)
+        renew_again(p);
+}
+
 static int take_signals(struct parent *p, struct err *err)
 {
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGHUP, SIG_IGN);
     if (loop_on_signal(p->loop, SIGTERM, on_stop_signal, p, err) < 0 ||
         loop_on_signal(p->loop, SIGINT, on_stop_signal, p, err) < 0 ||
+        loop_on_signal(p->loop, SIGHUP, on_hangup, p, err) < 0 ||
         loop_on_signal(p->loop, SIGCHLD, on_child, p, err) < 0)
         return -1;
     return 0;
@@ -212,9 +222,15 @@ static int prepare(struct parent *p, struct err *err)
     p->counters_fd = counters_create(err);
     if (p->counters_fd < 0 || !(p->counters = counters_map(p->counters_fd, err)))
         return -1;
-    p->shared_fd = shared_create(err);
-    if (p->shared_fd < 0 || resources_files(p, err) < 0 || resources_state(p->conf, err) < 0 ||
-        resources_ports(p, err) < 0 || take_signals(p, err) < 0)
+    for (size_t i = 0; i < SHARED_COUNT; i++) {
+        p->shared_fds[i] = shared_create(err);
+        if (p->shared_fds[i] < 0)
+            return -1;
+    }
+    /* Signals first: a SIGHUP that comes while files are read means newer ones. */
+    if (take_signals(p, err) < 0 || resources_conf(p, err) < 0 || renew_first(p, err) < 0 ||
+        tickets_begin(p, err) < 0 || resources_state(p->conf, err) < 0 ||
+        resources_ports(p, err) < 0)
         return -1;
     return 0;
 }
@@ -248,16 +264,21 @@ static void close_channel(struct process *pr, void *arg)
     deadline_clear(&pr->restart);
 }
 
+_Static_assert(SHARED_COUNT == 3, "the initialiser below");
+
 int parent_serve(struct conf *conf)
 {
-    struct parent p = {.conf = conf, .conf_fd = -1, .counters_fd = -1, .shared_fd = -1};
+    struct parent p = {.conf = conf, .conf_fd = -1, .counters_fd = -1, .shared_fds = {-1, -1, -1}};
     struct err err;
     int done;
 
     p.log_fd = log_reopen(STDERR_FILENO);
     log_open(p.log_fd, (enum log_level)conf->global.log_level);
+    crash_begin(role_name(ROLE_PARENT), p.log_fd);
     p.workers_n = conf_workers(conf);
     deadline_init(&p.stop_limit, on_stop_limit);
+    renew_init(&p);
+    tickets_init(&p);
     resources_limits();
     done = serve(&p, &err);
     if (done < 0)
@@ -266,6 +287,8 @@ int parent_serve(struct conf *conf)
     if (p.workers)
         processes_each(&p, close_channel, NULL);
     deadline_clear(&p.stop_limit);
+    deadline_clear(&p.look);
+    tickets_end(&p);
     if (p.loop)
         turn_done(&p.turn);
     resources_free(&p);

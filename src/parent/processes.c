@@ -60,6 +60,9 @@ static _Noreturn void become(const struct process *pr, int channel, int log, int
     if (place_fd(null, STDIN_FILENO) < 0 || place_fd(channel, CHILD_FD_PARENT) < 0 ||
         place_fd(log, CHILD_FD_LOG) < 0 || close_range(CHILD_FD_LOG + 1, ~0U, 0) < 0)
         _exit(126);
+    /* A function that is looked up when it is first called has the vector registers put aside on
+     * the stack, with the piece of a password that copying may have left in one. */
+    setenv("LD_BIND_NOW", "1", 1);
     execv("/proc/self/exe", argv);
     _exit(127);
 }
@@ -84,24 +87,67 @@ static pid_t spawn(const struct process *pr, int channel, struct err *err)
  * --------------------------------------------------------------------------------------------- */
 
 /* A descriptor of ours, of which the child gets its own. */
-static void give(struct process *pr, enum msg_type type, const void *body, struct slice tail,
-                 int fd)
+static int try_to_give(struct process *pr, enum msg_type type, const void *body, struct slice tail,
+                       int fd, struct err *err)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
-    if (copy < 0) {
-        log_detail(LOG_FATAL, "cannot duplicate a descriptor: %s", strerror(errno));
-        exit(1);
-    }
+    if (copy < 0)
+        return err_sys(err, errno, "cannot duplicate a descriptor");
     channel_send(&pr->channel, type, 0, body, tail, copy);
+    return 0;
+}
+
+static void give(struct process *pr, enum msg_type type, const void *body, struct slice tail,
+                 int fd)
+{
+    struct err err;
+
+    if (try_to_give(pr, type, body, tail, fd, &err) < 0)
+        child_fatal(&err);
+}
+
+static int give_files(struct process *pr, struct err *err)
+{
+    const struct files *f = &pr->parent->files;
+
+    for (size_t i = 0; i < f->n; i++) {
+        if (try_to_give(pr, MSG_FILE, NULL, slice_str(f->all[i].name), f->all[i].fd, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+void process_renew(struct process *pr, void *ignored)
+{
+    struct err err;
+
+    (void)ignored;
+    if (pr->role != ROLE_WORKER || !pr->pid)
+        return;
+    if (give_files(pr, &err) < 0)
+        log_detail(LOG_CERTIFICATES_REFUSED, "worker %u: %s", pr->slot, err.text);
+    else
+        channel_send(&pr->channel, MSG_RENEW, 0, NULL, no_tail, -1);
+    /* At once, so that the copies for one worker are closed before those for the next are made. */
+    channel_flush(&pr->channel);
+}
+
+void process_give_tickets(struct process *pr, void *ignored)
+{
+    (void)ignored;
+    if (pr->role == ROLE_WORKER && pr->pid)
+        channel_send(&pr->channel, MSG_TICKETS, 0, &pr->parent->tickets, no_tail, -1);
 }
 
 static void give_worker(struct process *pr)
 {
     struct parent *p = pr->parent;
+    struct err err;
 
-    for (size_t i = 0; i < p->files_n; i++)
-        give(pr, MSG_FILE, NULL, slice_str(p->files[i].path), p->files[i].fd);
+    if (give_files(pr, &err) < 0)
+        child_fatal(&err);
+    process_give_tickets(pr, NULL);
     for (size_t i = 0; i < p->ports_n; i++) {
         const struct msg_listener m = {.listener = p->ports[i].listener};
 
@@ -198,7 +244,11 @@ static void introduce(struct process *pr, int fd)
     if (pr->role == ROLE_WORKER)
         give_worker(pr);
     if (pr->role == ROLE_CONTROL) {
-        give(pr, MSG_SHARED, NULL, no_tail, p->shared_fd);
+        for (uint32_t i = 0; i < SHARED_COUNT; i++) {
+            const struct msg_shared m = {.which = i};
+
+            give(pr, MSG_SHARED, &m, no_tail, p->shared_fds[i]);
+        }
         processes_each(p, count_worker, &start.peers);
     }
     channel_send(&pr->channel, MSG_START, 0, &start, no_tail, -1);

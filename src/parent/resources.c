@@ -1,102 +1,19 @@
-/* What the parent opens before its children start: files, the state directory, listening sockets,
- * limits. */
+/* What the parent opens before its children start: the configuration as they load it, the state
+ * directory, listening sockets, limits. Files of TLS are files.c's. */
 #include "parent/internal.h"
 
 #include "base/log.h"
 #include "net/listen.h"
-#include "net/tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pwd.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FILE_MAX = 16 * 1024 * 1024 };
-
-/* Nobody, us included, changes it any more. */
-static int seal(int fd, struct err *err)
-{
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0)
-        return err_sys(err, errno, "cannot seal memory");
-    return 0;
-}
-
-static int copy_all(int from, int to, const char *path, struct err *err)
-{
-    char piece[65536];
-    size_t sum = 0;
-    ssize_t n;
-
-    while ((n = read(from, piece, sizeof piece)) > 0) {
-        sum += (size_t)n;
-        if (sum > FILE_MAX)
-            return err_set(err, 0, "%s: larger than 16 MiB", path);
-        if (write(to, piece, (size_t)n) != n)
-            return err_sys(err, errno, "cannot keep %s in memory", path);
-    }
-    wipe(piece, sizeof piece);
-    return n < 0 ? err_sys(err, errno, "cannot read %s", path) : 0;
-}
-
-static int read_file(const char *path, struct err *err)
-{
-    int from = open(path, O_RDONLY | O_CLOEXEC);
-    int to;
-
-    if (from < 0)
-        return err_sys(err, errno, "cannot open %s", path);
-    to = memfd_create("usher-file", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (to < 0)
-        err_sys(err, errno, "cannot make memory for %s", path);
-    if (to >= 0 && (copy_all(from, to, path, err) < 0 || seal(to, err) < 0)) {
-        close(to);
-        to = -1;
-    }
-    close(from);
-    return to;
-}
-
-static int add_file(struct parent *p, const char *path, struct err *err)
-{
-    struct given_file *more;
-    int fd;
-
-    if (!path[0])
-        return 0;
-    if (strlen(path) > IPC_TEXT_MAX)
-        return err_set(err, ENAMETOOLONG, "a path of %zu bytes; %d is the most", strlen(path),
-                       IPC_TEXT_MAX);
-    for (size_t i = 0; i < p->files_n; i++) {
-        if (strcmp(p->files[i].path, path) == 0)
-            return 0;
-    }
-    more = realloc(p->files, (p->files_n + 1) * sizeof *more);
-    if (!more)
-        return err_set(err, ENOMEM, "out of memory");
-    p->files = more;
-    fd = read_file(path, err);
-    if (fd < 0)
-        return -1;
-    p->files[p->files_n++] = (struct given_file){path, fd};
-    return 0;
-}
-
-/* Backends without CAs of their own trust the system's; workers may not open files. */
-static int add_ca(struct parent *p, const struct conf_backend *b, struct err *err)
-{
-    const char *ca = b->tls_ca[0] ? b->tls_ca : tls_system_ca_file();
-
-    if (b->tls == BACKEND_TLS_OFF || !ca)
-        return 0;
-    return add_file(p, ca, err) < 0 ? err_prefix(err, "backend %s", b->title) : 0;
-}
-
-static int print_conf(struct parent *p, struct err *err)
+int resources_conf(struct parent *p, struct err *err)
 {
     int fd = memfd_create("usher-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int copy = fd < 0 ? -1 : dup(fd);
@@ -113,27 +30,11 @@ static int print_conf(struct parent *p, struct err *err)
     done = conf_print(p->conf, f, err);
     if (fclose(f) != 0 && done == 0)
         done = err_sys(err, errno, "cannot write the configuration to memory");
-    if (done < 0 || seal(fd, err) < 0) {
+    if (done < 0 || files_seal(fd, err) < 0) {
         close(fd);
         return -1;
     }
     p->conf_fd = fd;
-    return 0;
-}
-
-int resources_files(struct parent *p, struct err *err)
-{
-    const struct conf *conf = p->conf;
-
-    if (print_conf(p, err) < 0 || add_file(p, conf->tls.certificate, err) < 0 ||
-        add_file(p, conf->tls.key, err) < 0)
-        return -1;
-    for (size_t i = 0; i < conf->pools_n; i++) {
-        for (size_t j = 0; j < conf->pools[i].backends_n; j++) {
-            if (add_ca(p, &conf->pools[i].backends[j], err) < 0)
-                return -1;
-        }
-    }
     return 0;
 }
 
@@ -234,12 +135,9 @@ void resources_close_ports(struct parent *p)
 void resources_free(struct parent *p)
 {
     resources_close_ports(p);
-    for (size_t i = 0; i < p->files_n; i++)
-        close_fd(p->files[i].fd);
-    free(p->files);
-    p->files = NULL;
-    p->files_n = 0;
+    files_free(&p->files);
     close_fd(p->conf_fd);
     close_fd(p->counters_fd);
-    close_fd(p->shared_fd);
+    for (size_t i = 0; i < SHARED_COUNT; i++)
+        close_fd(p->shared_fds[i]);
 }

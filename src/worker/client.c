@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How much is read from a client at a time before login. */
-enum { READ_CHUNK = 4096 };
+/* How much is read from a client at a time before login, at least: a command as a rule. What comes
+ * here is kept in locked memory, and thousands may be in the middle of a line. */
+enum { READ_LEAST = 256 };
 
 static void client_want(struct session *s)
 {
@@ -22,6 +23,7 @@ static void client_want(struct session *s)
     if (buf_len(login_out(s->phase->login)) > 0)
         events |= LOOP_WRITE;
     stream_want(s->worker->loop, &s->client, events);
+    session_weigh(s);
 }
 
 bool client_flush(struct session *s)
@@ -45,7 +47,7 @@ bool client_flush(struct session *s)
 
 void client_ask(struct session *s)
 {
-    const struct msg_admit m = {.mech = s->mech};
+    const struct msg_admit m = {.client = s->peer, .mech = s->mech};
 
     worker_tell(s->worker, MSG_ADMIT, s->id, &m, slice_str(s->user));
 }
@@ -92,7 +94,7 @@ static void client_start_tls(struct session *s)
         stream_want(s->worker->loop, &s->client, LOOP_WRITE);
         return;
     }
-    if (stream_tls_accept(&s->client, contexts_server(s->worker), &err) < 0) {
+    if (stream_tls_accept(&s->client, contexts_server(s->worker, s->listener), &err) < 0) {
         session_close(s, CLOSE_INTERNAL, err.text);
         return;
     }
@@ -108,8 +110,8 @@ static bool client_read(struct session *s)
     size_t before = buf_len(in);
 
     while (!s->phase->has_client_eof && buf_left(in) > 0) {
-        size_t want = buf_left(in) < READ_CHUNK ? buf_left(in) : READ_CHUNK, n = 0;
-        char *room = buf_room(in, want);
+        size_t want, n = 0;
+        char *room = buf_room_some(in, READ_LEAST, &want);
         enum io io;
 
         if (!room) {
@@ -129,6 +131,8 @@ static bool client_read(struct session *s)
         if (n < want && !stream_has_pending(&s->client))
             break;
     }
+    if (buf_len(in) == 0)
+        buf_release(in);
     return buf_len(in) > before || s->phase->has_client_eof;
 }
 
@@ -218,7 +222,7 @@ void client_begin(struct session *s)
         client_greet(s);
         return;
     }
-    if (stream_tls_accept(&s->client, contexts_server(s->worker), &err) < 0) {
+    if (stream_tls_accept(&s->client, contexts_server(s->worker, s->listener), &err) < 0) {
         session_close(s, CLOSE_INTERNAL, err.text);
         return;
     }
@@ -226,20 +230,19 @@ void client_begin(struct session *s)
     client_handshake(s);
 }
 
-void client_turn_away(struct session *s, struct slice why)
+void client_turn_away(struct session *s, enum close_reason reason, const char *bye, const char *why)
 {
-    static const char bye[] = "* BYE " SESSION_NO_ROOM "\r\n";
-    char detail[256];
+    char line[256];
     size_t n;
 
-    snprintf(detail, sizeof detail, "%.*s", SLICE_ARG(why));
     /* Nothing was sent yet, so the socket takes a line; with implicit TLS there is no way to say
      * it. */
     if (session_listener(s)->tls != LISTENER_TLS_IMPLICIT) {
-        (void)stream_write(&s->client, SLICE(bye), &n);
+        n = (size_t)snprintf(line, sizeof line, "* BYE %s\r\n", bye);
+        (void)stream_write(&s->client, slice_of(line, n), &n);
         session_enter(s, SESSION_AUTH);
     }
-    session_close(s, CLOSE_LIMIT, detail);
+    session_close(s, reason, why);
 }
 
 void client_on_event(struct session *s)

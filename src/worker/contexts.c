@@ -1,32 +1,25 @@
-/* What the worker makes of its configuration once. */
+/* What the worker makes of its configuration. */
 #include "worker/contexts.h"
 
+#include "base/log.h"
 #include "net/dial.h"
 #include "net/tls.h"
+#include "worker/tls_set.h"
 #include "worker/worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* One way to trust backends. */
-struct trust {
-    struct trust *next;
-    const char *ca; /* a path; NULL: what OpenSSL finds by itself */
-    bool verifies;
-    struct tls_context *tls;
-};
-
 /* One backend's. */
 struct means {
-    struct tls_context *tls; /* of `trusts` */
     struct dial_sources sources;
     bool has_literal_plus; /* as far as is known: it has told so at its last login */
 };
 
 struct contexts {
-    struct tls_context *server;
-    struct trust *trusts;
+    struct tls_tickets *tickets;
+    struct tls_set *tls;
     struct means **backends; /* [pool][backend] */
     struct addr_net *nets;
     size_t nets_n;
@@ -39,53 +32,40 @@ static int no_memory(struct err *err)
 
 /* --- TLS -------------------------------------------------------------------------------------- */
 
-static int make_server(struct worker *w, struct err *err)
-{
-    const struct conf_tls *tls = &w->conf->tls;
-    bool is_needed = false;
+_Static_assert((int)TICKET_KEYS == (int)TLS_TICKET_KEYS && (int)TICKET_KEY == (int)TLS_TICKET_KEY,
+               "what the parent sends is what net/ takes");
 
-    for (size_t i = 0; i < w->conf->listeners_n; i++)
-        is_needed |= w->conf->listeners[i].tls != LISTENER_TLS_OFF;
-    if (!is_needed)
-        return 0;
-    if (tls_server_new(child_file(w->child, tls->certificate), child_file(w->child, tls->key),
-                       &w->contexts->server, err) < 0)
-        return err_prefix(err, "certificate %s, key %s", tls->certificate, tls->key);
-    return 0;
+void contexts_take_tickets(struct worker *w, const struct msg_tickets *m)
+{
+    tls_tickets_set(w->contexts->tickets, m->keys, m->lifetime_s);
 }
 
-static bool is_same_path(const char *a, const char *b)
+static struct slice find_file(const void *child, const char *name)
 {
-    return a && b ? strcmp(a, b) == 0 : a == b;
+    return child_file(child, name);
 }
 
-static struct tls_context *find_trust(struct worker *w, const struct conf_backend *b,
-                                      struct err *err)
+/* From the files that the parent gave, which are not needed afterwards. */
+static int make_tls(struct worker *w, struct tls_set **out_set, struct err *err)
 {
-    const char *ca = b->tls_ca[0] ? b->tls_ca : tls_system_ca_file();
-    bool verifies = b->tls_verify && b->tls_pin.n == 0;
-    struct trust *t;
+    const struct tls_files files = {find_file, w->child};
+    int done = tls_set_new(w->conf, &files, w->contexts->tickets, out_set, NULL, err);
 
-    for (t = w->contexts->trusts; t; t = t->next) {
-        if (t->verifies == verifies && is_same_path(t->ca, ca))
-            return t->tls;
+    child_drop_files(w->child);
+    return done;
+}
+
+void contexts_renew(struct worker *w)
+{
+    struct tls_set *set;
+    struct err err;
+
+    if (make_tls(w, &set, &err) < 0) {
+        log_detail(LOG_CERTIFICATES_REFUSED, "worker %u: %s", w->child->self.slot, err.text);
+        return;
     }
-    t = calloc(1, sizeof *t);
-    if (!t) {
-        no_memory(err);
-        return NULL;
-    }
-    t->ca = ca;
-    t->verifies = verifies;
-    if (tls_client_new(ca ? child_file(w->child, ca) : slice_of(NULL, 0), t->verifies, &t->tls,
-                       err) < 0) {
-        err_prefix(err, "backend %s", b->title);
-        free(t);
-        return NULL;
-    }
-    t->next = w->contexts->trusts;
-    w->contexts->trusts = t;
-    return t->tls;
+    tls_set_free(&w->contexts->tls);
+    w->contexts->tls = set;
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */
@@ -133,23 +113,24 @@ static int make_pool(struct worker *w, size_t index, struct err *err)
     for (size_t i = 0; i < pool->backends_n; i++) {
         if (make_sources(&all[i].sources, &pool->backends[i], err) < 0)
             return -1;
-        if (pool->backends[i].tls == BACKEND_TLS_OFF)
-            continue;
-        all[i].tls = find_trust(w, &pool->backends[i], err);
-        if (!all[i].tls)
-            return -1;
     }
     return 0;
 }
 
-int contexts_make(struct worker *w, struct err *err)
+void contexts_init(struct worker *w)
 {
     w->contexts = calloc(1, sizeof *w->contexts);
-    if (w->contexts)
-        w->contexts->backends = calloc(w->conf->pools_n + 1, sizeof(struct means *));
-    if (!w->contexts || !w->contexts->backends)
+    INSIST(w->contexts != NULL);
+    w->contexts->tickets = tls_tickets_new();
+    INSIST(w->contexts->tickets != NULL);
+}
+
+int contexts_make(struct worker *w, struct err *err)
+{
+    w->contexts->backends = calloc(w->conf->pools_n + 1, sizeof(struct means *));
+    if (!w->contexts->backends)
         return no_memory(err);
-    if (make_nets(w, err) < 0 || make_server(w, err) < 0)
+    if (make_nets(w, err) < 0 || make_tls(w, &w->contexts->tls, err) < 0)
         return -1;
     for (size_t i = 0; i < w->conf->pools_n; i++) {
         if (make_pool(w, i, err) < 0)
@@ -174,27 +155,21 @@ void contexts_free(struct worker *w)
     for (size_t i = 0; c->backends && i < w->conf->pools_n; i++)
         free_pool(c->backends[i], w->conf->pools[i].backends_n);
     free(c->backends);
-    while (c->trusts) {
-        struct trust *t = c->trusts;
-
-        c->trusts = t->next;
-        tls_context_free(&t->tls);
-        free(t);
-    }
-    tls_context_free(&c->server);
+    tls_set_free(&c->tls);
+    tls_tickets_free(&c->tickets);
     free(c->nets);
     free(c);
     w->contexts = NULL;
 }
 
-struct tls_context *contexts_server(const struct worker *w)
+struct tls_context *contexts_server(const struct worker *w, size_t listener)
 {
-    return w->contexts->server;
+    return tls_set_listener(w->contexts->tls, listener);
 }
 
 struct tls_context *contexts_backend(const struct worker *w, size_t pool, size_t backend)
 {
-    return w->contexts->backends[pool][backend].tls;
+    return tls_set_backend(w->contexts->tls, pool, backend);
 }
 
 void contexts_learn(struct worker *w, size_t pool, size_t backend, bool has_literal_plus)

@@ -1,8 +1,5 @@
-/* What the worker makes of its configuration once, for all sessions: TLS contexts, networks, source
- * addresses.
- *
- * There is one TLS context for the listeners, and one towards backends for each different way to
- * trust, since a bundle of CAs is large and many backends are trusted alike. */
+/* What the worker makes of its configuration, for all sessions: TLS contexts (tls_set.h), networks,
+ * source addresses. Only the TLS contexts are ever made anew: see contexts_renew(). */
 #ifndef USHER_WORKER_CONTEXTS_H
 #define USHER_WORKER_CONTEXTS_H
 
@@ -14,20 +11,32 @@
 
 struct contexts;
 struct dial_sources;
+struct msg_tickets;
 struct tls_context;
 struct worker;
 
-/* Makes w->contexts from the configuration and the files that the parent gave. */
+/* Makes w->contexts, empty. */
+void contexts_init(struct worker *w);
+
+/* Fills them from the configuration and the files that the parent gave, which are dropped then. */
 int contexts_make(struct worker *w, struct err *err) MUST_CHECK;
+
+/* The parent's keys for tickets: before contexts_make(), and whenever they change. */
+void contexts_take_tickets(struct worker *w, const struct msg_tickets *m);
+
+/* TLS contexts from the files that the parent has given since, for handshakes from now on;
+ * connections that live keep theirs. The parent has made the same before, so that only memory can
+ * fail; then the old ones stay, and the log says so. */
+void contexts_renew(struct worker *w);
 
 /* Clears w->contexts; harmless when it is NULL. */
 void contexts_free(struct worker *w);
 
-/* For listeners; NULL when none has TLS. */
-struct tls_context *contexts_server(const struct worker *w);
+/* For a listener; NULL when it has tls = off. As long as nothing is renewed: ask again for each
+ * connection. */
+struct tls_context *contexts_server(const struct worker *w, size_t listener);
 
-/* For a backend; NULL when it has tls = off. One with tls_pin does not verify: its key is compared
- * after the handshake. */
+/* For a backend, likewise. */
 struct tls_context *contexts_backend(const struct worker *w, size_t pool, size_t backend);
 
 /* Where to connect to a backend from; NULL: the kernel's choice. */

@@ -188,6 +188,11 @@ struct buf *login_out(struct login *l)
     return &l->out;
 }
 
+size_t login_weight(const struct login *l)
+{
+    return sizeof(*l) + l->in.cap + l->out.cap + l->secrets_weight + l->id_weight;
+}
+
 enum login_outcome login_step(struct login *l)
 {
     INSIST(l->phase != PHASE_SESSION);

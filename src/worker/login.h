@@ -93,6 +93,9 @@ void login_free(struct login **l);
 struct buf *login_in(struct login *l);
 struct buf *login_out(struct login *l);
 
+/* Bytes of memory that it takes, buffers, credentials and ID included. */
+size_t login_weight(const struct login *l);
+
 enum login_outcome login_step(struct login *l);
 
 /* After the handshake that LOGIN_STARTTLS asked for. Nothing from before it is remembered (RFC 9051

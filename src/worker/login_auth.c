@@ -3,8 +3,7 @@
 #include "worker/login_state.h"
 
 #include "base/base64.h"
-
-#include <stdlib.h>
+#include "base/secret.h"
 
 enum { MAX_USER = 512 };
 
@@ -26,9 +25,9 @@ void login_forget(struct login *l)
         struct secret *secret = l->secrets;
 
         l->secrets = secret->next;
-        wipe(secret->bytes, secret->n);
-        free(secret);
+        secret_free(secret, sizeof(*secret) + secret->n);
     }
+    l->secrets_weight = 0;
     l->claim = (struct sasl_identity){0};
     l->request = (struct login_request){0};
 }
@@ -36,7 +35,7 @@ void login_forget(struct login *l)
 /* Room for `n` more bytes of credentials, until login_forget(); NULL when memory is out. */
 static char *room_for_secret(struct login *l, size_t n)
 {
-    struct secret *secret = malloc(sizeof(*secret) + n);
+    struct secret *secret = secret_alloc(sizeof(*secret) + n);
 
     if (!secret) {
         login_close_silently(l, CLOSE_LIMIT);
@@ -45,6 +44,7 @@ static char *room_for_secret(struct login *l, size_t n)
     secret->next = l->secrets;
     secret->n = n;
     l->secrets = secret;
+    l->secrets_weight += sizeof(*secret) + n;
     return secret->bytes;
 }
 

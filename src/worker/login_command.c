@@ -40,7 +40,7 @@ void login_forget_id(struct login *l)
 {
     free(l->id);
     l->id = NULL;
-    l->id_n = 0;
+    l->id_n = l->id_weight = 0;
 }
 
 /* ---- Commands: `args` stands behind the command's name ---- */
@@ -65,8 +65,8 @@ static void on_noop(struct login *l, struct lex args)
 /* The answer names no version: who asks has not logged in yet. */
 static void on_id(struct login *l, struct lex args)
 {
-    struct known_id *id = malloc(sizeof(*id) + args.s.n);
-    size_t n;
+    size_t args_n = args.s.n, n;
+    struct known_id *id = malloc(sizeof(*id) + args_n);
 
     if (!id) {
         login_close_silently(l, CLOSE_LIMIT);
@@ -82,6 +82,7 @@ static void on_id(struct login *l, struct lex args)
     login_forget_id(l);
     l->id = id;
     l->id_n = n;
+    l->id_weight = sizeof(*id) + args_n;
     login_puts(l, "* ID (\"name\" \"Usher\")\r\n");
     login_refuse(l, "OK ID told");
 }
@@ -109,7 +110,8 @@ static void on_starttls(struct login *l, struct lex args)
         login_close_silently(l, CLOSE_CLIENT_INJECTED);
     } else {
         login_answer(l, "OK Begin TLS now");
-        l->phase = PHASE_TLS;
+        if (l->phase != PHASE_CLOSED)
+            l->phase = PHASE_TLS;
     }
 }
 

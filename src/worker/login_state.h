@@ -42,8 +42,10 @@ struct login {
     struct sasl_identity claim;
     struct secret *secrets; /* hold what `claim` and `request` point to */
     struct login_request request;
-    struct known_id *id; /* the client's last ID, and how many pairs it had; NULL: none */
-    size_t id_n;
+    struct known_id *id; /* the client's last ID, how many pairs it had, and the bytes that it
+                            takes; NULL: none */
+    size_t id_n, id_weight;
+    size_t secrets_weight; /* bytes that `secrets` take */
 };
 
 /* ---- login.c: writing and ending. What does not fit ends the session ---- */

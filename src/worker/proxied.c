@@ -13,7 +13,8 @@ void proxied_begin(struct session *s)
         session_close(s, CLOSE_CLIENT_UNTRUSTED, NULL);
         return;
     }
-    buf_init(&s->phase->header, PROXY_MOST, false);
+    /* Secret, since a login may lie behind the header. */
+    buf_init(&s->phase->header, PROXY_MOST, true);
     stream_want(s->worker->loop, &s->client, LOOP_READ);
 }
 

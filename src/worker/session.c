@@ -13,9 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long what a client still sends is read away, so that closing does not reset the connection
- * under our last words. */
-enum { LINGER_MS = 2000 };
+/* What OpenSSL takes for a connection: while it shakes hands, and when it is idle. */
+enum { TLS_SHAKING_WEIGHT = 56 * 1024, TLS_WEIGHT = 16 * 1024 };
 
 /* What the kernel and libev need not be counted for, but the loop's tables must: two entries for
  * two descriptors (libev keeps 16 bytes each, in a table that doubles), and a user name of 31 bytes
@@ -83,8 +82,9 @@ static uint64_t state_limit(const struct session *s, enum session_state state)
     switch (state) {
     case SESSION_PROXY:
         return g->proxy_timeout;
-    case SESSION_OPEN:
     case SESSION_GREET:
+        return login_left(s) < g->handshake_timeout ? login_left(s) : g->handshake_timeout;
+    case SESSION_OPEN:
     case SESSION_AUTH:
     case SESSION_ADMIT:
     case SESSION_DIAL:
@@ -96,7 +96,7 @@ static uint64_t state_limit(const struct session *s, enum session_state state)
     case SESSION_RELAY:
         return g->idle_timeout;
     case SESSION_CLOSING:
-        return g->stop_timeout / 2 < LINGER_MS ? g->stop_timeout / 2 : LINGER_MS;
+        return g->stop_timeout / 2 < g->close_timeout ? g->stop_timeout / 2 : g->close_timeout;
     }
     return 0;
 }
@@ -105,12 +105,39 @@ void session_enter(struct session *s, enum session_state state)
 {
     s->state = (uint8_t)state;
     deadline_set(s->worker->loop, &s->deadline, state_limit(s, state));
+    session_weigh(s);
+}
+
+static size_t tls_weight(const struct stream *s, bool is_shaking)
+{
+    return !s->tls ? 0 : is_shaking ? TLS_SHAKING_WEIGHT : TLS_WEIGHT;
+}
+
+void session_weigh(struct session *s)
+{
+    struct session_phase *phase = s->phase;
+    size_t weight = sizeof *s + sizeof *phase;
+
+    if (!phase)
+        return;
+    weight += tls_weight(&s->client, s->state == SESSION_GREET);
+    weight += tls_weight(&s->backend, phase->is_handshaking);
+    weight += phase->header.cap;
+    if (phase->login)
+        weight += login_weight(phase->login);
+    if (phase->imapc)
+        weight += imapc_in(phase->imapc)->cap + imapc_out(phase->imapc)->cap;
+    if (weight == phase->weight)
+        return;
+    worker_weigh(s->worker, (int64_t)weight - phase->weight);
+    phase->weight = (uint32_t)weight;
 }
 
 void session_free_phase(struct session *s)
 {
     if (!s->phase)
         return;
+    worker_weigh(s->worker, -(int64_t)s->phase->weight);
     login_free(&s->phase->login);
     imapc_free(&s->phase->imapc);
     forward_free(&s->phase->forward);
@@ -200,6 +227,7 @@ static void closing_step(struct session *s)
             session_free(s);
             return;
         }
+        wipe(s->worker->scratch, n); /* it may be a login, come too late */
     }
     stream_want(s->worker->loop, &s->client, LOOP_READ);
 }
@@ -241,15 +269,15 @@ void session_close_broken(struct session *s, struct stream *broken)
         session_close(s, is_tls ? CLOSE_BACKEND_TLS : CLOSE_BACKEND_RESET, err.text);
 }
 
-void session_shed(struct session *s)
+void session_shed(struct session *s, enum close_reason reason, const char *detail)
 {
     size_t n;
 
     if (s->state != SESSION_CLOSING) {
-        s->reason = CLOSE_LIMIT;
-        log_end_of(s, CLOSE_LIMIT,
-                   "descriptors are out, and this session had waited longest without a login");
+        s->reason = (uint8_t)reason;
+        log_end_of(s, reason, detail);
         tell_end(s);
+        counters_add(s->worker->counters, METRIC_SHED, 1);
         counters_add(s->worker->counters, METRIC_SESSIONS_ENDED, 1);
     }
     if (s->state == SESSION_OPEN && session_listener(s)->tls != LISTENER_TLS_IMPLICIT)
@@ -320,8 +348,13 @@ static void on_deadline(struct deadline *d)
     case SESSION_PROXY:
         session_close(s, CLOSE_CLIENT_PROXY, "no PROXY header within proxy_timeout");
         break;
-    case SESSION_OPEN:
     case SESSION_GREET:
+        if (loop_now_ms(s->worker->loop) < s->phase->login_until_ms) {
+            session_close(s, CLOSE_HANDSHAKE_TIMEOUT, NULL);
+            break;
+        }
+        /* fall through */
+    case SESSION_OPEN:
         session_close(s, CLOSE_LOGIN_TIMEOUT, session_state_name(s->state));
         break;
     case SESSION_UPSTREAM:
@@ -475,22 +508,34 @@ void session_on_done(struct session *s)
         upstream_done(s);
 }
 
-static enum login_verdict_kind verdict_of(enum refuse code)
+/* What a refusal of control's means to the client. */
+static const struct refusal {
+    enum login_verdict_kind kind;
+    enum close_reason reason; /* where `bye` is not NULL: the session ends */
+    const char *text;         /* of the verdict */
+    const char *bye;          /* of the session's end */
+} refusals[] = {
+    [REFUSE_UNAVAILABLE] = {.kind = LOGIN_UNAVAILABLE},
+    [REFUSE_INUSE] = {.kind = LOGIN_INUSE},
+    [REFUSE_MAX_SESSIONS] = {LOGIN_LIMIT, CLOSE_MAX_SESSIONS, "Too many connections",
+                             SESSION_NO_ROOM},
+    [REFUSE_MAX_ADDRESS] = {LOGIN_LIMIT, CLOSE_MAX_ADDRESS, "Too many connections",
+                            "[LIMIT] Too many connections from your address; please close some."},
+    [REFUSE_MAX_USER] = {LOGIN_LIMIT, CLOSE_MAX_USER,
+                         "Too many connections of this user; please close some",
+                         "Too many connections"},
+    [REFUSE_PENALTY] = {LOGIN_LIMIT, CLOSE_PENALTY,
+                        "Too many failed logins; please try again later", "Too many failed logins"},
+};
+
+static const struct refusal *refusal_of(enum refuse code)
 {
-    switch (code) {
-    case REFUSE_INUSE:
-        return LOGIN_INUSE;
-    case REFUSE_LIMIT:
-        return LOGIN_LIMIT;
-    case REFUSE_UNAVAILABLE:
-        break;
-    }
-    return LOGIN_UNAVAILABLE;
+    return (size_t)code < sizeof refusals / sizeof *refusals ? &refusals[code] : &refusals[0];
 }
 
-void session_refuse(struct session *s, enum login_verdict_kind kind, struct slice why)
+/* The login's refusal in the log and to the client. */
+static void tell_refused(struct session *s, const struct login_verdict *v, struct slice why)
 {
-    const struct login_verdict v = {.kind = kind};
     struct log_line l;
 
     session_log_begin(s, &l, LOG_LOGIN_FAILED, LEVEL_WARNING);
@@ -500,14 +545,39 @@ void session_refuse(struct session *s, enum login_verdict_kind kind, struct slic
     log_end(&l);
     counters_add(s->worker->counters, METRIC_LOGINS_FAILED, 1);
     upstream_drop(s);
-    login_verdict(s->phase->login, &v);
+    login_verdict(s->phase->login, v);
+}
+
+void session_refuse(struct session *s, enum login_verdict_kind kind, struct slice why)
+{
+    const struct login_verdict v = {.kind = kind};
+
+    tell_refused(s, &v, why);
     client_go_on(s);
+}
+
+static void refuse_login(struct session *s, const struct refusal *refusal, const char *detail)
+{
+    const struct login_verdict v = {.kind = refusal->kind, .text = slice_str(refusal->text)};
+
+    tell_refused(s, &v, slice_str(detail));
+    if (!refusal->bye) {
+        client_go_on(s);
+        return;
+    }
+    login_bye(s->phase->login, refusal->bye);
+    session_close(s, refusal->reason, detail);
 }
 
 void session_on_refuse(struct session *s, enum refuse code, struct slice why)
 {
+    const struct refusal *refusal = refusal_of(code);
+    char detail[256];
+
+    snprintf(detail, sizeof detail, "%.*s", SLICE_ARG(why));
     if (s->state == SESSION_OPEN)
-        client_turn_away(s, why);
+        client_turn_away(s, refusal->bye ? refusal->reason : CLOSE_LIMIT,
+                         refusal->bye ? refusal->bye : SESSION_NO_ROOM, detail);
     else if (s->state == SESSION_ADMIT || (s->state == SESSION_UPSTREAM && s->phase->has_asked))
-        session_refuse(s, verdict_of(code), why);
+        refuse_login(s, refusal, detail);
 }

@@ -66,6 +66,7 @@ struct session_phase {
     bool has_asked;      /* UPSTREAM: the backend said OK, control's DONE is awaited */
     bool wants_tls;      /* AUTH: the OK to STARTTLS must leave before the handshake begins */
     bool has_client_eof; /* the client has finished sending; what it sent before counts */
+    uint32_t weight;     /* bytes of memory, as counted in worker.login_memory */
 };
 
 struct session {
@@ -114,11 +115,14 @@ void session_on_lease(struct session *s, const struct msg_lease *lease);
 void session_on_done(struct session *s);
 void session_on_refuse(struct session *s, enum refuse code, struct slice why);
 
+/* Counts anew what the way to the login takes of memory, while there is such a way. */
+void session_weigh(struct session *s);
+
 /* The worker stops: says BYE where a line may stand, and ends. */
 void session_stop(struct session *s);
 
-/* Descriptors are out: says BYE if that goes at once, and frees the session. */
-void session_shed(struct session *s);
+/* Descriptors or memory are out: says BYE if that goes at once, and frees the session. */
+void session_shed(struct session *s, enum close_reason reason, const char *detail);
 
 /* What a connection is told that there is no room for. */
 #define SESSION_NO_ROOM "[UNAVAILABLE] Too many connections, please try again later."
@@ -171,8 +175,9 @@ void session_log_begin(const struct session *s, struct log_line *l, enum log_eve
                        enum log_level level);
 
 /* client.c: the client's side until the login is answered. */
-void client_begin(struct session *s);                       /* GO came */
-void client_turn_away(struct session *s, struct slice why); /* no GO: a limit */
+void client_begin(struct session *s); /* GO came */
+void client_turn_away(struct session *s, enum close_reason reason, const char *bye,
+                      const char *why);  /* no GO: a limit */
 void client_on_event(struct session *s); /* in GREET, AUTH, ADMIT, DIAL, UPSTREAM */
 bool client_flush(struct session *s);    /* sends the login's output; false: the session is gone */
 void client_ask(struct session *s);      /* sends ADMIT */

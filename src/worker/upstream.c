@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    READ_CHUNK = 4096,
+    READ_LEAST = 1024, /* at a time */
     /* A backend's line; a capability list of a large server has 1 to 2 KiB. */
     BACKEND_LINE_MAX = 16 * 1024,
     BACKEND_UNTAGGED_MAX = 16 * 1024
@@ -121,7 +121,9 @@ static void log_answer(struct log_line *l, struct slice text)
         while (end < text.n && text.p[end] != ']')
             end++;
         log_slice(l, "code", slice_sub(text, 1, end));
-        text = slice_sub(text, end + 2, text.n);
+        text = slice_sub(text, end + 1, text.n);
+        if (slice_istarts(text, SLICE(" ")))
+            text = slice_sub(text, 1, text.n);
     }
     log_slice(l, "text", text);
 }
@@ -227,6 +229,7 @@ static void upstream_start_tls(struct session *s)
         upstream_fail(s, "tls", name ? err.text : "the backend's address has no host");
         return;
     }
+    session_weigh(s);
     upstream_handshake(s);
 }
 
@@ -291,14 +294,15 @@ static void upstream_closed(struct session *s)
 static bool upstream_read(struct session *s)
 {
     struct buf *in = imapc_in(s->phase->imapc);
-    size_t want = buf_left(in) < READ_CHUNK ? buf_left(in) : READ_CHUNK, n;
-    char *room = buf_room(in, want);
+    size_t want, n;
+    char *room = buf_room_some(in, READ_LEAST, &want);
     enum io io;
 
     if (!room) {
         upstream_fail(s, stage_of(s), "out of memory");
         return false;
     }
+    session_weigh(s);
     io = stream_read(&s->backend, room, want, &n);
     if (io == IO_OK)
         buf_added(in, n);

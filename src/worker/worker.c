@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "base/secret.h"
 #include "worker/contexts.h"
 #include "worker/session.h"
 
@@ -21,7 +22,6 @@ enum {
     REJOIN_MS = 1000,
     SHED_AT_ONCE = 8,
     FULL_LOG_MS = 1000,
-    BAD_COMMANDS_MAX = 100,
     DESCRIPTORS_BESIDE = 64 /* listening sockets, channels, libraries */
 };
 
@@ -60,11 +60,36 @@ static unsigned shed(struct worker *w)
 
         if (s->state == SESSION_RELAY)
             continue;
-        session_shed(s);
+        session_shed(s, CLOSE_LIMIT,
+                     "descriptors are out, and this session had waited longest without a login");
         if (++n == SHED_AT_ONCE)
             break;
     }
     return n;
+}
+
+void worker_weigh(struct worker *w, int64_t delta)
+{
+    w->login_memory += (uint64_t)delta;
+    /* Not from here: whoever asks stands in the middle of a session, maybe of the one to go. */
+    if (w->login_memory > w->login_memory_max && !deadline_is_set(&w->lighten))
+        deadline_set(w->loop, &w->lighten, 0);
+}
+
+/* Down to some way below the limit, so that the next connection does not come here again. */
+static void on_lighten(struct deadline *d)
+{
+    struct worker *w = CONTAINER(d, struct worker, lighten);
+    uint64_t enough = w->login_memory_max - w->login_memory_max / 8;
+
+    list_for_each_safe (it, &w->sessions) {
+        struct session *s = CONTAINER(it, struct session, all);
+
+        if (w->login_memory <= enough)
+            break;
+        if (s->state != SESSION_RELAY)
+            session_shed(s, CLOSE_MAX_MEMORY, NULL);
+    }
 }
 
 static void log_full(struct worker *w, unsigned listener, int code, unsigned gone)
@@ -375,7 +400,8 @@ static void make_login_params(struct worker *w)
             .max_literal = g->max_literal,
             .max_pipeline = g->login_pipeline,
             .max_tries = g->login_tries,
-            .max_bad = BAD_COMMANDS_MAX,
+            .max_bytes = g->max_login_bytes,
+            .max_bad = g->max_login_commands,
         };
     }
 }
@@ -407,6 +433,7 @@ static int on_start(struct child *c, struct err *err)
         return err_sys(err, errno, "cannot make an eventfd");
     w->conf = c->conf;
     w->counters = c->counters;
+    w->login_memory_max = c->conf->global.max_login_memory / conf_workers(c->conf);
     make_login_params(w);
     if (contexts_make(w, err) < 0)
         return -1;
@@ -420,14 +447,20 @@ static int on_start(struct child *c, struct err *err)
 static void on_init(struct child *c)
 {
     struct worker *w = c->state;
+    struct err err;
 
+    /* While the rights of root, if we have them, allow it. */
+    if (secret_begin(&err) < 0)
+        log_detail(LOG_SECRETS_UNLOCKED, "%s", err.text);
     w->child = c;
     w->loop = c->loop;
     list_init(&w->sessions);
     list_init(&w->accepting);
     map_init(&w->by_id);
+    contexts_init(w);
     deadline_init(&w->accept_again, on_accept_again);
     deadline_init(&w->rejoin, on_rejoin);
+    deadline_init(&w->lighten, on_lighten);
     w->replay_next = &w->sessions;
 }
 
@@ -437,6 +470,10 @@ static void on_message(struct child *c, const struct msg *m)
         take_listener(c->state, m);
     else if (m->type == MSG_PEER)
         take_control(c->state, m);
+    else if (m->type == MSG_TICKETS)
+        contexts_take_tickets(c->state, m->body);
+    else if (m->type == MSG_RENEW)
+        contexts_renew(c->state);
     else if (m->fd >= 0)
         close(m->fd);
 }
@@ -460,11 +497,13 @@ static void on_done(struct child *c)
 {
     struct worker *w = c->state;
 
+    deadline_clear(&w->lighten);
     contexts_free(w);
     free(w->login_params);
     free(w->again_ids);
     map_done(&w->by_id);
     drop_control(w);
+    secret_end();
 }
 
 const struct child_role worker_role = {

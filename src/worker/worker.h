@@ -45,7 +45,9 @@ struct worker {
     struct watch again;                /* on an eventfd that is readable while again_ids has any */
     uint32_t *again_ids;
     size_t again_n, again_cap;
-    uint64_t descriptors; /* how many we may have open */
+    uint64_t descriptors;                    /* how many we may have open */
+    uint64_t login_memory, login_memory_max; /* what sessions without a login take, and may take */
+    struct deadline lighten;                 /* while they take more */
     bool is_stopping;
     char scratch[RELAY_SCRATCH];
 };
@@ -60,6 +62,9 @@ uint32_t worker_control(const struct worker *w);
 
 /* Calls session_pump() for the session in the next turn, after the others have had theirs. */
 void worker_pump_again(struct worker *w, uint32_t id);
+
+/* A session without a login has come to take `delta` bytes more, or less. */
+void worker_weigh(struct worker *w, int64_t delta);
 
 /* A session is about to be freed. */
 void worker_forget(struct worker *w, struct list *session);

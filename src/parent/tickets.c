@@ -1,0 +1,60 @@
+/* The keys of TLS tickets. Three at a time, as ipc/message.h says: workers know a key before the
+ * first of them uses it, and for one change longer than the last of them does. */
+#include "base/log.h"
+#include "net/tls.h"
+#include "parent/internal.h"
+
+#include <string.h>
+
+/* The most that a client may be told (RFC 8446 section 4.6.1). */
+enum { LIFETIME_MOST_S = 7 * 24 * 60 * 60 };
+
+static void rotate(struct parent *p, const unsigned char fresh[TICKET_KEY])
+{
+    struct msg_tickets *t = &p->tickets;
+
+    memmove(t->keys[1], t->keys[0], sizeof t->keys - sizeof t->keys[0]);
+    memcpy(t->keys[0], fresh, TICKET_KEY);
+}
+
+static void on_rotate(struct deadline *d)
+{
+    struct parent *p = CONTAINER(d, struct parent, rotate);
+    unsigned char fresh[TICKET_KEY];
+    struct err err;
+
+    deadline_set(p->loop, &p->rotate, p->conf->tls.ticket_rotate);
+    if (tls_ticket_key(fresh, &err) < 0) {
+        /* No handshake would succeed without random numbers either. */
+        log_detail(LOG_FATAL, "%s", err.text);
+        parent_stop(p, true);
+        return;
+    }
+    rotate(p, fresh);
+    wipe(fresh, sizeof fresh);
+    processes_each(p, process_give_tickets, NULL);
+}
+
+void tickets_init(struct parent *p)
+{
+    deadline_init(&p->rotate, on_rotate);
+}
+
+int tickets_begin(struct parent *p, struct err *err)
+{
+    uint32_t lifetime_s = p->conf->tls.ticket_rotate / 1000 * 2;
+
+    p->tickets.lifetime_s = lifetime_s < LIFETIME_MOST_S ? lifetime_s : LIFETIME_MOST_S;
+    for (size_t i = 0; i < TICKET_KEYS; i++) {
+        if (tls_ticket_key(p->tickets.keys[i], err) < 0)
+            return -1;
+    }
+    deadline_set(p->loop, &p->rotate, p->conf->tls.ticket_rotate);
+    return 0;
+}
+
+void tickets_end(struct parent *p)
+{
+    deadline_clear(&p->rotate);
+    wipe(&p->tickets, sizeof p->tickets);
+}
