@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """Runs all tests of the tree: builds, unit tests, integration tests, gates, fuzz targets.
 
+Unit tests run under AddressSanitizer and UBSan, those of pure code under MemorySanitizer too.
+
     test_all.py [--long] [--jobs N] [--only PART]...      PART: build unit integration gates fuzz
 
 A line for each job as it ends, the whole output of what failed, and as the last line `N passed, N failed`: test
@@ -30,6 +32,7 @@ ENV = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "ASAN_OPTIONS": "detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1:check_initialization_order=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+    "MSAN_OPTIONS": "halt_on_error=1",
 }
 
 # Gates: script, and the builds that it looks into.
@@ -58,6 +61,7 @@ def build_jobs():
         jobs.Job("build release", ["tools/build.sh", "release"], timeout_s=900),
         jobs.Job("build asan", ["tools/build.sh", "asan"], timeout_s=900),
         jobs.Job("build fuzz", ["tools/build.sh", "fuzz"], timeout_s=900, is_background=True),
+        jobs.Job("build msan", ["tools/build.sh", "msan"], timeout_s=900, is_background=True),
     ]
 
 
@@ -68,14 +72,14 @@ def count_cmocka(output):
     return passed, announced - passed
 
 
-def judge_unit(returncode, _output):
+def judge_unit(returncode, preset, is_all):
     """Counts the cases in Meson's log, where each program has an entry."""
-    log = TOP / "build/asan/meson-logs/unit.json"
+    log = TOP / f"build/{preset}/meson-logs/unit.json"
     result = jobs.Result(0, 0)
     programs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     ran = {program["name"].rpartition(" ")[2] for program in programs}
     idle = [path.name for path in (TOP / "tests/unit").glob("test_*.c") if path.stem.removeprefix("test_") not in ran]
-    if idle:
+    if is_all and idle:
         result.failed += len(idle)
         result.note = f"not run, since meson.build does not know it: {' '.join(sorted(idle))}"
     for program in programs:
@@ -91,9 +95,17 @@ def judge_unit(returncode, _output):
 
 
 def unit_jobs(cores):
-    command = ["meson", "test", "-C", "build/asan", "--suite", "unit", "--no-rebuild", "--print-errorlogs",
-               "--num-processes", cores, "--logbase", "unit"]
-    return [jobs.Job("unit", command, ("build asan",), judge_unit, 600)]
+    """Under MemorySanitizer only what is pure: tests/unit/meson.build chooses."""
+    found = []
+    for preset, name, is_all in (("asan", "unit", True), ("msan", "unit msan", False)):
+        command = ["meson", "test", "-C", f"build/{preset}", "--suite", "unit", "--no-rebuild", "--print-errorlogs",
+                   "--num-processes", cores, "--logbase", "unit"]
+
+        def judge(returncode, _output, preset=preset, is_all=is_all):
+            return judge_unit(returncode, preset, is_all)
+
+        found.append(jobs.Job(name, command, (f"build {preset}",), judge, 600, is_background=not is_all))
+    return found
 
 
 def judge_pytest(report):
@@ -145,18 +157,32 @@ def judge_fuzz(returncode, output):
     return result
 
 
+def pure_fuzz_targets():
+    """Those that tests/fuzz/meson.build builds for MemorySanitizer."""
+    listed = (TOP / "tests/fuzz/meson.build").read_text().partition("pure_fuzz_targets = {")[2].partition("}")[0]
+    return set(re.findall(r"'(\w+)':", listed))
+
+
 def fuzz_jobs(seconds):
-    """One job a target, known by its source; a target without seeds fails, as libFuzzer cannot read the folder."""
-    found = []
+    """One job a target, known by its source; a target without seeds fails, as libFuzzer cannot read the folder.
+    Behind them its seeds once more under MemorySanitizer, with what was found before; nothing is made up there."""
+    found, again = [], []
+    pure = pure_fuzz_targets()
     for source in sorted((TOP / "tests/fuzz").glob("fuzz_*.c")):
         name = source.stem.removeprefix("fuzz_")
-        grown = TOP / "build/fuzz-corpus" / name
+        grown, seeds = TOP / "build/fuzz-corpus" / name, f"tests/fuzz/corpus/{name}"
         grown.mkdir(parents=True, exist_ok=True)
-        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", "-timeout=10",
-                   "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={REPORT}/fuzz-{name}-",
-                   grown, f"tests/fuzz/corpus/{name}"]
+        words = TOP / f"tests/fuzz/dict/{name}.dict"
+        options = ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
+        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", *options,
+                   f"-artifact_prefix={REPORT}/fuzz-{name}-", *([f"-dict={words}"] if words.exists() else []), grown, seeds]
         found.append(jobs.Job(f"fuzz {name}", command, ("build fuzz",), judge_fuzz, seconds + 120, True))
-    return found
+        if name in pure:
+            command = [f"build/msan/tests/fuzz/{source.stem}", "-runs=0", *options,
+                       f"-artifact_prefix={REPORT}/fuzz-msan-{name}-", grown, seeds]
+            needs = ("build msan", f"fuzz {name}")
+            again.append(jobs.Job(f"fuzz msan {name}", command, needs, judge_fuzz, seconds + 120, True))
+    return found + again
 
 
 def nothing(part):
@@ -178,7 +204,7 @@ def plan(args):
         wanted += fuzz_jobs(args.fuzz_seconds or (120 if args.long else 10)) or [nothing("fuzz")]
     needed = {need for job in wanted for need in job.needs}
     if "build" in parts:
-        needed |= {"build release", "build asan", "build fuzz"}
+        needed |= {"build release", "build asan", "build fuzz", "build msan"}
     return [job for job in build_jobs() if job.name in needed] + wanted
 
 

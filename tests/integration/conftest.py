@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,9 +16,11 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
 
 from clients import Account  # noqa: E402
-from peers import imapflow  # noqa: E402
+from front import BACKEND_LOGIN_TIMEOUT_S, Front  # noqa: E402
+from peers import courier, cyrus, imapflow  # noqa: E402
 from peers.certs import Authority, Certificate, Tls  # noqa: E402
-from peers.cyrus import Cyrus, fetch  # noqa: E402
+from peers.courier import Courier  # noqa: E402
+from peers.cyrus import Cyrus  # noqa: E402
 from peers.dovecot import Dovecot  # noqa: E402
 from peers.process import (  # noqa: E402
     free_address,
@@ -25,7 +29,7 @@ from peers.process import (  # noqa: E402
     raise_file_limit,
     remove_dir,
 )
-from peers.scripted import Script, ScriptedServer  # noqa: E402
+from peers.scripted import Script, ScriptedServer, answering, context_of  # noqa: E402
 from peers.usher import Backend, Listener, Usher, configuration  # noqa: E402
 
 USERS = {name: f"secret-{name}" for name in ("ann", "bob", "carol", "dave", "eve")}
@@ -36,6 +40,7 @@ LISTENERS = {
     "imap": Listener(tls=Tls.STARTTLS, auth_allow_cleartext=False),
     "imaps": Listener(tls=Tls.IMPLICIT, auth_allow_cleartext=False),
 }
+BACKEND_NAME = "backend.example.org"
 LISTENER_OF_TLS = {Tls.OFF: "plain", Tls.STARTTLS: "imap", Tls.IMPLICIT: "imaps"}
 
 
@@ -72,9 +77,21 @@ def certificate(authority: Authority) -> Certificate:
 
 
 @pytest.fixture(scope="session")
+def backend_certificate(authority: Authority) -> Certificate:
+    """Of a backend whose tls_name is BACKEND_NAME."""
+    return authority.issue("backend", BACKEND_NAME)
+
+
+@pytest.fixture(scope="session")
 def cyrus_tree() -> Path:
     """Cyrus' programs; fetched once for all runs."""
-    return fetch(TOP / "build/peers")
+    return cyrus.fetch(TOP / "build/peers")
+
+
+@pytest.fixture(scope="session")
+def courier_tree() -> Path:
+    """Courier's programs; fetched once for all runs."""
+    return courier.fetch(TOP / "build/peers")
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +138,17 @@ def start_cyrus(stack: ExitStack, folder: Path, cyrus_tree: Path) -> Callable[..
 
 
 @pytest.fixture
+def start_courier(stack: ExitStack, courier_tree: Path) -> Callable[..., Courier]:
+    """Starts a Courier, for tests that only root runs; options are Courier's."""
+
+    def start(**options) -> Courier:
+        wanted = {"address": free_address(), "users": USERS, **options}
+        return stack.enter_context(Courier(courier_tree, **wanted))
+
+    return start
+
+
+@pytest.fixture
 def start_scripted(stack: ExitStack) -> Callable[..., ScriptedServer]:
     """Starts a scripted server; options are ScriptedServer's."""
 
@@ -147,7 +175,8 @@ def start_usher(stack: ExitStack, folder: Path, certificate: Certificate) -> Cal
         prefix: Sequence[str] = (),
         **settings,
     ) -> Usher:
-        text = configure(folder, certificate, pools or {"main": backends or {}}, **settings)
+        shown = settings.pop("certificate", certificate)
+        text = configure(folder, shown, pools or {"main": backends or {}}, **settings)
         return stack.enter_context(Usher(folder, text, account=account, env=env, prefix=prefix))
 
     return start
@@ -169,6 +198,39 @@ def configure(
         },
         **{**usual, **settings},
     )
+
+
+@pytest.fixture
+def start_front(
+    start_usher: Callable[..., Usher],
+    start_scripted: Callable[..., ScriptedServer],
+    authority: Authority,
+    backend_certificate: Certificate,
+) -> Callable[..., Front]:
+    """Starts a Front whose backend follows a script; options are Backend's, but for the context of
+    TLS, by which the backend shows another certificate than the right one."""
+
+    def start(
+        script: Script, *, tls: Tls = Tls.OFF, context: ssl.SSLContext | None = None, **options
+    ) -> Front:
+        wanted = {}
+        if tls is not Tls.OFF:
+            context = context or context_of(backend_certificate)
+            wanted = {"tls_ca": authority.certificate, "tls_name": BACKEND_NAME}
+        server = start_scripted(script, context=context)
+        backend = Backend(server.endpoint, tls=tls, **{**wanted, **options})
+        usher = start_usher(
+            pools={"main": {"mail1": backend}, "good": {"mail2": start_scripted(answering())}},
+            listeners={"plain": Listener(pool="main"), "good": Listener(pool="good")},
+            workers="1",
+            connect_timeout="1s",
+            backend_login_timeout=f"{BACKEND_LOGIN_TIMEOUT_S}s",
+            # What AddressSanitizer keeps of freed memory would look like growth.
+            env={"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"},
+        )
+        return Front(usher, server)
+
+    return start
 
 
 @pytest.fixture

@@ -57,6 +57,8 @@ static void test_each_mistake_of_meaning_has_its_line(void **state)
         {GOOD_LISTENER GOOD_POOL "trusted_networks = {192.0.2.0/33}", 3, "from 0 to 32"},
         {GOOD_LISTENER GOOD_POOL "trusted_networks = {192.0.2.0/24, home}", 3,
          "\"home\" is no network"},
+        {GOOD_LISTENER GOOD_POOL "penalty_exempt = {127.0.0.0/8, home}", 3,
+         "penalty_exempt: \"home\" is no network"},
         {GOOD_LISTENER GOOD_POOL "user = a\nuser = b", 4, "user stands twice, at t:3 too"},
         {GOOD_LISTENER GOOD_POOL "user = a user = b", 3, "user stands twice, at t:3 too"},
         {GOOD_LISTENER GOOD_POOL "nameservers = {::1}\nnameservers = {::1}", 4, "stands twice"},
@@ -167,8 +169,67 @@ static void test_tls_of_backends(void **state)
     expect_mistake(TLS("tls_verify = false"), 3, "write yes or no");
     expect_mistake(TLS("tls = on"), 3, "off | starttls | implicit");
     expect_mistake(TLS("tls = starttls tls_name = 'a b'"), 3, "neither a name nor an address");
+    expect_mistake(TLS("tls_certificate = c"), 3, "tls_certificate has no effect");
+    expect_mistake(TLS("tls_key = k"), 3, "tls_key has no effect");
+    expect_mistake(TLS("tls_min_version = 1.3"), 3, "tls_min_version has no effect");
+    expect_mistake(TLS("tls_ciphers = x"), 3, "tls_ciphers has no effect");
+    expect_mistake(TLS("tls_ciphersuites = x"), 3, "tls_ciphersuites has no effect");
+    expect_mistake(TLS("tls = implicit tls_certificate = c"), 3, "tls_certificate needs its key");
+    expect_mistake(TLS("tls = implicit tls_key = k"), 3, "tls_key needs its certificate");
+    expect_mistake(TLS("tls = implicit tls_min_version = 1.3\ntls_ciphers = x"), 4,
+                   "tls_ciphers has no effect while tls_min_version is 1.3");
+    expect_mistake(TLS("tls = implicit tls_min_version = 1.1"), 3, "1.2 | 1.3");
     expect_good(TLS("tls = starttls tls_name = a.example tls_ca = x tls_verify = no"));
     expect_good(TLS("tls = implicit tls_name = '::1'"));
+    expect_good(TLS("tls = implicit tls_certificate = c tls_key = k tls_min_version = 1.3 "
+                    "tls_ciphersuites = x"));
+}
+
+static void test_tls_of_listeners(void **state)
+{
+#define OWN               "tls { certificate = c key = k }\n"
+#define LISTENS(settings) GOOD_POOL OWN "listener l { address = '*:0'\n" settings " }\n"
+    (void)state;
+    expect_mistake(LISTENS("client_certificate = required"), 4, "write client_ca");
+    expect_mistake(LISTENS("client_certificate = optional client_crl = x"), 4, "write client_ca");
+    expect_mistake(LISTENS("client_ca = x"), 4, "client_ca has no effect");
+    expect_mistake(LISTENS("client_crl = x"), 4, "client_crl has no effect");
+    expect_mistake(LISTENS("tls = off auth_allow_cleartext = yes\n"
+                           "client_certificate = required client_ca = x"),
+                   5, "client_certificate has no effect while tls is off");
+    expect_mistake(LISTENS("auth_allow_cleartext = yes\n"
+                           "client_certificate = required client_ca = x"),
+                   5, "does not hold for those who log in without TLS");
+    expect_mistake(LISTENS("client_certificate = maybe"), 4, "off | optional | required");
+    expect_mistake(LISTENS("server_names = {a.example, 'b c'}"), 4, "\"b c\" is no name");
+    expect_mistake(LISTENS("tls = off auth_allow_cleartext = yes\nserver_names = {a.example}"), 5,
+                   "server_names has no effect");
+    expect_good(LISTENS("server_names = {a.example} client_certificate = required client_ca = x "
+                        "client_crl = y"));
+    expect_good(LISTENS("auth_allow_cleartext = yes client_certificate = optional client_ca = x"));
+    expect_good(LISTENS("tls = implicit auth_allow_cleartext = yes\n"
+                        "client_certificate = required client_ca = x"));
+}
+
+static void test_certificates(void **state)
+{
+    (void)state;
+    expect_good(LISTENS("") "certificate a { file = f key = k }\n"
+                            "certificate b { file = g key = k }");
+    expect_mistake(LISTENS("") "certificate a { key = k }", 5, "certificate \"a\" has no file");
+    expect_mistake(LISTENS("") "certificate a { file = f }", 5, "certificate \"a\" has no key");
+    expect_mistake(LISTENS("") "certificate '*' { file = f key = k }", 5,
+                   "\"*\" is no name for a certificate");
+    expect_mistake(LISTENS("") "certificate a { key = k\nfile = c }", 6,
+                   "c is the certificate of tls { } already");
+    expect_mistake(LISTENS("") "certificate a { file = f key = k }\n"
+                               "certificate b { file = f key = l }",
+                   6, "f is the file of certificate a at t:5 already");
+    expect_mistake(GOOD_LISTENER GOOD_POOL "certificate a { file = f key = k }", 3,
+                   "no listener has TLS");
+    expect_mistake(GOOD_POOL "tls { certificate = c key = k min_version = 1.3\nciphers = x }\n"
+                             "listener l { address = '*:0' }",
+                   3, "ciphers has no effect while min_version is 1.3");
 }
 
 static void test_all_mistakes_are_told_at_once_in_order(void **state)
@@ -221,6 +282,35 @@ static void test_too_many_sections(void **state)
     conf_free(&conf);
 }
 
+static void test_files_of_tls(void **state)
+{
+    const struct folder *folder = *state;
+    struct conf *conf;
+    struct told told;
+
+    make_sub(folder);
+    write_text(folder, "a", "");
+    write_text(folder, "main",
+               "tls { certificate = a key = a }\n"
+               "certificate x { file = b key = sub }\n"
+               "listener l { address = '*:0' client_certificate = optional\n"
+               " client_ca = c client_crl = d }\n"
+               "user = nobody\n"
+               "state = new\n"
+               "pool p { backend x { address = h:1 tls = starttls\n"
+               " tls_certificate = e tls_key = f } }\n");
+    conf = load_main(folder);
+    check(conf, true, &told);
+    assert_int_equal(told.n, 6);
+    assert_non_null(strstr(told.mistakes[0].text, "cannot read certificate"));
+    assert_non_null(strstr(told.mistakes[1].text, "is not a file"));
+    assert_non_null(strstr(told.mistakes[2].text, "cannot read client_ca"));
+    assert_non_null(strstr(told.mistakes[3].text, "cannot read client_crl"));
+    assert_non_null(strstr(told.mistakes[4].text, "cannot read tls_certificate"));
+    assert_non_null(strstr(told.mistakes[5].text, "cannot read tls_key"));
+    conf_free(&conf);
+}
+
 static void test_files_that_the_configuration_names(void **state)
 {
     const struct folder *folder = *state;
@@ -245,20 +335,27 @@ static void test_files_that_the_configuration_names(void **state)
     assert_non_null(strstr(told.mistakes[told.n - 2].text, "is not a file"));
     assert_non_null(strstr(told.mistakes[told.n - 1].text, "cannot read tls_ca"));
     conf_free(&conf);
-    write_text(folder, "main", GOOD_LISTENER GOOD_POOL "user = root state = a");
+    write_text(folder, "main", GOOD_LISTENER GOOD_POOL "user = nobody state = a");
     conf = load_main(folder);
     check(conf, true, &told);
     assert_int_equal(told.n, 1);
     assert_non_null(strstr(told.mistakes[0].text, "/a is not a directory"));
     conf_free(&conf);
     write_text(folder, "main",
-               "user = root state = new\n"
+               "user = nobody state = new\n"
                "tls { certificate = a key = a }\n"
                "listener l { address = '*:0' }\n"
                "pool p { backend x { address = h:1 tls = starttls tls_ca = a } }\n");
     conf = load_main(folder);
     check(conf, true, &told);
     assert_int_equal(told.n, 0);
+    conf_free(&conf);
+    write_text(folder, "main", GOOD_LISTENER GOOD_POOL "state = new\nuser = root");
+    conf = load_main(folder);
+    check(conf, true, &told);
+    assert_int_equal(told.n, geteuid() == 0 ? 1 : 0);
+    if (told.n > 0)
+        assert_non_null(strstr(told.mistakes[0].text, "is root; write another"));
     conf_free(&conf);
 }
 
@@ -269,8 +366,11 @@ int main(void)
         cmocka_unit_test(test_listener_addresses),
         cmocka_unit_test(test_backend_addresses),
         cmocka_unit_test(test_tls_of_backends),
+        cmocka_unit_test(test_tls_of_listeners),
+        cmocka_unit_test(test_certificates),
         cmocka_unit_test(test_all_mistakes_are_told_at_once_in_order),
         cmocka_unit_test(test_too_many_sections),
+        FOLDER_TEST(test_files_of_tls),
         FOLDER_TEST(test_files_that_the_configuration_names),
     };
 

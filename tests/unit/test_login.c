@@ -567,7 +567,7 @@ static void test_bye_is_said_where_a_client_can_read_it(void **state)
 /* Wherever the password was, it is not there when the verdict is given. */
 static void test_password_is_wiped(void **state)
 {
-    struct login *l = login_after(&usual, "a LOGIN u s3cr3t-pw\r\n", LOGIN_ADMIT);
+    struct login *l = login_after(&usual, "a LOGIN u s3cr3t-pw\r\nb", LOGIN_ADMIT);
     const struct login_request *r = login_request(l);
     char *raw = login_in(l)->p;
 

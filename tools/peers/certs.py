@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import subprocess
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
 
@@ -16,6 +17,14 @@ class Tls(Enum):
     STARTTLS = "starttls"
     IMPLICIT = "implicit"
 
+
+# openssl's words for a new key.
+KEYS = {
+    "ecdsa": ("ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+    "rsa": ("rsa:2048",),
+    "weak": ("rsa:1024",),
+    "ed25519": ("ed25519",),
+}
 
 CA_CONFIG = """
 [ ca ]
@@ -31,7 +40,8 @@ policy = any
 copy_extensions = copyall
 unique_subject = no
 [ any ]
-commonName = supplied
+commonName = optional
+organizationName = optional
 """
 
 
@@ -75,22 +85,48 @@ class Authority:
             "-keyout", folder / f"{name}.key", "-out", self.certificate,
         )  # fmt: skip
 
-    def issue(self, label: str, *names: str, expired: bool = False) -> Certificate:
-        """A server certificate for host names and IP addresses, in files called `label`."""
+    def issue(
+        self,
+        label: str,
+        *names: str,
+        expired: bool = False,
+        kind: str = "ecdsa",
+        usage: str = "serverAuth",
+        subject: str = "",
+        starts: timedelta = timedelta(days=-1),
+        lasts: timedelta = timedelta(days=30),
+    ) -> Certificate:
+        """A server certificate for host names and IP addresses, in files called `label`.
+
+        `kind` is that of its key. `starts` and `lasts` count from now. Without names it needs a
+        `subject`, such as "/O=Somebody", as a client's has.
+        """
         made = Certificate(self.folder / f"{label}.crt", self.folder / f"{label}.key")
         request = self.folder / f"{label}.csr"
+        names_of = ["-addext", subject_alt_name(names)] if names else []
         openssl(
-            "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-subj", f"/CN={names[0]}", "-addext", subject_alt_name(names),
-            "-addext", "extendedKeyUsage=serverAuth", "-addext", "basicConstraints=CA:FALSE",
+            "req", "-new", "-newkey", *KEYS[kind], "-nodes",
+            "-subj", subject or f"/CN={names[0]}", *names_of,
+            "-addext", f"extendedKeyUsage={usage}", "-addext", "basicConstraints=CA:FALSE",
             "-keyout", made.key, "-out", request,
         )  # fmt: skip
-        validity = ["-days", "30"]
+        now = datetime.now(timezone.utc)
+        start, end = (f"{now + after:%Y%m%d%H%M%SZ}" for after in (starts, lasts))
         if expired:
-            validity = ["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]
+            start, end = "20200101000000Z", "20200201000000Z"
+        validity = ["-startdate", start, "-enddate", end]
         openssl(
             "ca", "-batch", "-notext", "-config", self.config, *validity,
             "-in", request, "-out", made.certificate,
         )  # fmt: skip
         made.key.chmod(0o600)
+        return made
+
+    def revoke(self, certificate: Certificate) -> None:
+        openssl("ca", "-config", self.config, "-revoke", certificate.certificate)
+
+    def revocation_list(self, label: str = "crl") -> Path:
+        """The list of those that were revoked so far, in a file called `label`."""
+        made = self.folder / f"{label}.pem"
+        openssl("ca", "-config", self.config, "-gencrl", "-crldays", "30", "-out", made)
         return made

@@ -6,16 +6,14 @@ unpacked into a folder, never installed, and the programs are run from there.
 
 from __future__ import annotations
 
-import fcntl
 import imaplib
 import os
-import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from .certs import Certificate, Tls
+from .debs import run, unpack
 from .greeting import unverified_context, wait_for_greeting
 from .process import (
     BACKEND_PORT,
@@ -70,37 +68,10 @@ EVENTS {{
 """
 
 
-def run(*argv: str | Path, **options: object) -> str:
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, **options)
-    if done.returncode != 0:
-        raise RuntimeError(f"{argv[0]}: {done.stderr.strip()}")
-    return done.stdout
-
-
 def fetch(folder: Path) -> Path:
-    """Unpacks Cyrus and the libraries that this machine lacks below `folder`, once.
-
-    Returns the root of the unpacked tree. Needs apt's package lists, and no rights.
-    """
-    tree = folder / "cyrus"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "cyrus.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if tree.exists():
-            return tree
-        debs = folder / "debs"
-        fresh = folder / "cyrus.new"
-        for old in (debs, fresh):
-            remove_dir(old)
-            old.mkdir()
-        # What apt would install; not the programs around a mail server, but its libraries.
-        plan = run("apt-get", "-s", "install", "--no-install-recommends", *PACKAGES)
-        wanted = re.findall(r"^Inst ((?:lib|cyrus-|sasl2-)\S+)", plan, re.MULTILINE)
-        run("apt-get", "download", *wanted, cwd=debs)
-        for deb in debs.iterdir():
-            run("dpkg", "-x", deb, fresh)
-        fresh.rename(tree)
-    return tree
+    """Unpacks Cyrus and the libraries that this machine lacks below `folder`; see unpack()."""
+    # Not the programs that apt would install around a mail server.
+    return unpack(folder, "cyrus", PACKAGES, "lib|cyrus-|sasl2-")
 
 
 class Cyrus:

@@ -21,12 +21,13 @@ CAPABILITY = b"CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN"
 
 
 class Session(asyncio.Protocol):
-    """One connection: lines only, no literals."""
+    """One connection. Literals are taken where each holds one word without line ends, as in a LOGIN."""
 
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.rest = b""
         self.tag_waiting = b""
+        self.literal = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -35,6 +36,12 @@ class Session(asyncio.Protocol):
     def data_received(self, octets: bytes) -> None:
         *lines, self.rest = (self.rest + octets).split(b"\r\n")
         for line in lines:
+            line = self.literal + line
+            self.literal = b""
+            if line.endswith(b"}") and b"{" in line:
+                self.literal = line[: line.rindex(b"{")]
+                self.transport.write(b"+ go on\r\n")
+                continue
             if self.tag_waiting:
                 tag, self.tag_waiting = self.tag_waiting, b""
                 self.verdict(tag, line)

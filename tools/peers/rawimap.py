@@ -43,7 +43,9 @@ class RawImap:
     """One connection. Reads the greeting, unless told not to.
 
     `timeout` is for each wait as a whole: a server that dribbles cannot stretch it. `source` is the
-    address to connect from; `hello` goes before everything, as a PROXY header does.
+    address to connect from; `hello` goes before everything, as a PROXY header does. `local` is this
+    end's address as usher's log writes it; other connections had it before, of which the first
+    `since` events there may tell.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class RawImap:
         receive_buffer: int | None = None,
         source: str = "",
         hello: bytes = b"",
+        since: int = 0,
     ) -> None:
         self.context = context or unverified_context()
         self.host = address
@@ -71,6 +74,9 @@ class RawImap:
         if source:
             self.socket.bind((source, 0))
         self.socket.connect((address, port))
+        self.since = since
+        host, own_port = self.socket.getsockname()[:2]
+        self.local = f"[{host}]:{own_port}" if ":" in host else f"{host}:{own_port}"
         self.socket.sendall(hello)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = bytearray()

@@ -14,10 +14,12 @@ import threading
 import time
 from collections.abc import Callable
 
+from .certs import Certificate
 from .process import BACKEND_PORT, free_address, wait_until
 
 CAPABILITIES = b"IMAP4rev1 SASL-IR LITERAL+ AUTH=PLAIN"
 GREETING = b"* OK [CAPABILITY " + CAPABILITIES + b"] scripted\r\n"
+CLEAR_MOST = 1 << 20
 LITERAL_AT_END = re.compile(rb"\{(\d+)(\+?)\}\r\n$")
 
 
@@ -83,6 +85,8 @@ class Connection:
         if not octets:
             raise PeerClosed
         self.buffer += octets
+        if not isinstance(self.socket, ssl.SSLSocket) and len(self.server.in_clear) < CLEAR_MOST:
+            self.server.in_clear += octets
 
     def start_tls(self) -> None:
         if not self.server.context:
@@ -108,7 +112,8 @@ Script = Callable[[Connection], None]
 class ScriptedServer:
     """Listens on an address of its own and runs `script` for each connection.
 
-    `connections` counts them, `commands` has the lines that Connection.command() read.
+    `connections` counts them, `commands` has the lines that Connection.command() read, `in_clear`
+    the first MiB of what came without TLS.
     """
 
     def __init__(
@@ -125,6 +130,7 @@ class ScriptedServer:
         self.port = port
         self.connections = 0
         self.commands: list[bytes] = []
+        self.in_clear = bytearray()
         self.errors: list[Exception] = []
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -162,9 +168,12 @@ class ScriptedServer:
             self.acceptor.join()
         self.listener.close()
 
+    def open_connections(self) -> int:
+        return len(self._open)
+
     def wait_connected(self, count: int, seconds: float = 10) -> None:
         """Waits until so many connections are open."""
-        wait_until(lambda: len(self._open) == count, seconds, f"{count} connections are open")
+        wait_until(lambda: self.open_connections() == count, seconds, f"{count} connections are open")
 
     def _accept(self) -> None:
         while True:
@@ -317,3 +326,96 @@ def injecting_starttls(connection: Connection) -> None:
             serve(connection)
             return
         connection.send(b"* CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN\r\n" + tag + b" OK done\r\n")
+
+
+def context_of(certificate: Certificate) -> ssl.SSLContext:
+    """TLS for a server with this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    return context
+
+
+def within_tls(script: Script) -> Script:
+    """The same, in TLS from the first octet on."""
+
+    def secured(connection: Connection) -> None:
+        connection.start_tls()
+        script(connection)
+
+    return secured
+
+
+Ending = Callable[[Connection], None]
+
+
+def leaving(connection: Connection) -> None:
+    """Ends the connection as a server that has said all: it sends its FIN and waits for ours."""
+    connection.socket.shutdown(socket.SHUT_WR)
+    connection.until_closed()
+
+
+def saying(octets: bytes, ending: Ending = Connection.until_closed) -> Script:
+    """Says this in place of a greeting."""
+
+    def script(connection: Connection) -> None:
+        connection.send(octets)
+        ending(connection)
+
+    return script
+
+
+def at_login(
+    octets: bytes, ending: Ending = Connection.until_closed, greeting: bytes = GREETING
+) -> Script:
+    """Greets, and says this to the login; <tag> in it is the login's."""
+
+    def script(connection: Connection) -> None:
+        connection.send(greeting)
+        tag, _, _ = connection.command()
+        connection.send(octets.replace(b"<tag>", tag))
+        ending(connection)
+
+    return script
+
+
+def ending_at(
+    command: bytes,
+    ending: Ending,
+    greeting: bytes = GREETING,
+    capabilities: bytes = CAPABILITIES,
+) -> Script:
+    """Plays by the rules until a command comes, which it answers by an end of the connection."""
+    answers = {b"CAPABILITY": b"* CAPABILITY " + capabilities + b"\r\n", b"ID": b"* ID NIL\r\n"}
+
+    def script(connection: Connection) -> None:
+        connection.send(greeting)
+        while True:
+            tag, name, _ = connection.command()
+            if name == command:
+                ending(connection)
+                return
+            connection.send(answers.get(name, b"") + tag + b" OK done\r\n")
+            if name == b"STARTTLS":
+                connection.start_tls()
+
+    return script
+
+
+def after_starttls(
+    script: Script,
+    *,
+    greeting: bytes = b"* OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] scripted\r\n",
+    answer: bytes = b"<tag> OK go\r\n",
+) -> Script:
+    """Answers STARTTLS with `answer`, and whatever was said so far in clear; `script` goes on
+    without a greeting, in TLS if it calls start_tls()."""
+
+    def server(connection: Connection) -> None:
+        connection.send(greeting)
+        tag, name, _ = connection.command()
+        if name != b"STARTTLS":
+            raise AssertionError(f"{name!r} comes before STARTTLS")
+        connection.send(answer.replace(b"<tag>", tag))
+        script(connection)
+
+    return server

@@ -22,7 +22,7 @@ from .rawimap import RawImap
 
 DEFAULT_BINARY = Path(__file__).resolve().parents[2] / "build/asan/usher"
 LINE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (debug|info|notice|warning|error) (\w+)(.*)")
-FIELD = re.compile(r' (\w+)=(?:"((?:[^"\\]|\\.)*)"|([^\s"=]*))')
+FIELD = re.compile(r' (\w+)=(?:"((?:[^"\\]|\\.)*)"|([^ "=]*))')
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|.)")
 PLAIN_ESCAPES = {"n": b"\n", "r": b"\r", "t": b"\t"}
 SANITIZER = re.compile(r"(Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer|runtime error:")
@@ -42,6 +42,10 @@ class Listener:
     auth_allow_cleartext: bool = True
     pool: str = ""
     proxy: bool = False
+    server_names: tuple[str, ...] = ()
+    client_certificate: str = "off"
+    client_ca: Path | None = None
+    client_crl: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,10 @@ class Backend:
     tls_name: str = ""
     tls_verify: bool = True
     tls_pin: tuple[str, ...] = ()
+    tls_certificate: Certificate | None = None
+    tls_min_version: str = ""
+    tls_ciphers: str = ""
+    tls_ciphersuites: str = ""
     proxy: str = "off"
     forward_id: bool = False
     source: tuple[str, ...] = ()
@@ -72,6 +80,16 @@ def yes_no(value: bool) -> str:
     return "yes" if value else "no"
 
 
+def client_files(certificate: Certificate | None) -> dict[str, str]:
+    """What a backend's section says of the certificate that it is shown."""
+    if not certificate:
+        return {}
+    return {
+        "tls_certificate": quoted(certificate.certificate),
+        "tls_key": quoted(certificate.key),
+    }
+
+
 def configuration(
     state: Path,
     pools: Mapping[str, Mapping[str, Backend]],
@@ -79,12 +97,15 @@ def configuration(
     listeners: Mapping[str, Listener] | None = None,
     storage: str = "own",
     certificate: Certificate | None = None,
+    certificates: Mapping[str, Certificate] | None = None,
+    tls: Mapping[str, object] | None = None,
     **settings: object,
 ) -> str:
     """The text of a configuration; `pools` maps names to backends by name.
 
-    Without `listeners` there is one, "imap", in clear. `settings` are global ones; strings among
-    them are quoted, a list becomes a list.
+    Without `listeners` there is one, "imap", in clear. `certificate` and `tls` make the tls section,
+    `certificates` those of more certificates by their titles. `settings` are global ones; strings
+    among them are quoted, a list becomes a list.
     """
 
     def listed(items: Iterable[object]) -> str:
@@ -97,7 +118,11 @@ def configuration(
     text = "".join(f"{key} = {value(setting)}\n" for key, setting in given.items())
     if certificate:
         files = {"certificate": quoted(certificate.certificate), "key": quoted(certificate.key)}
-        text += section("tls", files)
+        more = {key: value(setting) for key, setting in (tls or {}).items()}
+        text += section("tls", {**files, **more})
+    for title, given_files in (certificates or {}).items():
+        files = {"file": quoted(given_files.certificate), "key": quoted(given_files.key)}
+        text += section(f"certificate {title}", files)
     for name, listener in (listeners or {"imap": Listener()}).items():
         text += section(
             f"listener {name}",
@@ -107,6 +132,10 @@ def configuration(
                 "auth_allow_cleartext": yes_no(listener.auth_allow_cleartext),
                 "pool": listener.pool and quoted(listener.pool),
                 "proxy": yes_no(listener.proxy),
+                "server_names": listener.server_names and listed(listener.server_names),
+                "client_certificate": listener.client_certificate,
+                "client_ca": listener.client_ca and quoted(listener.client_ca),
+                "client_crl": listener.client_crl and quoted(listener.client_crl),
             },
         )
     for name, backends in pools.items():
@@ -122,6 +151,10 @@ def configuration(
                     "tls_name": backend.tls_name and quoted(backend.tls_name),
                     "tls_verify": yes_no(backend.tls_verify),
                     "tls_pin": backend.tls_pin and listed(backend.tls_pin),
+                    **client_files(backend.tls_certificate),
+                    "tls_min_version": backend.tls_min_version,
+                    "tls_ciphers": backend.tls_ciphers and quoted(backend.tls_ciphers),
+                    "tls_ciphersuites": backend.tls_ciphersuites and quoted(backend.tls_ciphersuites),
                     "proxy": backend.proxy,
                     "forward_id": yes_no(backend.forward_id),
                     "source": backend.source and listed(backend.source),
@@ -312,7 +345,7 @@ class Usher:
 
     def connect(self, listener: str = "imap", **options: object) -> RawImap:
         """A client's connection to a listener on 127.0.0.1; `options` are RawImap's."""
-        return RawImap("127.0.0.1", self.port(listener), **options)
+        return RawImap("127.0.0.1", self.port(listener), since=self.mark(), **options)
 
     def pid(self, role: str, slot: int | None = None) -> int:
         """The process that now has this role: the last that was started."""
@@ -324,6 +357,12 @@ class Usher:
         started = self.find("process_started", role="worker")
         latest = {event.get("slot"): int(event["pid"]) for event in started}
         return [pid for pid in latest.values() if is_alive(pid)]
+
+    def renew(self) -> None:
+        """Has it read its files again, and waits until it has, all of them being good."""
+        before = self.mark()
+        self.process.send_signal(signal.SIGHUP)
+        self.wait_event("certificates_renewed", after=before)
 
     def has_ended(self) -> bool:
         return not self.process.is_running()
