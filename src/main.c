@@ -18,7 +18,7 @@ static int serve(int argc, char **argv)
 
     if (cli_options(argc, argv, &options) != CLI_OK)
         return CLI_USAGE;
-    return cli_load(options.file, true, &conf) == CLI_OK ? parent_serve(conf) : CLI_FAILED;
+    return cli_load(options.file, &conf) == CLI_OK ? parent_serve(conf) : CLI_FAILED;
 }
 
 /* `--role NAME`: what parent/processes.c executes us as. */

@@ -126,16 +126,18 @@ def judge_pytest(report):
 
 
 def integration_jobs(cores, is_long):
+    """The short ones with both builds: the one that is installed, in its sandbox, and the one that sees wrong memory."""
     found = []
-    for name, marker, timeout_s in (("integration", "not long", 1200), ("integration long", "long", 3600)):
-        if name == "integration" or is_long:
-            report = REPORT / f"{name.replace(' ', '-')}.xml"
-            command = [PYTHON, "-m", "pytest", "tests/integration", "-n", 2 * cores, "-q", "-p", "no:cacheprovider",
-                       "-m", marker, f"--junitxml={report}"]
-            needs = ("build asan", "build release")
-            found.append(jobs.Job(name, command, needs, judge_pytest(report), timeout_s))
-    if is_long:
-        found[1].needs += ("integration",)
+    rows = [("release", "not long", 1200), ("asan", "not long", 1200)] + [("asan", "long", 3600)] * is_long
+    for preset, marker, timeout_s in rows:
+        name = "integration long" if marker == "long" else f"integration {preset}"
+        report = REPORT / f"{name.replace(' ', '-')}.xml"
+        command = [PYTHON, "-m", "pytest", "tests/integration", "-n", 2 * cores, "-q", "-p", "no:cacheprovider",
+                   "-m", marker, f"--junitxml={report}"]
+        # One after the other: they are many processes by themselves.
+        needs = ("build asan", "build release", *(job.name for job in found[-1:]))
+        env = {"USHER_BIN": str(TOP / "build" / preset / "usher")}
+        found.append(jobs.Job(name, command, needs, judge_pytest(report), timeout_s, env=env))
     return found
 
 

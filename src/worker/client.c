@@ -211,6 +211,8 @@ static void client_handshake(struct session *s)
         session_close(s, CLOSE_CLIENT_TLS, err.text);
         return;
     }
+    if (stream_tls_is_resumed(&s->client))
+        counters_add(s->worker->counters, METRIC_TLS_RESUMED, 1);
     client_greet(s);
 }
 

@@ -66,6 +66,9 @@ void session_pump(struct session *s, bool is_up, bool is_down)
 
 void session_relay(struct session *s)
 {
+    /* Passwords passed here; from now on it is mail, and wiping costs. */
+    stream_tls_cleanse(&s->client, false);
+    stream_tls_cleanse(&s->backend, false);
     session_free_phase(s);
     session_enter(s, SESSION_RELAY);
     session_pump(s, true, true);

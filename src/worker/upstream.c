@@ -149,6 +149,7 @@ static void upstream_refused(struct session *s, const struct imapc_answer *answe
 
 static void log_login(struct session *s)
 {
+    char subject[256];
     struct log_line l;
 
     session_log_begin(s, &l, LOG_LOGIN, LEVEL_INFO);
@@ -157,6 +158,8 @@ static void log_login(struct session *s)
     log_str(&l, "backend", session_backend(s)->title);
     log_addr(&l, "address", &s->phase->reached);
     log_str(&l, "tls", stream_tls_version(&s->client));
+    if (stream_tls_subject(&s->client, subject, sizeof subject))
+        log_str(&l, "certificate", subject);
     log_str(&l, "backend_tls", stream_tls_version(&s->backend));
     log_uint(&l, "attempts", s->attempt);
     log_end(&l);

@@ -293,6 +293,7 @@ def test_a_user_who_is_guessed_at_from_everywhere(guarded, stack):
 
 def test_penalties_outlive_control(guarded, stack):
     fail(stack, guarded, "ann", "192.0.2.1", 4)
+    guarded.wait_events("auth_failed", 4)
     os.kill(guarded.pid("control"), 9)
     guarded.wait_event("control_recovered")
     assert log_in(stack, guarded, "ann", "192.0.2.1")[1].code == "LIMIT"
@@ -305,7 +306,7 @@ def test_penalties_fade(start_usher, fake, stack):
         trusted_networks=TRUSTED,
         penalty_exempt=[],
         penalty_refuse_address=4,
-        penalty_delay="0",
+        penalty_delay="0s",
         penalty_decay="1s",
     )
     fail(stack, usher, "ann", "192.0.2.1", 5)
