@@ -50,7 +50,7 @@ enum {
 struct auth_failed {
     struct in6_addr client; /* see control/network.h */
     struct slice user;
-    uint32_t failures, user_failures; /* as they have decayed, with this one */
+    uint32_t failures, user_failures; /* with this one, if its backend refused it */
 };
 
 /* Called from within the functions below; none of them may be called from there. Slices and texts

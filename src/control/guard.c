@@ -123,7 +123,6 @@ enum penalty_verdict guard_judge(struct guard *g, struct session *s, bool has_wa
         enqueue(g, s, step, now_ms);
         break;
     case PENALTY_REFUSE:
-        penalty_refused(&g->penalty, &who, now_ms / 1000);
         break;
     }
     return verdict;

@@ -34,8 +34,7 @@ struct guard {
 void guard_init(struct guard *g, const struct conf_global *conf);
 
 /* What to do with a login in STAGE_ASKING; `has_waited`: it comes from a line. PASS: it is charged.
- * WAIT: it is in a line now, in STAGE_DELAYED. REFUSE: it has been noted, and `out_why` says why.
- */
+ * WAIT: it is in a line now, in STAGE_DELAYED. REFUSE: `out_why` says why. */
 enum penalty_verdict guard_judge(struct guard *g, struct session *s, bool has_waited,
                                  uint64_t now_ms, char out_why[PENALTY_WHY]);
 

@@ -68,7 +68,7 @@ static struct hash128 key_of(const struct shared *table, char kind, const struct
                              struct slice user)
 {
     struct hash128 salt = shared_salt(table);
-    char text[sizeof salt + 2 + sizeof network->prefix + IPC_USER_MAX] = {0};
+    char text[sizeof salt + sizeof(struct network) + 1 + IPC_USER_MAX];
     size_t n = sizeof salt;
 
     INSIST(user.n <= IPC_USER_MAX);
@@ -121,16 +121,12 @@ static uint64_t worth_of_score(const void *arg, const struct shared_note *note)
     return decayed(m->penalty, (struct score){(uint32_t)note->value, note->time_s}, m->now_s);
 }
 
-/* One failure more, unless there are `most` already. */
-static void add(const struct penalty *p, struct hash128 key, uint32_t most, uint64_t now_s)
+/* One failure more. */
+static void add(const struct penalty *p, struct hash128 key, uint64_t now_s)
 {
     const struct moment moment = {p, now_s};
-    uint32_t points = score_of(p, key, now_s);
-    struct shared_note note = {.time_s = (uint32_t)now_s};
+    const struct shared_note note = {one_more(score_of(p, key, now_s)), (uint32_t)now_s};
 
-    if (rounded(points) >= most)
-        return;
-    note.value = one_more(points);
     shared_put(p->scores, key, &note, worth_of_score, &moment);
 }
 
@@ -189,11 +185,11 @@ void penalty_failed(const struct penalty *p, const struct penalty_who *who, uint
     }
     if (!p->scores)
         return;
-    add(p, network_key(p, &who->address), UINT32_MAX, now_s);
+    add(p, network_key(p, &who->address), now_s);
     if (who->site.bits > 0)
-        add(p, network_key(p, &who->site), UINT32_MAX, now_s);
+        add(p, network_key(p, &who->site), now_s);
     if (!is_known)
-        add(p, user_key(p, who->user), UINT32_MAX, now_s);
+        add(p, user_key(p, who->user), now_s);
 }
 
 void penalty_good(const struct penalty *p, const struct penalty_who *who, uint64_t now_s)
@@ -352,25 +348,4 @@ enum penalty_verdict penalty_judge(const struct penalty *p, const struct penalty
         return PENALTY_PASS;
     *out_step = step;
     return PENALTY_WAIT;
-}
-
-void penalty_refused(const struct penalty *p, const struct penalty_who *who, uint64_t now_s)
-{
-    struct penalty_record r = penalty_look(p, who, now_s);
-    uint32_t address = 2 * p->conf->penalty_refuse_address;
-    uint32_t user = 2 * p->conf->penalty_refuse_user;
-
-    switch (reached(p, &r)) {
-    case LIMIT_NONE:
-        break;
-    case LIMIT_ADDRESS:
-        add(p, network_key(p, &who->address), address, now_s);
-        break;
-    case LIMIT_SITE:
-        add(p, network_key(p, &who->site), SITE_SHARE * address, now_s);
-        break;
-    case LIMIT_USER:
-        add(p, user_key(p, who->user), user, now_s);
-        break;
-    }
 }

@@ -13,6 +13,10 @@
  *     many       from penalty_refuse_address    from penalty_refuse_user on: waits penalty_delay
  *                                               and is refused, no backend is asked
  *
+ * Who is refused is not charged for it: nobody looked at the password, and people whose programs
+ * try again by themselves would keep an address shut for as long as they do. So who goes on
+ * guessing gets as many attempts as fade meanwhile: with the defaults three or four in a minute.
+ *
  * A good login makes the pair of user and network known for 30 days. A known pair is never refused,
  * and nothing that others do to the name from elsewhere touches it: else anybody could lock anybody
  * out. It has a count of its own, which goes up in place of the user's, so that a telephone with an
@@ -91,11 +95,6 @@ uint32_t penalty_step_ms(const struct penalty *p, unsigned step);
 
 /* A login has failed. */
 void penalty_failed(const struct penalty *p, const struct penalty_who *who, uint64_t now_s);
-
-/* A login was refused by penalty_judge(): what it was refused for goes up too, so that nobody gets
- * in again by persistence, yet to no more than twice the limit, so that who stops is soon out of
- * it. */
-void penalty_refused(const struct penalty *p, const struct penalty_who *who, uint64_t now_s);
 
 /* A login was good, or a session that was has ended. */
 void penalty_good(const struct penalty *p, const struct penalty_who *who, uint64_t now_s);

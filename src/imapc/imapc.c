@@ -87,6 +87,17 @@ static void on_greeting(struct imapc *c, struct slice frame)
     }
 }
 
+/* Not for the client: an ID answers ours; capabilities in a NO or BAD tell nothing by the RFC, and a
+ * client might take them for ours. */
+static bool is_for_us(const struct imapc *c, const struct response *r)
+{
+    struct slice caps;
+
+    if (r->kind == RESPONSE_DATA)
+        return c->is_id_sent && slice_ieq(r->word, SLICE("ID"));
+    return r->kind != RESPONSE_OK && capability_in_text(r->text, &caps);
+}
+
 static void on_continue(struct imapc *c, struct slice frame)
 {
     if (c->is_plus_due)
@@ -109,11 +120,7 @@ static void on_untagged(struct imapc *c, const struct response *r, struct slice 
         set_caps(c, r->text);
     else if (r->kind == RESPONSE_OK && capability_in_text(r->text, &caps))
         set_caps(c, caps);
-    else if (r->kind != RESPONSE_DATA && capability_in_text(r->text, &caps))
-        return; /* tells nothing by the RFC; a client might take it for ours */
-    else if (c->is_id_sent && r->kind == RESPONSE_DATA && slice_ieq(r->word, SLICE("ID")))
-        return; /* told to us, not to the client */
-    else if (is_login_sent(c) && buf_put(&c->untagged, frame) < 0)
+    else if (is_login_sent(c) && !is_for_us(c, r) && buf_put(&c->untagged, frame) < 0)
         imapc_fail_memory(c);
 }
 

@@ -185,7 +185,7 @@ enum refuse {
     REFUSE_UNAVAILABLE,  /* no backend can be had now, or too many logins are under way */
     REFUSE_INUSE,        /* the user is on hold */
     REFUSE_MAX_SESSIONS, /* of OPEN: max_sessions */
-    REFUSE_MAX_ADDRESS,  /* of OPEN: max_sessions_per_address */
+    REFUSE_MAX_ADDRESS,  /* of OPEN, or of ADMIT from elsewhere: max_sessions_per_address */
     REFUSE_MAX_USER,     /* max_sessions_per_user, or that of user and address */
     REFUSE_PENALTY       /* too many logins have failed */
 };

@@ -17,7 +17,11 @@ def break_channel(pid: int, number: int) -> None:
     """Shuts down the process' `number`th channel, from outside; the first leads to its parent."""
     libc, pidfd, found = ctypes.CDLL(None, use_errno=True), os.pidfd_open(pid), 0
     for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd"))):
-        if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:"):
+        try:
+            is_socket = os.readlink(f"/proc/{pid}/fd/{fd}").startswith("socket:")
+        except FileNotFoundError:  # closed meanwhile
+            continue
+        if not is_socket:
             continue
         ours = libc.syscall(PIDFD_GETFD, pidfd, fd, 0)
         assert ours >= 0, os.strerror(ctypes.get_errno())

@@ -410,7 +410,7 @@ static void test_an_address_that_fails_too_often_is_refused_after_a_wait(void **
     pass_time(14999);
     assert_told("");
     pass_time(1);
-    assert_told("failed 192.0.2.1 bob 6 0\n"
+    assert_told("failed 192.0.2.1 bob 5 0\n"
                 "refuse 0.1 PENALTY: failed logins from the address: 5, penalty_refuse_address = "
                 "5\n");
     assert_int_equal(counted[METRIC_LOGINS_PENALIZED], 1);
@@ -418,6 +418,22 @@ static void test_an_address_that_fails_too_often_is_refused_after_a_wait(void **
     come_from("192.0.2.2");
     admit(0, 2, OWN, "bob");
     assert_tells("lease 0.2");
+}
+
+static void test_who_tries_again_and_again_does_not_keep_the_address_shut(void **state)
+{
+    (void)state;
+    come_from("192.0.2.1");
+    fail_logins(5, "ann");
+    for (unsigned i = 0; i < 40; i++) { /* ten minutes, in which the count halves */
+        admit(0, 1, OWN, "bob");
+        pass_time(15000);
+        if (strstr(told, "lease"))
+            return;
+        end(0, 1);
+        hush();
+    }
+    fail_msg("bob never came in");
 }
 
 static void test_a_known_user_comes_in_where_others_are_refused(void **state)
@@ -656,7 +672,7 @@ static void test_the_next_control_remembers_who_failed_and_who_is_known(void **s
     admit(0, 3, OWN, "cid");
     assert_told("");
     pass_time(15000);
-    assert_tells("failed 192.0.2.1 cid 6 0\nrefuse 0.3 PENALTY");
+    assert_tells("failed 192.0.2.1 cid 5 0\nrefuse 0.3 PENALTY");
 }
 
 static void test_replayed_logins_are_charged(void **state)
@@ -737,6 +753,7 @@ int main(void)
         TEST(test_waits_end_in_the_order_of_their_ends),
         TEST(test_who_waits_and_ends_leaves_the_line),
         WITH(REFUSE_5, test_an_address_that_fails_too_often_is_refused_after_a_wait),
+        WITH(REFUSE_5, test_who_tries_again_and_again_does_not_keep_the_address_shut),
         WITH(REFUSE_5, test_a_known_user_comes_in_where_others_are_refused),
         TEST(test_exempt_addresses_are_neither_counted_nor_punished),
         WITH(REFUSE_5, test_many_attempts_at_once_get_no_further_than_in_a_row),

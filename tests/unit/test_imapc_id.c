@@ -174,8 +174,7 @@ static void test_unauthenticate_is_not_told(void **state)
         {SLICE(HELLO "* OK [CAPABILITY UNAUTHENTICATE A] x\r\nU1 OK In\r\n"),
          ASK_PLAIN "{ok In}{}{A}{rest }"},
         {SLICE(HELLO "U1 OK [CAPABILITY] In\r\n"), ASK_PLAIN "{ok [CAPABILITY] In}{}{}{rest }"},
-        {SLICE(HELLO "U1 NO [CAPABILITY A UNAUTHENTICATE] no\r\n"),
-         ASK_PLAIN "{no no}{}{}{rest }"},
+        {SLICE(HELLO "U1 NO [CAPABILITY A UNAUTHENTICATE] no\r\n"), ASK_PLAIN "{no no}{}{}{rest }"},
     };
 
     (void)state;

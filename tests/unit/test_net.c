@@ -37,14 +37,11 @@ static int client_of(struct slice ca, bool verifies, struct tls_context **out, s
 }
 
 static unsigned read_calls, write_calls;
-static void (*before_read)(int fd);
 
 /* Stand before those of libc, for OpenSSL too. */
 ssize_t read(int fd, void *p, size_t n)
 {
     read_calls++;
-    if (before_read)
-        before_read(fd);
     return syscall(SYS_read, fd, p, n);
 }
 
@@ -528,60 +525,6 @@ static void test_a_small_record_costs_one_system_call_at_either_end(void **state
     assert_int_equal(read_calls, 1);
 }
 
-/* ---- peers that never stop ---- */
-
-static int key_update; /* SSL_KEY_UPDATE_*: whether the flood wants answers */
-
-/* Has the client send key updates (RFC 8446 section 4.6.3) until the socket is full. */
-static void flood(int fd)
-{
-    if (fd != stream_fd(&a.s))
-        return;
-    before_read = NULL;
-    b.s.tls_reads = UINT8_MAX;
-    do {
-        /* One that did not go is still on its way. */
-        if (!SSL_in_init(b.s.tls))
-            assert_int_equal(SSL_key_update(b.s.tls, key_update), 1);
-    } while (SSL_do_handshake(b.s.tls) == 1);
-    before_read = flood;
-}
-
-static void read_a_flood(int update)
-{
-    shake();
-    assert_string_equal(stream_tls_version(&b.s), "TLSv1.3");
-    assert_int_equal(read_some(&b), IO_AGAIN);
-    key_update = update;
-    before_read = flood;
-    for (int call = 0; call < 5; call++) {
-        read_calls = 0;
-        assert_int_equal(read_some(&a), IO_AGAIN);
-        /* Once no more answers go, nothing is read either. */
-        assert_in_range(read_calls, call == 0, 4);
-        assert_false(stream_has_pending(&a.s));
-    }
-    before_read = NULL;
-}
-
-static void test_one_call_reads_a_flood_of_key_updates_a_few_times_only(void **state)
-{
-    (void)state;
-    read_a_flood(SSL_KEY_UPDATE_NOT_REQUESTED);
-    /* What is left makes an event again. */
-    flood(stream_fd(&a.s));
-    before_read = NULL;
-    stream_want(loop, &a.s, LOOP_READ);
-    loop_run(loop);
-    assert_int_equal(a.events, LOOP_READ);
-}
-
-static void test_a_flood_that_wants_answers_but_takes_none_is_bounded_too(void **state)
-{
-    (void)state;
-    read_a_flood(SSL_KEY_UPDATE_REQUESTED);
-}
-
 /* ---- what is watched ---- */
 
 static void test_the_owner_is_called_for_what_it_wants_only(void **state)
@@ -641,8 +584,6 @@ int main(void)
         T(test_a_part_of_a_record_is_not_pending_once_it_was_tried),
         T(test_what_comes_with_the_end_of_the_handshake_is_not_lost),
         T(test_a_small_record_costs_one_system_call_at_either_end),
-        T(test_one_call_reads_a_flood_of_key_updates_a_few_times_only),
-        T(test_a_flood_that_wants_answers_but_takes_none_is_bounded_too),
         T(test_the_owner_is_called_for_what_it_wants_only),
         T(test_the_owner_is_called_in_its_own_terms_when_tls_needs_the_other_direction),
     };

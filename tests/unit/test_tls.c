@@ -352,6 +352,29 @@ static void test_a_name_that_cannot_be_one_is_an_error(void **state)
     tls_context_free(&client);
 }
 
+/* ---- keys of peers ---- */
+
+static void test_the_peers_key_is_told_by_its_digest(void **state)
+{
+    unsigned char told[32], right[32], *der = NULL;
+    struct stream s, c;
+    enum io io_s, io_c;
+    int n = i2d_PUBKEY(alone.key, &der);
+
+    (void)state;
+    assert_int_equal(EVP_Digest(der, (size_t)n, right, NULL, EVP_sha256(), NULL), 1);
+    OPENSSL_free(der);
+    begin(&s, server_with(&alone, NULL), &c, client_trusting(&alone, NULL), NULL);
+    assert_false(stream_tls_key(&c, told));
+    shake(&s, &io_s, &c, &io_c);
+    assert_int_equal(io_c, IO_OK);
+    assert_true(stream_tls_key(&c, told));
+    assert_memory_equal(told, right, sizeof right);
+    assert_false(stream_tls_key(&s, told));
+    stream_close(loop, &c);
+    stream_close(loop, &s);
+}
+
 /* ---- ALPN ---- */
 
 static void test_alpn_agrees_on_imap(void **state)
@@ -543,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_tls_before_1_2_is_refused),
         cmocka_unit_test(test_sni_carries_names_and_no_addresses),
         cmocka_unit_test(test_a_name_that_cannot_be_one_is_an_error),
+        cmocka_unit_test(test_the_peers_key_is_told_by_its_digest),
         cmocka_unit_test(test_alpn_agrees_on_imap),
         cmocka_unit_test(test_who_wants_another_protocol_is_refused_at_either_end_in_words),
         cmocka_unit_test(test_backends_are_offered_nothing),

@@ -1,4 +1,4 @@
-"""Looking for secrets in the memory of a process, as somebody who took it over or got its core would.
+"""Looking for secrets in the memory of a process, as somebody who took it over would.
 
 Only root may look at processes that are not dumpable.
 """

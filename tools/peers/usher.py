@@ -377,6 +377,7 @@ class Usher:
         assert status == 0, f"usher ended with {status}:\n{log[-4000:]}"
         assert not self.stray, f"not lines of a log: {self.stray}"
         assert not self.find("process_stuck"), log[-4000:]
+        assert not self.find("sandbox_violation"), log[-4000:]
 
     def kill(self) -> None:
         """Kills all of it. Safe to call at any time."""
