@@ -87,8 +87,8 @@ static void on_greeting(struct imapc *c, struct slice frame)
     }
 }
 
-/* Not for the client: an ID answers ours; capabilities in a NO or BAD tell nothing by the RFC, and a
- * client might take them for ours. */
+/* Not for the client: an ID answers ours; capabilities in a NO or BAD tell nothing by the RFC, and
+ * a client might take them for ours. */
 static bool is_for_us(const struct imapc *c, const struct response *r)
 {
     struct slice caps;
