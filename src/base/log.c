@@ -34,8 +34,10 @@ static struct {
     void *on_dropped_arg;
     uint64_t dropped;      /* not yet told in a line */
     size_t start, waiting; /* what waits: buffer[start] to buffer[start + waiting - 1] */
-    char buffer[LOG_WAITING];
 } state = {.fd = STDERR_FILENO, .level = LEVEL_INFO, .is_blocking = true};
+
+/* Not a part of `state`, whose first values would make all of it a part of the program's file. */
+static char buffer[LOG_WAITING];
 
 void log_open(int fd, enum log_level level)
 {
@@ -88,7 +90,7 @@ static size_t write_some(const char *p, size_t n)
  * since other processes write their lines between ours. */
 static size_t next_piece(void)
 {
-    const char *p = state.buffer + state.start;
+    const char *p = buffer + state.start;
     size_t n = state.waiting < PIPE_BUF ? state.waiting : PIPE_BUF;
     const char *end = memrchr(p, '\n', n);
 
@@ -111,7 +113,7 @@ void log_flush(void)
     size_t done = 0;
 
     while (state.waiting > 0) {
-        done = write_some(state.buffer + state.start, next_piece());
+        done = write_some(buffer + state.start, next_piece());
         if (done == 0)
             return;
         state.start += done;
@@ -141,7 +143,7 @@ void log_drain(unsigned timeout_ms)
         log_flush();
     }
     for (size_t i = 0; i < state.waiting; i++)
-        lines += state.buffer[state.start + i] == '\n';
+        lines += buffer[state.start + i] == '\n';
     state.waiting = 0;
     if (lines > 0 && state.on_dropped)
         state.on_dropped(state.on_dropped_arg, lines);
@@ -154,10 +156,10 @@ static bool keep(const char *p, size_t n)
         /* Moving is worth it only for much room: a slow reader makes a little at a time. */
         if (state.start < LOG_WAITING / 2)
             return false;
-        memmove(state.buffer, state.buffer + state.start, state.waiting);
+        memmove(buffer, buffer + state.start, state.waiting);
         state.start = 0;
     }
-    memcpy(state.buffer + state.start + state.waiting, p, n);
+    memcpy(buffer + state.start + state.waiting, p, n);
     state.waiting += n;
     return true;
 }
