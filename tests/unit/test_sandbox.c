@@ -1,131 +1,18 @@
-/* What a role may do once its sandbox is closed, and how it ends when it does anything else. Each
- * act is done in a child of its own. */
-#include "proc/sandbox.h"
+/* Which system calls a role may make once its sandbox is closed, and how it ends when it makes any
+ * other. */
+#include "sandboxed.h"
 
-#include "base/log.h"
-#include "dying.h"
-#include "proc/build.h"
-#include "proc/crash.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
 #include <sched.h>
-#include <seccomp.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-/* An act ends its process with DENIED when the kernel refused it, without the list being asked or
- * after it. */
-enum { DENIED = 3, FAILED = 4 };
-
-static char folder[] = "/tmp/usher-test-XXXXXX";
-
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    return rmdir(folder);
-}
-
-/* What is opened before the sandbox is closed, as a process is given things. */
-static struct {
-    int listening; /* on loopback */
-    struct sockaddr_in at;
-} given;
-
-static void open_things(void)
-{
-    socklen_t n = sizeof given.at;
-
-    given.at.sin_family = AF_INET;
-    given.at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    given.listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (bind(given.listening, (struct sockaddr *)&given.at, n) < 0 ||
-        listen(given.listening, 1) < 0 ||
-        getsockname(given.listening, (struct sockaddr *)&given.at, &n) < 0)
-        _exit(FAILED);
-}
-
-struct row {
-    enum role role;
-    enum conf_sandbox mode;
-    bool has_source;
-    void (*act)(void);
-    void (*before)(void); /* or NULL */
-};
-
-static void close_sandbox(const struct row *row)
-{
-    static const char *source[] = {"127.0.0.1"};
-    static struct conf_backend backend = {.title = "mail1"};
-    static struct conf_pool pool = {.title = "main", .backends = &backend, .backends_n = 1};
-    struct conf conf = {.pools = &pool, .pools_n = 1};
-    struct err err;
-
-    conf.global.sandbox = (uint8_t)row->mode;
-    conf.global.state = folder;
-    if (row->has_source)
-        backend.source = (struct conf_list){source, 1};
-    if (sandbox_prepare(&err) < 0 || sandbox_close(row->role, &conf, &err) < 0) {
-        fprintf(stderr, "%s\n", err.text);
-        _exit(FAILED);
-    }
-}
-
-static void act_within(int log, const void *arg)
-{
-    const struct row *row = arg;
-
-    log_open(log, LEVEL_INFO);
-    crash_begin(role_name(row->role), log);
-    open_things();
-    if (row->before)
-        row->before();
-    close_sandbox(row);
-    row->act();
-}
-
-static struct end act(enum role role, enum conf_sandbox mode, void (*what)(void))
-{
-    const struct row row = {.role = role, .mode = mode, .act = what};
-
-    return end_of(act_within, &row);
-}
-
-static bool is_denied(const struct end *end)
-{
-    return WIFEXITED(end->status) && WEXITSTATUS(end->status) == DENIED;
-}
-
-/* For acts that may succeed. */
-static void expect(bool has_worked)
-{
-    if (!has_worked)
-        _exit(errno == EACCES ? DENIED : FAILED);
-}
-
 /* --- what nobody may -------------------------------------------------------------------------- */
-
-static void run_a_program(void)
-{
-    char *argv[] = {(char *)(uintptr_t) "true", NULL};
-
-    execv("/bin/true", argv);
-}
 
 /* These could not succeed in any case, as the kernel would see. */
 static void fork_a_process(void)
@@ -175,11 +62,6 @@ static void make_memory_executable(void)
 static void make_a_file_in_memory(void)
 {
     (void)memfd_create("test", 0);
-}
-
-static void open_a_unix_socket(void)
-{
-    (void)socket(AF_UNIX, SOCK_STREAM, 0);
 }
 
 static void open_a_netlink_socket(void)
@@ -253,21 +135,11 @@ static void be_dumpable_again(void)
 
 /* --- what some may ---------------------------------------------------------------------------- */
 
-static void open_a_file(void)
-{
-    expect(open("/etc/passwd", O_RDONLY | O_CLOEXEC) >= 0);
-}
-
 static void ask_for_a_file(void)
 {
     struct stat st;
 
     expect(syscall(SYS_newfstatat, AT_FDCWD, "/etc/passwd", &st, 0) == 0);
-}
-
-static void open_a_file_of_processes(void)
-{
-    expect(open("/proc/self/status", O_RDONLY | O_CLOEXEC) >= 0);
 }
 
 static void write_to_a_file(void)
@@ -278,11 +150,6 @@ static void write_to_a_file(void)
 static void remove_a_file(void)
 {
     expect(unlinkat(-1, "none", 0) == 0);
-}
-
-static void make_a_file_elsewhere(void)
-{
-    expect(open("/tmp", O_TMPFILE | O_RDWR, 0600) >= 0);
 }
 
 static void open_a_socket_of_udp(void)
@@ -358,25 +225,6 @@ static void keep_a_state(void)
     expect(open("/dev/urandom", O_RDONLY | O_CLOEXEC) >= 0);
 }
 
-static void bind_to(uint16_t port)
-{
-    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    expect(bind(fd, (struct sockaddr *)&any, sizeof any) == 0);
-}
-
-static void bind_to_any_port(void)
-{
-    bind_to(0);
-}
-
-static void bind_to_a_port_of_its_own(void)
-{
-    bind_to(47143);
-}
-
 /* --- tests ------------------------------------------------------------------------------------ */
 
 static const enum role roles[] = {ROLE_WORKER, ROLE_LOOKUP, ROLE_CONTROL};
@@ -387,19 +235,6 @@ struct forbidden {
     void (*act)(void);
     bool is_ours;
 };
-
-static void assert_violation(const struct end *end, enum role role, const char *call)
-{
-    char pattern[256];
-
-    snprintf(pattern, sizeof pattern,
-             "Z error sandbox_violation role=%s pid=%d call=%s number=%d build_id=[0-9a-f]{40} "
-             "frames=\"",
-             role_name(role), end->pid, call, seccomp_syscall_resolve_name(call));
-    assert_true(is_killed_by(end, SIGSYS));
-    assert_true(is_log_line(end->said));
-    assert_true(matches(end->said, pattern));
-}
 
 static void assert_forbidden(enum role role, const struct forbidden *f)
 {
@@ -577,123 +412,6 @@ static void test_the_mode_off_has_no_list_but_the_limits_all_the_same(void **sta
     }
 }
 
-/* --- Landlock --------------------------------------------------------------------------------- */
-
-/* What this kernel offers; 0: nothing. */
-static int landlock(void)
-{
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* its version */);
-
-    return version > 0 && sandbox_build.closes_files ? (int)version : 0;
-}
-
-static void test_files_outside_of_a_roles_own_are_denied(void **state)
-{
-    static const struct {
-        enum role role;
-        void (*act)(void);
-    } rows[] = {
-        {ROLE_LOOKUP, open_a_file_of_processes},
-        {ROLE_CONTROL, open_a_file},
-        {ROLE_CONTROL, make_a_file_elsewhere},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows && landlock(); i++) {
-        struct end end = act(rows[i].role, SANDBOX_ENFORCE, rows[i].act);
-
-        assert_string_equal(end.said, "");
-        assert_true(is_denied(&end));
-    }
-}
-
-static void test_with_a_source_ports_of_the_kernels_choice_may_be_bound(void **state)
-{
-    struct row row = {.role = ROLE_WORKER, .has_source = true, .act = bind_to_any_port};
-    struct end end = end_of(act_within, &row);
-
-    (void)state;
-    assert_true(is_well(&end));
-    row.act = bind_to_a_port_of_its_own;
-    end = end_of(act_within, &row);
-    if (landlock() >= 4)
-        assert_true(is_denied(&end));
-}
-
-static void test_a_source_is_of_no_use_to_other_roles(void **state)
-{
-    const struct row row = {.role = ROLE_LOOKUP, .has_source = true, .act = bind_to_any_port};
-    struct end end = end_of(act_within, &row);
-
-    (void)state;
-    assert_violation(&end, ROLE_LOOKUP, "bind");
-}
-
-/* --- hosts that deny a part ------------------------------------------------------------------- */
-
-/* As a container's host may do. */
-static void deny(const int *calls, size_t n, int code)
-{
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-
-    for (size_t i = 0; i < n; i++)
-        (void)seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)code), calls[i], 0);
-    (void)seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
-                           SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
-    if (seccomp_load(filter) < 0)
-        _exit(FAILED);
-    seccomp_release(filter);
-}
-
-static void deny_seccomp(void)
-{
-    deny((int[]){SCMP_SYS(seccomp)}, 1, EPERM);
-}
-
-static void deny_landlock(void)
-{
-    deny((int[]){SCMP_SYS(landlock_create_ruleset)}, 1, ENOSYS);
-}
-
-static void deny_landlocks_last_step(void)
-{
-    deny((int[]){SCMP_SYS(landlock_restrict_self)}, 1, EPERM);
-}
-
-static void test_without_seccomp_files_are_closed_all_the_same(void **state)
-{
-    struct row row = {.role = ROLE_WORKER, .act = open_a_unix_socket, .before = deny_seccomp};
-    struct end end = end_of(act_within, &row);
-
-    (void)state;
-    assert_true(is_log_line(end.said));
-    assert_true(matches(end.said, "Z warning sandbox_partial role=worker part=seccomp detail=\".*"
-                                  "Operation not permitted\"\n$"));
-    assert_true(is_well(&end));
-    row.act = open_a_file;
-    end = end_of(act_within, &row);
-    assert_true(landlock() ? is_denied(&end) : is_well(&end));
-}
-
-static void test_without_landlock_calls_are_closed_all_the_same(void **state)
-{
-    static void (*const ways[])(void) = {deny_landlock, deny_landlocks_last_step};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways && landlock(); i++) {
-        struct row row = {.role = ROLE_LOOKUP, .act = open_a_file_of_processes, .before = ways[i]};
-        struct end end = end_of(act_within, &row);
-
-        assert_true(is_log_line(end.said));
-        assert_true(matches(
-            end.said, "Z warning sandbox_partial role=lookup part=landlock detail=\".+\"\n$"));
-        assert_true(is_well(&end));
-        row.act = run_a_program;
-        end = end_of(act_within, &row);
-        assert_true(is_killed_by(&end, SIGSYS));
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -707,11 +425,6 @@ int main(void)
 #endif
         cmocka_unit_test(test_the_mode_log_lets_calls_pass),
         cmocka_unit_test(test_the_mode_off_has_no_list_but_the_limits_all_the_same),
-        cmocka_unit_test(test_files_outside_of_a_roles_own_are_denied),
-        cmocka_unit_test(test_with_a_source_ports_of_the_kernels_choice_may_be_bound),
-        cmocka_unit_test(test_a_source_is_of_no_use_to_other_roles),
-        cmocka_unit_test(test_without_seccomp_files_are_closed_all_the_same),
-        cmocka_unit_test(test_without_landlock_calls_are_closed_all_the_same),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

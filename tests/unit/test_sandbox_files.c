@@ -1,0 +1,159 @@
+/* Which files a role may open and which ports it may bind once its sandbox is closed, and what is
+ * left where the host denies a part. */
+#include "sandboxed.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+/* What this kernel offers; 0: nothing. */
+static int landlock(void)
+{
+    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, 1 /* its version */);
+
+    return version > 0 && sandbox_build.closes_files ? (int)version : 0;
+}
+
+static void open_a_file_of_processes(void)
+{
+    expect(open("/proc/self/status", O_RDONLY | O_CLOEXEC) >= 0);
+}
+
+static void bind_to(uint16_t port)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    expect(bind(fd, (struct sockaddr *)&any, sizeof any) == 0);
+}
+
+static void bind_to_any_port(void)
+{
+    bind_to(0);
+}
+
+static void bind_to_a_port_of_its_own(void)
+{
+    bind_to(47143);
+}
+
+static void test_files_outside_of_a_roles_own_are_denied(void **state)
+{
+    static const struct {
+        enum role role;
+        void (*act)(void);
+    } rows[] = {
+        {ROLE_LOOKUP, open_a_file_of_processes},
+        {ROLE_CONTROL, open_a_file},
+        {ROLE_CONTROL, make_a_file_elsewhere},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows && landlock(); i++) {
+        struct end end = act(rows[i].role, SANDBOX_ENFORCE, rows[i].act);
+
+        assert_string_equal(end.said, "");
+        assert_true(is_denied(&end));
+    }
+}
+
+static void test_with_a_source_ports_of_the_kernels_choice_may_be_bound(void **state)
+{
+    struct row row = {.role = ROLE_WORKER, .has_source = true, .act = bind_to_any_port};
+    struct end end = end_of(act_within, &row);
+
+    (void)state;
+    assert_true(is_well(&end));
+    row.act = bind_to_a_port_of_its_own;
+    end = end_of(act_within, &row);
+    if (landlock() >= 4)
+        assert_true(is_denied(&end));
+}
+
+static void test_a_source_is_of_no_use_to_other_roles(void **state)
+{
+    const struct row row = {.role = ROLE_LOOKUP, .has_source = true, .act = bind_to_any_port};
+    struct end end = end_of(act_within, &row);
+
+    (void)state;
+    assert_violation(&end, ROLE_LOOKUP, "bind");
+}
+
+/* --- hosts that deny a part ------------------------------------------------------------------- */
+
+/* As a container's host may do. */
+static void deny(const int *calls, size_t n, int code)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+    for (size_t i = 0; i < n; i++)
+        (void)seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)code), calls[i], 0);
+    (void)seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
+                           SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
+    if (seccomp_load(filter) < 0)
+        _exit(FAILED);
+    seccomp_release(filter);
+}
+
+static void deny_seccomp(void)
+{
+    deny((int[]){SCMP_SYS(seccomp)}, 1, EPERM);
+}
+
+static void deny_landlock(void)
+{
+    deny((int[]){SCMP_SYS(landlock_create_ruleset)}, 1, ENOSYS);
+}
+
+static void deny_landlocks_last_step(void)
+{
+    deny((int[]){SCMP_SYS(landlock_restrict_self)}, 1, EPERM);
+}
+
+static void test_without_seccomp_files_are_closed_all_the_same(void **state)
+{
+    struct row row = {.role = ROLE_WORKER, .act = open_a_unix_socket, .before = deny_seccomp};
+    struct end end = end_of(act_within, &row);
+
+    (void)state;
+    assert_true(is_log_line(end.said));
+    assert_true(matches(end.said, "Z warning sandbox_partial role=worker part=seccomp detail=\".*"
+                                  "Operation not permitted\"\n$"));
+    assert_true(is_well(&end));
+    row.act = open_a_file;
+    end = end_of(act_within, &row);
+    assert_true(landlock() ? is_denied(&end) : is_well(&end));
+}
+
+static void test_without_landlock_calls_are_closed_all_the_same(void **state)
+{
+    static void (*const ways[])(void) = {deny_landlock, deny_landlocks_last_step};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && landlock(); i++) {
+        struct row row = {.role = ROLE_LOOKUP, .act = open_a_file_of_processes, .before = ways[i]};
+        struct end end = end_of(act_within, &row);
+
+        assert_true(is_log_line(end.said));
+        assert_true(matches(
+            end.said, "Z warning sandbox_partial role=lookup part=landlock detail=\".+\"\n$"));
+        assert_true(is_well(&end));
+        row.act = run_a_program;
+        end = end_of(act_within, &row);
+        assert_true(is_killed_by(&end, SIGSYS));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_files_outside_of_a_roles_own_are_denied),
+        cmocka_unit_test(test_with_a_source_ports_of_the_kernels_choice_may_be_bound),
+        cmocka_unit_test(test_a_source_is_of_no_use_to_other_roles),
+        cmocka_unit_test(test_without_seccomp_files_are_closed_all_the_same),
+        cmocka_unit_test(test_without_landlock_calls_are_closed_all_the_same),
+    };
+
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
