@@ -1,14 +1,21 @@
 /* The sandbox of a child: which system calls it may make (seccomp), which files it may open
  * (Landlock). Closed once, when everything is open that the role needs, and never opened again.
  *
- * What a role may do stands in the tables of proc/sandbox_calls.c. A call that is not there is
+ * What a role may do stands in the table of proc/sandbox_calls.c. A call that is not there is
  * trapped: crash.h's handler names it in the log and ends the process (mode enforce), or the kernel
- * notes it in its audit log and lets it pass (mode log). Nobody may execute a program, map memory
- * executable, or trace another process.
+ * notes it in its audit log and lets it pass (mode log, which is without Landlock). Nobody may
+ * execute a program, map memory executable, or trace another process.
  *
- *     worker   no files; sockets of TCP and UDP towards anybody, none that listens
- *     lookup   reads /etc (resolv.conf, hosts); UDP and TCP towards DNS servers
+ *     worker   no files; sockets of TCP towards anybody; binds only if a backend has `source`, to
+ *              ports of the kernel's choice
+ *     lookup   reads below /etc, and where its files of names are links to; UDP and TCP towards
+ *              anybody
  *     control  reads and writes in the state directory; no sockets
+ *
+ * None may make a socket listen, signal another process, or reach a unix socket by an address.
+ * Towards whom is not limited, as a reload may bring other backends and nameservers while a filter
+ * cannot be changed any more. A state directory that is removed and made anew is another one:
+ * control has to be started again.
  *
  * Builds with sanitizers or coverage have a wider list (proc/sandbox_wide.c), as their run time
  * opens files, maps memory and looks at its own process.

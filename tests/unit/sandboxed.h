@@ -16,8 +16,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-/* An act ends its process with DENIED when the kernel refused it, without the list being asked or
- * after it. */
+/* How a process ends whose act was refused by Landlock, or failed for whatever other reason. */
 enum { DENIED = 3, FAILED = 4 };
 
 static char folder[] = "/tmp/usher-test-XXXXXX";
@@ -124,8 +123,7 @@ static inline void assert_violation(const struct end *end, enum role role, const
     assert_true(matches(end->said, pattern));
 }
 
-/* --- acts that several tests want ---------------------------------------------------------------
- */
+/* --- acts of several tests -------------------------------------------------------------------- */
 
 static inline void run_a_program(void)
 {

@@ -142,7 +142,7 @@ static void read_behind_a_file(int log, const void *arg)
 
     (void)arg;
     crash_begin("worker", log);
-    zero = *p;
+    zero = *p != 0;
 }
 
 static void abort_here(int log, const void *arg)

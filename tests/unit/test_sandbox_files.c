@@ -90,7 +90,7 @@ static void deny(const int *calls, size_t n, int code)
     for (size_t i = 0; i < n; i++)
         (void)seccomp_rule_add(filter, SCMP_ACT_ERRNO((uint32_t)code), calls[i], 0);
     (void)seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(prctl), 1,
-                           SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP));
+                           SCMP_A0(SCMP_CMP_EQ, PR_SET_SECCOMP, 0));
     if (seccomp_load(filter) < 0)
         _exit(FAILED);
     seccomp_release(filter);
