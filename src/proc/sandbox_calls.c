@@ -26,6 +26,7 @@ const struct sandbox_call sandbox_calls[] = {
     CALL(epoll_wait, FOR_ALL, "the loop"),
     CALL(epoll_pwait, FOR_ALL, "the loop, where epoll_wait is made of it"),
     CALL(epoll_ctl, FOR_ALL, "the loop"),
+    CALL(epoll_create1, FOR_ALL, "libev begins anew after events of descriptors that are closed"),
     CALL(recvmsg, FOR_ALL, "channels, with descriptors; c-ares"),
     CALL(sendmsg, FOR_ALL, "channels"),
     CALL(read, FOR_ALL, "TLS, an eventfd, files of the state and of names"),
