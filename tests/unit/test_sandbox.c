@@ -354,6 +354,17 @@ static void test_an_abort_is_no_violation(void **state)
     }
 }
 
+void __stack_chk_fail(void);
+
+static void test_the_c_library_may_say_why_it_aborts(void **state)
+{
+    struct end end = act(ROLE_WORKER, SANDBOX_ENFORCE, __stack_chk_fail);
+
+    (void)state;
+    assert_true(is_killed_by(&end, SIGABRT));
+    assert_memory_equal(end.said, "*** stack smashing detected ***", 31);
+}
+
 #ifdef __x86_64__
 static void call_by_a_number_of_x32(void)
 {
@@ -420,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_each_role_may_do_what_it_needs),
         cmocka_unit_test(test_the_log_is_written_as_before),
         cmocka_unit_test(test_an_abort_is_no_violation),
+        cmocka_unit_test(test_the_c_library_may_say_why_it_aborts),
 #ifdef __x86_64__
         cmocka_unit_test(test_numbers_of_another_architecture_do_not_go_round_the_list),
 #endif
