@@ -498,8 +498,9 @@ static void find_doubts(struct check *c, bool with_names)
     doubt_uncovered_names(c);
 }
 
-unsigned certificates_check(const struct conf *conf, const struct files *files, int64_t now,
-                            certificates_report *report, void *arg)
+/* `facts` is NULL when memory is out; the caller frees it. */
+static struct check begin_check(const struct conf *conf, const struct files *files, int64_t now,
+                                certificates_report *report, void *arg)
 {
     struct check c = {.conf = conf,
                       .files = files,
@@ -508,6 +509,14 @@ unsigned certificates_check(const struct conf *conf, const struct files *files, 
                       .report = report,
                       .arg = arg,
                       .facts = malloc(sizeof *c.facts)};
+
+    return c;
+}
+
+unsigned certificates_check(const struct conf *conf, const struct files *files, int64_t now,
+                            certificates_report *report, void *arg)
+{
+    struct check c = begin_check(conf, files, now, report, arg);
 
     if (!c.facts || !begin_names(&c)) {
         MISTAKE(&c, NULL, "", "no memory to look at the certificates");
@@ -524,13 +533,7 @@ unsigned certificates_check(const struct conf *conf, const struct files *files, 
 int64_t certificates_look(const struct conf *conf, const struct files *files, int64_t now,
                           certificates_report *report, void *arg)
 {
-    struct check c = {.conf = conf,
-                      .files = files,
-                      .now = now,
-                      .next = INT64_MAX,
-                      .report = report,
-                      .arg = arg,
-                      .facts = malloc(sizeof *c.facts)};
+    struct check c = begin_check(conf, files, now, report, arg);
 
     if (c.facts)
         find_doubts(&c, false);

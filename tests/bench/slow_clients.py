@@ -150,7 +150,7 @@ def start_nginx(stack: ExitStack, folder: Path, address: str, backend: FakeBacke
             folder=folder, address=address, backend=backend.address, long=LONG, clear=CLEAR,
             implicit=IMPLICIT, certificate=certificate.certificate, key=certificate.key,
         )
-    )  # fmt: skip
+    )
     process = Process(["/usr/sbin/nginx", "-e", folder / "first.log", "-c", config])
     stack.callback(process.stop)
     return children(process)
@@ -163,7 +163,7 @@ def start_dovecot(stack: ExitStack, folder: Path, address: str, backend: FakeBac
             folder=folder, address=address, backend=backend.address, clear=CLEAR,
             implicit=IMPLICIT, certificate=certificate.certificate, key=certificate.key,
         )
-    )  # fmt: skip
+    )
     process = Process(["/usr/sbin/dovecot", "-F", "-c", config])
     stack.callback(process.stop)
     return children(process)
@@ -187,7 +187,7 @@ class SlowClients:
         self.process = subprocess.Popen(
             [sys.executable, "-B", __file__, "--hold", address, str(count)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        )
         assert self.process.stdout.readline() == "held\n"
 
     def alive(self) -> int:

@@ -211,7 +211,7 @@ def test_a_crl_that_is_out_of_date(check, folder):
     openssl(
         "ca", "-config", clients.config, "-gencrl", "-out", crl,
         "-crl_lastupdate", "20200101000000Z", "-crl_nextupdate", "20200201000000Z",
-    )  # fmt: skip
+    )
     asking = replace(
         IMAPS, client_certificate="required", client_ca=clients.certificate, client_crl=crl
     )
