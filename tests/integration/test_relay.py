@@ -54,6 +54,9 @@ def test_compress_works_through_usher(start_cyrus, start_usher, tls):
         assert MAIL in answer
 
 
+PIECE = 40_009
+
+
 def test_every_octet_passes_in_both_directions(start_usher, start_scripted):
     octets = bytes(range(256)) * 500
 
@@ -68,10 +71,16 @@ def test_every_octet_passes_in_both_directions(start_usher, start_scripted):
     for tls in Tls:
         with usher.connect(LISTENER_OF_TLS[tls], tls=tls) as imap:
             assert imap.login("ann", USERS["ann"]).status == "OK"
-            sender = threading.Thread(target=imap.send, args=(octets,))
-            sender.start()
-            assert imap.octets(len(octets)) == octets
-            sender.join()
+            # More than a TLS record, and than usher reads at a time.
+            for at in range(0, len(octets), PIECE):
+                piece = octets[at : at + PIECE]
+                imap.send(piece)
+                assert imap.octets(len(piece)) == piece
+            if tls is Tls.OFF:  # Python's TLS sockets do not bear two threads at once
+                sender = threading.Thread(target=imap.send, args=(octets,))
+                sender.start()
+                assert imap.octets(len(octets)) == octets
+                sender.join()
 
 
 def test_single_octets_are_passed_at_once(start_dovecot, start_usher):
