@@ -198,14 +198,16 @@ const char *admission_result(struct admission *a, struct admission_worker *w, ui
     return NULL;
 }
 
-void admission_end(struct admission *a, struct admission_worker *w, uint32_t id, uint64_t now_ms)
+void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
+                   const struct msg_end *m, uint64_t now_ms)
 {
     struct session *s = registry_find(&a->registry, w, id);
 
     if (!s)
         return;
-    /* Who hangs up before the backend's answer is not spared: guesses would be free. */
-    if (s->stage == STAGE_LEASED && s->result == RESULT_NONE)
+    /* Who hangs up before the backend's answer is not spared: guesses would be free. But whose
+     * password no backend has seen has guessed nothing, and waited for one that hangs. */
+    if (s->stage == STAGE_LEASED && s->result == RESULT_NONE && m->is_sent)
         guard_blame(&a->guard, s, now_ms);
     admission_drop(a, s, now_ms);
 }

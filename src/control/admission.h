@@ -117,7 +117,8 @@ const char *admission_admit(struct admission *a, struct admission_worker *w, uin
 const char *admission_result(struct admission *a, struct admission_worker *w, uint32_t id,
                              const struct msg_result *m, uint64_t now_ms);
 /* Not to know the session is nothing wrong: its OPEN may have been refused. */
-void admission_end(struct admission *a, struct admission_worker *w, uint32_t id, uint64_t now_ms);
+void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
+                   const struct msg_end *m, uint64_t now_ms);
 const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,
                              const struct msg_replay *m, struct slice user, uint64_t now_ms);
 const char *admission_replayed(struct admission *a, struct admission_worker *w, uint64_t now_ms);

@@ -332,7 +332,7 @@ static const char *take_worker_message(struct peer *p, const struct msg *m)
         return admission_replayed(a, w, now);
     if (m->type != MSG_END)
         return "not a message to control";
-    admission_end(a, w, m->id, now);
+    admission_end(a, w, m->id, m->body, now);
     return NULL;
 }
 

@@ -5,7 +5,7 @@
  * A login that passes is charged, until one of these, exactly once:
  *
  *     guard_forgive()   the verdict was good, or there is none and the client is not to blame
- *     guard_blame()     the backend refused it, or the client went away while it was asked
+ *     guard_blame()     the backend refused it, or the session ended while it was asked
  *
  * Charges are counted in the registry, by the sessions that have them, and so end with them; only
  * failures go into shared memory. When control is replaced the sessions that are replayed bring

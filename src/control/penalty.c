@@ -15,6 +15,8 @@ enum {
     /* A site takes so many times the failures of an address, a known pair of its address's. */
     SITE_SHARE = 8,
     KNOWN_SHARE = 8,
+    /* Of control/shared.h, in which a user's pairs are; of 8 each. */
+    USER_BUCKETS = 8,
     STEP_MS = 1000
 };
 
@@ -97,7 +99,12 @@ static struct hash128 user_key(const struct penalty *p, struct slice user)
 
 static struct hash128 pair_key(const struct penalty *p, const struct penalty_who *who)
 {
-    return key_of(p->known, 'p', &who->address, who->user);
+    struct hash128 key = key_of(p->known, 'p', &who->address, who->user);
+
+    /* The low bits choose the bucket. All pairs of a user share a few buckets, so that who logs in
+     * from a million networks pushes out its own pairs and not everybody's. */
+    key.low = key_of(p->known, 'u', NULL, who->user).low * USER_BUCKETS + key.low % USER_BUCKETS;
+    return key;
 }
 
 static uint32_t score_of(const struct penalty *p, struct hash128 key, uint64_t now_s)
@@ -174,16 +181,18 @@ void penalty_failed(const struct penalty *p, const struct penalty_who *who, uint
 {
     struct hash128 key;
     struct shared_note pair;
-    bool is_known = find_pair(p, who, now_s, &key, &pair);
+    bool is_known = find_pair(p, who, now_s, &key, &pair), is_habit = false;
 
     if (is_known) {
-        const struct score score = {one_more(decayed(p, pair_score(&pair), now_s)),
-                                    (uint32_t)now_s};
+        const uint32_t before = decayed(p, pair_score(&pair), now_s);
+        const struct score score = {one_more(before), (uint32_t)now_s};
 
+        /* The same few pairs again and again are programs with an old password. */
+        is_habit = rounded(before) >= FREE_KNOWN;
         pair.value = pair_value(score);
         shared_put(p->known, key, &pair, NULL, NULL);
     }
-    if (!p->scores)
+    if (!p->scores || is_habit)
         return;
     add(p, network_key(p, &who->address), now_s);
     if (who->site.bits > 0)

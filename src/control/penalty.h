@@ -19,10 +19,10 @@
  *
  * A good login makes the pair of user and network known for 30 days. A known pair is never refused,
  * and nothing that others do to the name from elsewhere touches it: else anybody could lock anybody
- * out. It has a count of its own, which goes up in place of the user's, so that a telephone with an
- * old password makes trouble for nobody but itself; a login waits 1 s from 8 failures on, twice as
- * long from 16, and so on, up to penalty_delay. An eighth of the address's count does the same, for
- * the guesser who sits in the same house.
+ * out. It has a count of its own, which goes up in place of the user's, and from 8 failures on also
+ * in place of the address's, so that a telephone with an old password shuts nobody's address; a
+ * login waits 1 s from 8 failures on, twice as long from 16, and so on, up to penalty_delay. An
+ * eighth of the address's count does the same, for the guesser who sits in the same house.
  *
  * Whether a user exists is not known here, so nothing can depend on it.
  *

@@ -5,7 +5,8 @@
  *     header  | bucket 0: 8 slots of 32 bytes | bucket 1 | ...
  *
  * A bucketed table of fixed size in a sparse memory file: only buckets in use take memory. A note
- * is a number and a time under a key; keys are hashes, so that there are no names. Each slot has a
+ * is a number and a time under a key; keys are hashes, so that there are no names; the low bits of
+ * `low` choose the bucket. Each slot has a
  * check word, so that one that was half written when its control was killed counts as empty. A full
  * bucket gives up the note that is worth least: nothing that is correct may depend on a note.
  *

@@ -199,7 +199,8 @@ struct msg_refuse {
 struct msg_end {
     uint64_t in, out;
     uint32_t duration_ms;
-    uint32_t reason;
+    uint16_t reason;
+    uint16_t is_sent; /* the login under way had been sent to the backend */
 };
 
 enum replay_stage {

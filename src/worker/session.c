@@ -167,6 +167,13 @@ static void session_free(struct session *s)
  * --------------------------------------------------------------------------------------------------------
  */
 
+/* Before that, who goes has learnt nothing about the password. */
+static bool is_login_sent(const struct session *s)
+{
+    return s->state == SESSION_UPSTREAM && s->phase->imapc &&
+           imapc_stage(s->phase->imapc) >= IMAPC_STAGE_LOGIN;
+}
+
 static void tell_end(struct session *s)
 {
     const struct msg_end end = {
@@ -174,6 +181,7 @@ static void tell_end(struct session *s)
         .out = s->down.bytes,
         .duration_ms = (uint32_t)(loop_now_ms(s->worker->loop) - s->accepted_ms),
         .reason = s->reason,
+        .is_sent = is_login_sent(s),
     };
 
     if (session_is_told(s))

@@ -183,11 +183,11 @@ static void measure(struct admission *a, struct admission_worker *w, uint32_t li
 
     for (uint32_t i = 0; i < admissions; i++) {
         if (i >= LIVE)
-            admission_end(a, w, i - LIVE, 1000000);
+            admission_end(a, w, i - LIVE, &(struct msg_end){0}, 1000000);
         log_in(a, w, i, listener, scatter(i, users));
     }
     for (uint32_t i = admissions < LIVE ? 0 : admissions - LIVE; i < admissions; i++)
-        admission_end(a, w, i, 1000000);
+        admission_end(a, w, i, &(struct msg_end){0}, 1000000);
     took = now_s() - start;
     printf("%-7s %9.0f admissions/s\n", listener == OWN ? "own" : "shared", admissions / took);
 }

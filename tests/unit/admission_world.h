@@ -245,7 +245,9 @@ static inline const char *log_in(int w, uint32_t id, uint32_t listener, const ch
 
 static inline void end(int w, uint32_t id)
 {
-    admission_end(admission, &workers[w], id, now_ms);
+    const struct msg_end m = {.is_sent = true};
+
+    admission_end(admission, &workers[w], id, &m, now_ms);
 }
 
 static inline void attach(int w)

@@ -540,6 +540,21 @@ static void test_who_hangs_up_before_the_answer_is_charged(void **state)
     assert_int_equal(admission_due_ms(admission), now_ms + 1000);
 }
 
+static void test_who_goes_before_the_password_is_sent_is_not_charged(void **state)
+{
+    const struct msg_end m = {.is_sent = false};
+
+    (void)state;
+    come_from("192.0.2.1");
+    for (uint32_t i = 0; i < 10; i++) {
+        admit(0, i, OWN, "ann");
+        admission_end(admission, &workers[0], i, &m, now_ms);
+    }
+    hush();
+    admit(0, 10, OWN, "ann");
+    assert_tells("lease 0.10");
+}
+
 static void test_a_charge_is_kept_once(void **state)
 {
     struct lease_id lease;
@@ -760,6 +775,7 @@ int main(void)
         TEST(test_a_charge_is_over_with_a_good_login),
         TEST(test_a_login_without_a_verdict_is_not_charged),
         TEST(test_who_hangs_up_before_the_answer_is_charged),
+        TEST(test_who_goes_before_the_password_is_sent_is_not_charged),
         TEST(test_a_charge_is_kept_once),
         WITH("max_sessions_per_user = 2\n",
              test_logins_that_wait_leave_room_for_the_user_elsewhere),

@@ -398,7 +398,7 @@ static void step_session(struct model_worker *w, struct model_session *s)
         say_open(w, s);
     } else if (draw(6) == 0) {
         s->stage = NONE;
-        admission_end(admission, &w->worker, s->id, m.now_ms);
+        admission_end(admission, &w->worker, s->id, &(struct msg_end){.is_sent = true}, m.now_ms);
     } else if (s->stage == OPEN) {
         s->user = draw(USERS);
         if (draw(8) == 0) /* a proxy tells who it is */
@@ -430,7 +430,7 @@ static void talk_nonsense(struct model_worker *w, const struct model_session *s)
     if (w->has_replayed && w->worker.is_replayed)
         assert_non_null(
             admission_replay(admission, &w->worker, id, &again, SLICE("ann"), m.now_ms));
-    admission_end(admission, &w->worker, id | 1U << 31, m.now_ms);
+    admission_end(admission, &w->worker, id | 1U << 31, &(struct msg_end){0}, m.now_ms);
     assert_int_equal(m.queue_n, before);
 }
 
