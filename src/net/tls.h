@@ -22,7 +22,7 @@
  * Resumption: stateless tickets only, one a connection. A ticket is taken only by a listener of the
  * same name, for the same SNI, with the same rules, CAs and CRLs for clients; anything else is a
  * full handshake. However often its tickets are renewed, a session ends one lifetime after its full
- * handshake, and with the certificate of its client.
+ * handshake; one with a client's certificate also with that, and with the first of the CRLs.
  *
  * Certificates of clients: a CRL makes one necessary for each CA that has signed one, as who is not
  * known to be good does not pass; where each CA has one, they are asked about the CAs' certificates

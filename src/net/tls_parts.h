@@ -140,6 +140,7 @@ struct tls_context {
     struct tls_names names;
     struct tls_tickets *tickets;
     unsigned char scope[32]; /* a digest of what all tickets of the listener are bound to */
+    int64_t crls_end;        /* when the first of the CRLs is out of date; INT64_MAX: never */
 };
 
 /* NULL with the error set; no SSL_CTX yet. */

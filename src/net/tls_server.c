@@ -312,6 +312,14 @@ static int make_scope(const struct making *m, struct err *err)
     return ok ? 0 : tls_error(err, tls_take_error(), "TLS");
 }
 
+/* Who has a certificate is asked for it again when a CRL is out of date. */
+static int look_at_crls(struct making *m, struct err *err)
+{
+    struct slice crls = m->params->client_crl_pem;
+
+    return crls.n > 0 ? tls_look_crls(crls, "the CRLs for clients", &m->ctx->crls_end, err) : 0;
+}
+
 static int make(struct making *m, struct err *err)
 {
     const struct tls_server_params *params = m->params;
@@ -320,6 +328,7 @@ static int make(struct making *m, struct err *err)
     if (!m->ctx)
         return -1;
     m->ctx->tickets = params->tickets;
+    m->ctx->crls_end = INT64_MAX;
     m->pairs = calloc(params->identities_n, sizeof *m->pairs);
     m->kinds = calloc(params->identities_n, sizeof *m->kinds);
     if (!m->pairs || !m->kinds)
@@ -327,7 +336,8 @@ static int make(struct making *m, struct err *err)
     if (read_identities(m, err) != 0)
         return -1;
     if (params->client_certificate != TLS_CLIENT_OFF &&
-        tls_trust_clients(params->client_ca_pem, params->client_crl_pem, &m->trust, err) != 0)
+        (tls_trust_clients(params->client_ca_pem, params->client_crl_pem, &m->trust, err) != 0 ||
+         look_at_crls(m, err) != 0))
         return -1;
     if (make_scope(m, err) != 0)
         return -1;

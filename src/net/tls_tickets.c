@@ -160,7 +160,6 @@ static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned 
     int64_t now = time(NULL), begun;
     X509 *peer;
 
-    (void)ssl;
     (void)name;
     (void)name_n;
     if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
@@ -169,7 +168,8 @@ static SSL_TICKET_RETURN on_open(SSL *ssl, SSL_SESSION *session, const unsigned 
     if (begun < 0 || now >= begun + t->lifetime_s)
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     peer = SSL_SESSION_get0_peer(session);
-    if (peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0)
+    if (peer && (X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0 ||
+                 now > tls_context_of(ssl)->crls_end))
         return SSL_TICKET_RETURN_IGNORE_RENEW;
     return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
 }

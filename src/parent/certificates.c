@@ -25,7 +25,6 @@ struct named {
     char *name;
     const char *kind; /* of the key */
     size_t index;
-    bool is_told;
 };
 
 struct check {
@@ -418,6 +417,59 @@ static void doubt_repeated_names(struct check *c)
     free(is_told);
 }
 
+/* The first of a name among those sorted, or where it would stand. */
+static size_t first_of(const struct check *c, const char *name)
+{
+    size_t low = 0, high = c->names_n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (strcmp(c->names[mid].name, name) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static bool is_at(const struct check *c, size_t at, const char *name)
+{
+    return at < c->names_n && strcmp(c->names[at].name, name) == 0;
+}
+
+static bool has_kind(const struct check *c, const char *name, const char *kind)
+{
+    for (size_t i = first_of(c, name); is_at(c, i, name); i++) {
+        if (strcmp(c->names[i].kind, kind) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* An exact name hides its wildcard, also from clients that know only the wildcard's kind of key. */
+static void doubt_hidden_wildcards(struct check *c)
+{
+    for (size_t i = 0; i < c->names_n; i++) {
+        const char *name = c->names[i].name, *dot = strchr(name, '.');
+        char wildcard[TLS_NAME_TEXT + 1] = "*";
+
+        if (!dot || name[0] == '*' || i != first_of(c, name))
+            continue;
+        memcpy(wildcard + 1, dot, strlen(dot) + 1);
+        for (size_t k = first_of(c, wildcard); is_at(c, k, wildcard); k++) {
+            const struct pair p = pair_of(c->conf, c->names[i].index);
+
+            if (!has_kind(c, name, c->names[k].kind))
+                DOUBT(c, p.where, p.file,
+                      "%s is for %s; clients that know keys of the kind %s only are refused there, "
+                      "as %s of %s is not shown for it",
+                      p.file, name, c->names[k].kind, wildcard,
+                      pair_of(c->conf, c->names[k].index).file);
+        }
+    }
+}
+
 static void doubt_uncovered_names(struct check *c)
 {
     for (size_t i = 0; i < c->conf->listeners_n; i++) {
@@ -495,6 +547,7 @@ static void find_doubts(struct check *c, bool with_names)
     if (!with_names || !has_tls(conf))
         return;
     doubt_repeated_names(c);
+    doubt_hidden_wildcards(c);
     doubt_uncovered_names(c);
 }
 

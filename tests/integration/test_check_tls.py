@@ -199,6 +199,14 @@ def test_two_certificates_of_one_kind_for_a_name(check, authority):
     assert check(certificates={"rsa": rsa}).err == ""
 
 
+def test_a_wildcard_that_an_exact_name_hides(check, authority):
+    wild = authority.issue("wild", "*.example.org", kind="rsa")
+    said = check(certificates={"wild": wild}).only(True, "checked.crt")
+    assert "imap.example.org" in said and "RSA" in said and "wild.crt" in said
+    same_kind = authority.issue("same", "*.example.org")
+    assert check(certificates={"same": same_kind}).err == ""
+
+
 def test_a_certificate_without_a_name(check, authority):
     nameless = authority.issue("nameless", subject="/O=Nobody")
     assert "no name" in check(certificates={"nameless": nameless}).only(True, "nameless.crt")

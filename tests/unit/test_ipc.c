@@ -233,6 +233,23 @@ static void test_full_channel_says_so_and_tells_when_it_has_drained(void **state
     assert_false(channel_is_full(&left.ch));
 }
 
+static void test_what_the_parent_sends_is_kept_as_a_secret(void **state)
+{
+    struct msg_hello parents = hello;
+    struct channel ch;
+    int ends[2];
+    struct err err;
+
+    (void)state;
+    assert_false(left.ch.queue.is_secret);
+    parents.role = ROLE_PARENT;
+    assert_int_equal(channel_pair(ends, &err), 0);
+    channel_open(&ch, &all, ends[0], &parents, &events);
+    assert_true(ch.queue.is_secret);
+    channel_close(&ch);
+    close(ends[1]);
+}
+
 static void test_descriptors_arrive_with_their_messages_among_others(void **state)
 {
     const struct msg_listener listener = {.listener = 3};
@@ -548,6 +565,8 @@ int main(void)
         cmocka_unit_test(test_malformed_heads_are_refused),
         cmocka_unit_test(test_everything_that_processes_say_has_a_name),
         cmocka_unit_test_setup_teardown(test_thousands_of_messages_arrive_in_order, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_what_the_parent_sends_is_kept_as_a_secret, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_full_channel_says_so_and_tells_when_it_has_drained,
                                         setup, teardown),

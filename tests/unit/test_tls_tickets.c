@@ -529,6 +529,52 @@ static void test_a_clients_certificate_is_kept_and_must_not_have_expired(void **
     tls_tickets_free(&tickets);
 }
 
+/* Whether a client is let in that comes with the session of a visit. */
+static bool is_let_in_again(const struct visit *v)
+{
+    struct talk t;
+    bool is_in;
+
+    talk_begin(&t, v->server, v->client, NULL);
+    SSL_set_max_proto_version(t.c.tls, (long)v->version);
+    assert_int_equal(SSL_set_session(t.c.tls, v->session), 1);
+    talk_shake(&t);
+    is_in = t.io_s == IO_OK;
+    if (is_in)
+        stream_finish(&t.c);
+    talk_end(&t);
+    return is_in;
+}
+
+static void test_no_ticket_leads_a_certificate_past_a_crl_that_is_out_of_date(void **state)
+{
+    struct tls_tickets *tickets = tickets_of(0);
+    char *short_crl = crl_pem(&ca, NULL, 1);
+    struct tls_context *server = listener("imap", tickets, TLS_CLIENT_OPTIONAL, short_crl);
+
+    (void)state;
+    tls_tickets_set(tickets, keys, 7 * 86400);
+    EACH_VERSION(version)
+    {
+        struct visit with = {.server = server, .client = client_ann, .version = version};
+        struct visit without = {.server = server, .client = client, .version = version};
+
+        later = 0;
+        assert_false(visit(&with));
+        assert_true(visit(&with));
+        assert_false(visit(&without));
+        later = 2 * 86400;
+        assert_false(is_let_in_again(&with));
+        assert_true(visit(&without));
+        leave(&with);
+        leave(&without);
+    }
+    later = 0;
+    free(short_crl);
+    tls_context_free(&server);
+    tls_tickets_free(&tickets);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -549,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_a_session_ends_one_lifetime_after_its_full_handshake),
         cmocka_unit_test(test_a_shorter_lifetime_counts_for_tickets_that_are_out),
         cmocka_unit_test(test_a_clients_certificate_is_kept_and_must_not_have_expired),
+        cmocka_unit_test(test_no_ticket_leads_a_certificate_past_a_crl_that_is_out_of_date),
     };
 
     return cmocka_run_group_tests(tests, make_all, free_all);
