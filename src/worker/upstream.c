@@ -212,8 +212,8 @@ static const char *backend_tls_name(const struct conf_backend *b, char out[256])
 
     if (b->tls_name[0])
         return b->tls_name;
-    if (addr_split(slice_str(b->address), &host, &port, NULL) < 0 || host.n >= 256)
-        return NULL;
+    /* The parent has checked the configuration. */
+    INSIST(addr_split(slice_str(b->address), &host, &port, NULL) == 0 && host.n < 256);
     memcpy(out, host.p, host.n);
     out[host.n] = '\0';
     return out;
@@ -226,10 +226,9 @@ static void upstream_start_tls(struct session *s)
     struct err err;
 
     s->phase->is_handshaking = true;
-    if (!name ||
-        stream_tls_connect(&s->backend, contexts_backend(s->worker, s->pool, s->backend_index),
+    if (stream_tls_connect(&s->backend, contexts_backend(s->worker, s->pool, s->backend_index),
                            name, &err) < 0) {
-        upstream_fail(s, "tls", name ? err.text : "the backend's address has no host");
+        upstream_fail(s, "tls", err.text);
         return;
     }
     session_weigh(s);

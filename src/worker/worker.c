@@ -32,8 +32,8 @@ struct accepting {
     unsigned listener;
 };
 
-/* The channel to one control; there may be two for a moment, when the old one's end was not noticed
- * yet. */
+/* The channel to control. There is one at most: the next one takes the place of an old one whose
+ * end was not noticed yet. */
 struct to_control {
     struct channel channel;
     struct worker *worker;
@@ -132,10 +132,7 @@ static void make_room(struct worker *w, unsigned listener, int code)
 
 static void on_accept_again(struct deadline *d)
 {
-    struct worker *w = CONTAINER(d, struct worker, accept_again);
-
-    if (!w->is_stopping)
-        watch_all(w, LOOP_READ);
+    watch_all(CONTAINER(d, struct worker, accept_again), LOOP_READ);
 }
 
 static bool is_passing(int code)
@@ -238,9 +235,6 @@ static void replay(struct worker *w)
         w->replay_next = w->replay_next->next;
         session_tell(s);
     }
-    if (w->has_replayed)
-        return;
-    w->has_replayed = true;
     worker_tell(w, MSG_REPLAYED, 0, NULL, slice_of(NULL, 0));
 }
 
@@ -261,8 +255,8 @@ static void on_control_message(struct channel *ch, const struct msg *m)
     struct worker *w = CONTAINER(ch, struct to_control, channel)->worker;
     struct session *s = find_session(w, m->id);
 
-    /* A session that has ended meanwhile, or one that an old control speaks of. */
-    if (!s || ch != w->control || !session_is_told(s))
+    /* A session that has ended meanwhile, or one that this control cannot know of. */
+    if (!s || !session_is_told(s))
         return;
     if (m->type == MSG_GO)
         session_on_go(s);
@@ -279,20 +273,15 @@ static void on_control_closed(struct channel *ch, const char *why)
     struct to_control *tc = CONTAINER(ch, struct to_control, channel);
 
     (void)why;
-    if (tc->worker->control == ch) {
-        tc->worker->control = NULL;
-        tc->worker->has_replayed = false;
-        deadline_set(tc->worker->loop, &tc->worker->rejoin, REJOIN_MS);
-    }
+    INSIST(tc->worker->control == ch);
+    tc->worker->control = NULL;
+    deadline_set(tc->worker->loop, &tc->worker->rejoin, REJOIN_MS);
     free(tc);
 }
 
 static void on_control_drained(struct channel *ch)
 {
-    struct worker *w = CONTAINER(ch, struct to_control, channel)->worker;
-
-    if (ch == w->control)
-        replay(w);
+    replay(CONTAINER(ch, struct to_control, channel)->worker);
 }
 
 /* A newer channel comes while the old one's end has not been noticed: only the newest counts. */
@@ -333,7 +322,6 @@ static void take_control(struct worker *w, const struct msg *m)
     if (++w->control_channel == 0)
         w->control_channel = 1;
     w->replay_next = w->sessions.next;
-    w->has_replayed = false;
     channel_open(&tc->channel, &w->child->channels, m->fd, &w->child->self, &events);
     replay(w);
 }
@@ -431,13 +419,13 @@ static int on_start(struct child *c, struct err *err)
 
     if (again < 0)
         return err_sys(err, errno, "cannot make an eventfd");
+    watch_init(&w->again, again, on_again);
     w->conf = c->conf;
     w->counters = c->counters;
     w->login_memory_max = c->conf->global.max_login_memory / conf_workers(c->conf);
     make_login_params(w);
     if (contexts_make(w, err) < 0)
         return -1;
-    watch_init(&w->again, again, on_again);
     watch_set(w->loop, &w->again, LOOP_READ);
     check_descriptors(w);
     watch_all(w, LOOP_READ);

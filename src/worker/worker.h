@@ -39,7 +39,6 @@ struct worker {
     uint32_t control_channel; /* which one it is, counted: a session that the last one was told of
                                  is told again, even if the same control is behind both */
     struct list *replay_next; /* the next session that a new control must be told of */
-    bool has_replayed;        /* control knows all sessions */
     struct contexts *contexts;
     struct login_params *login_params; /* one a listener */
     struct watch again;                /* on an eventfd that is readable while again_ids has any */

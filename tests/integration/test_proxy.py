@@ -9,6 +9,7 @@ import pytest
 from conftest import USERS
 from peers.certs import Tls
 from peers.fakebackend import PASSWORD, FakeBackend
+from peers.process import wait_until
 from peers.rawimap import Closed
 from peers.usher import Backend, Listener
 
@@ -32,10 +33,19 @@ def v2(tls: bool) -> bytes:
     return b"\r\n\r\n\x00\r\nQUIT\n\x21\x11" + len(body).to_bytes(2) + body
 
 
-def remote_of(dovecot, user: str) -> str:
-    """The address of the client, as Dovecot logged it at the login."""
-    said = re.findall(rf"Login: user=<{user}>.*?rip=([0-9a-f.:]+),", dovecot.log.read_text())
-    return said[-1]
+def logged(dovecot, pattern: str, n: int = 1) -> str:
+    """The n-th place of Dovecot's log that matches, which may be written a moment after the client
+    has heard its answer."""
+
+    def found() -> list[str]:
+        return re.findall(pattern, dovecot.log.read_text())[n - 1 :]
+
+    return wait_until(found, 10, f"{pattern} in the log of Dovecot")[0]
+
+
+def remote_of(dovecot, user: str, n: int = 1) -> str:
+    """The address of the client, as Dovecot logged it at the user's n-th login."""
+    return logged(dovecot, rf"Login: user=<{user}>.*?rip=([0-9a-f.:]+),", n)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
@@ -64,7 +74,7 @@ def test_the_clients_tls_is_told_in_version_2(start_dovecot, start_usher):
     usher = start_usher({"mail1": Backend(dovecot.endpoint, proxy="v2")})
     with usher.connect("imaps", tls=Tls.IMPLICIT, source=CLIENT) as imap:
         assert imap.login("ann", USERS["ann"]).status == "OK"
-    assert re.search(r"Login: user=<ann>.*secured", dovecot.log.read_text())
+    assert logged(dovecot, r"Login: user=<ann>.*secured")
 
 
 @pytest.mark.parametrize("header", [v1(), v2(False)], ids=["v1", "v2"])
@@ -204,10 +214,10 @@ def test_connections_come_from_the_sources_in_turn(start_dovecot, start_usher):
     sources = ("127.0.0.41", "127.0.0.42")
     usher = start_usher({"mail1": Backend(dovecot.endpoint, source=sources)}, workers=1)
     seen = []
-    for _ in range(4):
+    for n in range(1, 5):
         with usher.connect("plain") as imap:
             assert imap.login("ann", USERS["ann"]).status == "OK"
-        seen.append(remote_of(dovecot, "ann"))
+        seen.append(remote_of(dovecot, "ann", n))
     assert seen == list(sources) * 2
 
 

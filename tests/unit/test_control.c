@@ -2,6 +2,7 @@
  * lookup over real channels. */
 #include "control/control.h"
 
+#include "channel_end.h"
 #include "control/shared.h"
 #include "control/state.h"
 
@@ -31,77 +32,18 @@ static pid_t pid;
 static int parent_fd, log_fd;
 static struct err err;
 
-/* One end of a channel; messages are taken from its packets one by one. */
-struct end {
-    int fd;
-    _Alignas(8) char packet[IPC_PACKET_MAX];
-    size_t at, n;
-};
-
 static struct end parent, worker, lookup;
-
-static void send_msg(struct end *e, enum msg_type type, uint32_t id, const void *body,
-                     struct slice tail, int fd)
-{
-    _Alignas(8) char packet[IPC_MESSAGE_MAX] = {0};
-    size_t n = sizeof(struct msg_head) + msg_body_size(type) + tail.n;
-    size_t padding = (8 - n % 8) % 8;
-    struct msg_head head = {(uint16_t)(n + padding), (uint8_t)type, (uint8_t)padding, id};
-    union {
-        struct cmsghdr align;
-        char space[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec iov = {packet, n + padding};
-    struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-
-    memcpy(packet, &head, sizeof head);
-    if (body)
-        memcpy(packet + sizeof head, body, msg_body_size(type));
-    if (tail.n)
-        memcpy(packet + sizeof head + msg_body_size(type), tail.p, tail.n);
-    if (fd >= 0) {
-        struct cmsghdr *c;
-
-        mh.msg_control = control.space;
-        mh.msg_controllen = sizeof control.space;
-        c = CMSG_FIRSTHDR(&mh);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    }
-    assert_int_equal(sendmsg(e->fd, &mh, MSG_NOSIGNAL), (ssize_t)(n + padding));
-}
-
-static void say_hello(struct end *e, enum role role)
-{
-    struct msg_hello hello = {IPC_MAGIC, IPC_VERSION, (uint8_t)role, 0, 9, 0};
-
-    send_msg(e, MSG_HELLO, 0, &hello, SLICE(""), -1);
-}
 
 /* Waits for the next message, HELLOs passed over, which must be of `type`. */
 static struct msg await(struct end *e, enum msg_type type)
 {
+    struct pollfd pfd = {.fd = e->fd, .events = POLLIN};
     struct msg m;
 
-    do {
-        size_t n;
-
-        if (e->at == e->n) {
-            struct pollfd pfd = {.fd = e->fd, .events = POLLIN};
-            ssize_t got;
-
-            assert_int_equal(poll(&pfd, 1, 10000), 1);
-            got = recv(e->fd, e->packet, sizeof e->packet, 0);
-            assert_true(got > 0);
-            e->at = 0;
-            e->n = (size_t)got;
-        }
-        n = msg_parse(slice_of(e->packet + e->at, e->n - e->at), &m);
-        assert_true(n > 0);
-        e->at += n;
-    } while (m.type == MSG_HELLO);
+    while (!next_msg(e, &m)) {
+        assert_false(e->is_closed);
+        assert_int_equal(poll(&pfd, 1, 10000), 1);
+    }
     assert_string_equal(msg_type_name(m.type), msg_type_name(type));
     return m;
 }
