@@ -49,7 +49,9 @@ const char *nearest(const char *word, const char *const *words, size_t n)
         const size_t length = strlen(words[i]);
         size_t d;
 
-        if (length > WORD_MAX)
+        /* The distance is no less than what one is longer than the other. */
+        if (length > WORD_MAX || length >= word_n + best_distance ||
+            word_n >= length + best_distance)
             continue;
         d = distance(word, word_n, words[i], length);
         if (d < best_distance && d < length) {

@@ -19,16 +19,18 @@ enum port_protocol { PORT_TCP, PORT_UDP, PORT_SCTP, PORT_DCCP, PORT_PROTOCOLS };
 /* "tcp". */
 const char *port_protocol_name(enum port_protocol protocol);
 
-/* Rows of the data that differ in nothing but the protocol are one entry. Texts are static, UTF-8,
- * never NULL. */
+/* Rows of the data that differ in nothing but the protocol are one entry. Texts are static, UTF-8
+ * without control characters, never NULL. */
 struct registry_entry {
     uint16_t port;
-    uint8_t protocols;       /* bits 1 << enum port_protocol */
+    uint8_t protocols;       /* bits 1 << enum port_protocol, at least one */
     const char *service;     /* "imap"; "" when the port is reserved or unassigned by a row */
-    const char *description; /* "Internet Message Access Protocol", "Reserved", "Unassigned" */
+    const char *description; /* "Internet Message Access Protocol", "Reserved", "Unassigned"; may be
+                                "" where there is a service */
 };
 
-/* Entries are numbered from 0, sorted by port, those of one port in the order of the data. */
+/* Entries are numbered from 0, sorted by port; those of one port by the first of their protocols,
+ * then in the order of the data. */
 size_t registry_count(void);
 struct registry_entry registry_entry(size_t i);
 
@@ -36,10 +38,11 @@ struct registry_entry registry_entry(size_t i);
  * first entry of a higher port: none. A port may have several services for the same protocol. */
 size_t registry_find(uint16_t port, size_t *out_first);
 
-/* Whether a service has it; else it is reserved, unassigned, or left empty by the data. */
+/* Whether a service has it; else it is reserved, unassigned, or left without a name by the data. */
 bool registry_is_assigned(const struct registry_entry *entry);
 
-/* The nearest entry below (above) the port that is assigned; false: there is none. */
+/* The first assigned entry of the nearest port below (above) this one that has any; false: there is
+ * none. */
 bool registry_below(uint16_t port, struct registry_entry *out_entry);
 bool registry_above(uint16_t port, struct registry_entry *out_entry);
 

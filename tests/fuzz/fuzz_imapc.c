@@ -1,7 +1,8 @@
 /* The dialogue of a client, with any server: what comes of it does not depend on how bytes come,
  * nothing but STARTTLS is said in clear when TLS is wanted and nothing of before it is believed
- * after it, no password leaves before the login, the answer keeps its contract, what is behind it
- * is handed on to the byte, and no failure holds the password. */
+ * after it, no password leaves before the login, and none at all from who only looks, the answer
+ * keeps its contract, what is behind it is handed on to the byte, and no failure holds the
+ * password. */
 #include "cut.h"
 
 #include "base/base64.h"
@@ -14,7 +15,14 @@
 /* All that a client ever says: six commands, with an ID and credentials of some bytes. */
 enum { MAX_INPUT = 4096, MAX_SENT = 512 };
 
-enum flag { WANTS_STARTTLS = 1, HAS_AUTHZID = 2, NEEDS_LITERALS = 4, HAS_ID = 8, HAS_ODD_ID = 16 };
+enum flag {
+    WANTS_STARTTLS = 1,
+    HAS_AUTHZID = 2,
+    NEEDS_LITERALS = 4,
+    HAS_ID = 8,
+    HAS_ODD_ID = 16,
+    ONLY_LOOKS = 32
+};
 
 static const struct id_pair pairs[] = {{SLICE("name"), SLICE("X"), false},
                                        {SLICE("os"), {0}, true},
@@ -48,6 +56,19 @@ static void tell_answer(struct run *r, const struct imapc *c, const struct imapc
     tell(r, a->capabilities);
 }
 
+static void tell_look(struct run *r, const struct imapc *c, const struct imapc_params *params)
+{
+    struct slice caps = imapc_capabilities(c), id = imapc_id(c);
+
+    INSIST(imapc_stage(c) < IMAPC_STAGE_LOGIN);
+    INSIST(lex_is_text(caps) && caps.n <= params->max_line);
+    INSIST(!slice_has(id, '\0') && id.n <= params->max_untagged);
+    INSIST(!imapc_is_preauth(c) || !params->wants_starttls);
+    tell(r, imapc_is_preauth(c) ? SLICE("preauth") : SLICE(""));
+    tell(r, caps);
+    tell(r, id);
+}
+
 /* Without the server's words: how much of an endless line they show depends on how it came. */
 static void tell_failure(struct run *r, const struct imapc *c, const struct imapc_params *params)
 {
@@ -64,6 +85,7 @@ static void check_early(const struct imapc *c, const struct imapc_params *params
 {
     char password[64];
 
+    INSIST(!params->only_looks || imapc_stage(c) < IMAPC_STAGE_LOGIN);
     if (imapc_stage(c) >= IMAPC_STAGE_LOGIN)
         return;
     INSIST(params->password.n <= sizeof(password) / 4 * 3);
@@ -130,7 +152,10 @@ static void run(struct run *r, const struct imapc_params *params, uint64_t seed)
             start_tls(c);
             break;
         case IMAPC_DONE:
-            tell_answer(r, c, params);
+            if (params->only_looks)
+                tell_look(r, c, params);
+            else
+                tell_answer(r, c, params);
             tell_rest(r, c, cut.left);
             goes_on = false;
             break;
@@ -155,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     params = (struct imapc_params){
         .wants_starttls = in.flags & WANTS_STARTTLS,
+        .only_looks = in.flags & ONLY_LOOKS,
         .user = in.flags & NEEDS_LITERALS ? SLICE("\xc3\xa4nn") : SLICE("ann"),
         .authzid = in.flags & HAS_AUTHZID ? SLICE("bob") : SLICE(""),
         .password = in.flags & NEEDS_LITERALS ? SLICE("\xe4#\r\n!") : SLICE("p\"~\\$"),
