@@ -1,6 +1,7 @@
 /* Usher: the front door for IMAP. One binary: the commands that people type, and the roles that the
  * parent executes. */
 #include "cli/cli.h"
+#include "cli/ports.h"
 #include "control/control.h"
 #include "lookup/lookup.h"
 #include "parent/parent.h"
@@ -66,6 +67,8 @@ int main(int argc, char **argv)
         return cli_version(NULL);
     if (strcmp(word, "check") == 0)
         return cli_check(argc - 1, argv + 1);
+    if (strcmp(word, "ports") == 0)
+        return cli_ports(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
         return serve(argc - 1, argv + 1);
     return cli_unknown(word);

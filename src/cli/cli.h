@@ -7,6 +7,7 @@
  *     usher help [COMMAND]      cli_help(argc, argv)   also for --help and -h
  *     usher version             cli_version(libraries) also for --version and -V
  *     usher check ...           cli_check(argc, argv)
+ *     usher ports ...           cli_ports(argc, argv), in cli/ports.h
  *     usher serve ...           cli_options(argc, argv, &options), then the file is options.file
  *     usher anything            cli_unknown("anything")
  */

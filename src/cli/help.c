@@ -34,6 +34,22 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0 it is good, be it with warnings, 1 it is not, 2 the command was used\n"
      "wrongly.\n"},
+    {"ports", " [OPTION]... [PORT|RANGE|SERVICE|ADDRESS:PORT]...",
+     "tell what a port is, and who listens there",
+     "Tells class, registry and custom of each port, its listeners here and their processes.\n"
+     "Without a word: a table of the ports of mail and of those of the configuration.\n"
+     "\n"
+     "    --udp               UDP as well\n"
+     "    --probe             ask what speaks there; never logs in\n"
+     "    --timeout SECONDS   how long --probe may take for an address (20)\n"
+     "    --free N            print N free ports, of a range or from 10000 to 32767\n"
+     "    --how               print the commands that tell the same by hand\n"
+     "    --json              one JSON object, for scripts\n"
+     "    -c, --config FILE   whose ports are in the table (" CLI_DEFAULT_FILE ")\n"
+     "\n"
+     "Exit status: 0 somebody has one of the ports (--free: all were found), 1 they are free\n"
+     "(--free: fewer were found), 2 the command was used wrongly, 3 it could not be found out.\n"
+     "The manual page usher-ports(8) says more.\n"},
     {"help", " [COMMAND]", "list the commands, or explain one",
      "The manual pages usher(8) and usher.conf(5) say more.\n"},
     {"version", "", "print the versions of usher and of the libraries it runs with", ""},

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "net/listen.h"
+#include "ports/look.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -59,6 +60,16 @@ int resources_state(const struct conf *conf, struct err *err)
     return 0;
 }
 
+/* Who is in the way, where the port is taken and the kernel tells. */
+static void tell_who_has(const struct addr *addr, struct err *err)
+{
+    char text[ADDR_TEXT], who[256];
+
+    if (err->code == EADDRINUSE && look_who(addr, PORT_TCP, who, sizeof who)[0])
+        err_set(err, EADDRINUSE, "cannot listen on %s: %s listens there already",
+                addr_format(addr, text), who);
+}
+
 static int open_port(struct parent *p, unsigned listener, struct addr addr, struct err *err)
 {
     static const char *const tls_names[] = {"off", "starttls", "implicit"};
@@ -74,6 +85,7 @@ static int open_port(struct parent *p, unsigned listener, struct addr addr, stru
         return err_set(err, ENOMEM, "out of memory");
     if (listen_open(&addr, fds, p->workers_n, err) < 0) {
         free(fds);
+        tell_who_has(&addr, err);
         return err_prefix(err, "listener %s", p->conf->listeners[listener].title);
     }
     p->ports[p->ports_n++] = (struct port){listener, addr, fds};

@@ -4,7 +4,7 @@
 #define USHER_PORTS_BIND_H
 
 #include "base/addr.h"
-#include "ports/registry.h"
+#include "ports/iana.h"
 
 #include <stddef.h>
 #include <stdint.h>

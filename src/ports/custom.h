@@ -10,8 +10,7 @@
 
 struct custom_port {
     uint16_t port;
-    const char
-        *name; /* short, of the port's first row also what target_parse() takes: "imap-backend" */
+    const char *name;   /* short, no other row's; target_parse() takes it: "imap-backend" */
     const char *what;   /* a line: "IMAP of a hidden backend behind a proxy" */
     const char *who;    /* "mailcow, docker-mailserver" */
     const char *source; /* a URL, or the name of a document */
@@ -20,7 +19,7 @@ struct custom_port {
 /* All rows, sorted by port. */
 size_t custom_ports(const struct custom_port **out_rows);
 
-/* Those of a port; *out_rows is the first. */
+/* Those of a port, the most usual use first; *out_rows is the first of them. 0: there is none. */
 size_t custom_find(uint16_t port, const struct custom_port **out_rows);
 
 #endif

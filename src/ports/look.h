@@ -13,7 +13,7 @@
 
 #include "base/addr.h"
 #include "base/err.h"
-#include "ports/registry.h"
+#include "ports/iana.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -71,8 +71,8 @@ struct look_socket {
 };
 
 struct look {
-    struct look_socket *sockets; /* our namespace's first, then by port, protocol, address, inode;
-                                    unix sockets last, by path */
+    struct look_socket *sockets; /* by port, namespace (ours first), protocol, address, inode; unix
+                                    sockets last, by namespace and path */
     size_t sockets_n;
     struct look_process *processes; /* those that have one of the sockets, by pid */
     size_t processes_n;

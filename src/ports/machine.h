@@ -5,7 +5,7 @@
 
 #include "base/err.h"
 #include "base/slice.h"
-#include "ports/registry.h"
+#include "ports/iana.h"
 
 #include <stdbool.h>
 #include <stddef.h>

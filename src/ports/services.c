@@ -296,9 +296,9 @@ const char *services_differs(const struct services *s, uint16_t port, enum port_
 
     if (!name)
         return NULL;
-    n = registry_find(port, &first);
+    n = iana_find(port, &first);
     for (size_t i = first; i < first + n; i++) {
-        struct registry_entry entry = registry_entry(i);
+        struct iana_entry entry = iana_entry(i);
 
         if (entry.protocols & 1U << protocol &&
             slice_ieq(slice_str(name), slice_str(entry.service)))

@@ -5,7 +5,7 @@
 #include "conf/nearest.h"
 #include "ports/custom.h"
 #include "ports/machine.h"
-#include "ports/registry.h"
+#include "ports/iana.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,11 +126,11 @@ static int parse_range(struct slice s, uint16_t *out_first, uint16_t *out_last, 
 /* 0: IANA has none of this name. */
 static uint16_t find_in_registry(struct slice name)
 {
-    const size_t n = registry_count();
+    const size_t n = iana_count();
     uint16_t other = 0;
 
-    for (size_t i = registry_next_named(name, 0); i < n; i = registry_next_named(name, i + 1)) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = iana_next_named(name, 0); i < n; i = iana_next_named(name, i + 1)) {
+        struct iana_entry entry = iana_entry(i);
 
         if (entry.port != 0 && entry.protocols & 1U << PORT_TCP)
             return entry.port;
@@ -176,15 +176,15 @@ static const char *suggest(const struct wanted *w)
     if (w->name.n >= sizeof word)
         return NULL;
     services_n = w->services ? services_count(w->services) : 0;
-    names = calloc(custom_n + registry_count() + services_n, sizeof *names);
+    names = calloc(custom_n + iana_count() + services_n, sizeof *names);
     if (!names)
         return NULL;
     for (size_t i = 0; i < custom_n; i++)
         names[n++] = custom[i].name;
-    for (size_t i = 0; i < registry_count(); i++) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = 0; i < iana_count(); i++) {
+        struct iana_entry entry = iana_entry(i);
 
-        if (registry_is_assigned(&entry))
+        if (iana_is_assigned(&entry))
             names[n++] = entry.service;
     }
     for (size_t i = 0; i < services_n; i++)

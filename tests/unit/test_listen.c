@@ -104,7 +104,7 @@ static void assert_taken(struct addr addr)
     assert_int_equal(listen_open(&addr, fds, 2, &err), -1);
     assert_int_equal(err.code, EADDRINUSE);
     assert_non_null(strstr(err.text, "cannot listen on 127.0.0.1:"));
-    assert_non_null(strstr(err.text, "somebody listens there already; `ss -ltnp` tells who"));
+    assert_non_null(strstr(err.text, "somebody listens there already; `usher ports "));
     assert_memory_equal(&addr, &asked, sizeof addr);
 }
 
@@ -199,6 +199,120 @@ static void test_connections_in_time_wait_do_not_block_a_new_start(void **state)
     close(fd);
     again = addr;
     assert_int_equal(listen_open(&again, &fd, 1, &err), 0);
+    close(fd);
+}
+
+/* --- what a process may do to a socket that it shares ------------------------------------------
+ */
+
+static void shut_down(int fd)
+{
+    assert_int_equal(shutdown(fd, SHUT_RDWR), 0);
+}
+
+static void disconnect(int fd)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+    assert_int_equal(connect(fd, &none, sizeof none), 0);
+}
+
+static void connect_elsewhere(int fd)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = sizeof ss;
+    struct addr peer, own, to;
+    struct err err;
+    int other, conn;
+    char c;
+
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len), 0);
+    own = addr_from_sockaddr(&ss);
+    to = loopback(own.sa.sa_family);
+    assert_int_equal(listen_open(&to, &other, 1, &err), 0);
+    disconnect(fd);
+    (void)connect(fd, &to.sa, addr_len(&to));
+    wait_readable(other);
+    conn = listen_accept(other, &peer, NULL);
+    assert_true(conn >= 0);
+    close(other);
+    /* It goes when the socket is mended, which is not to wait for us. */
+    assert_int_equal(recv(conn, &c, 1, MSG_DONTWAIT), -1);
+    assert_int_equal(errno, EAGAIN);
+    close(conn);
+}
+
+/* The first socket has its port from the kernel, the second by name, as ports mostly are. */
+static void mended_after(int family, void (*spoil)(int fd))
+{
+    for (int i = 0; i < 2; i++) {
+        struct addr addr = loopback(family), peer, local;
+        struct err err;
+        int fds[2], client, conn;
+
+        assert_int_equal(listen_open(&addr, fds, 2, &err), 0);
+        spoil(fds[i]);
+        assert_int_equal(listen_mend(fds[i], &addr, &err), 1);
+        assert_int_equal(listen_mend(fds[i], &addr, &err), 0);
+        /* Beside the other one, and then alone. */
+        close(fds[1 - i]);
+        client = connection(&addr);
+        wait_readable(fds[i]);
+        conn = listen_accept(fds[i], &peer, &local);
+        assert_true(conn >= 0);
+        assert_int_equal(addr_port(&local), addr_port(&addr));
+        assert_int_equal(local.sa.sa_family, family);
+        close(conn);
+        close(client);
+        close(fds[i]);
+    }
+}
+
+static void test_a_socket_that_was_spoilt_listens_again(void **state)
+{
+    static void (*const ways[])(int fd) = {shut_down, disconnect, connect_elsewhere};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        mended_after(AF_INET, ways[i]);
+        mended_after(AF_INET6, ways[i]);
+    }
+}
+
+static void test_mending_a_socket_that_listens_leaves_its_queue_alone(void **state)
+{
+    struct addr addr = loopback(AF_INET), peer;
+    struct err err;
+    int fd, client, conn;
+
+    (void)state;
+    assert_int_equal(listen_open(&addr, &fd, 1, &err), 0);
+    client = connection(&addr);
+    assert_int_equal(listen_mend(fd, &addr, &err), 0);
+    wait_readable(fd);
+    conn = listen_accept(fd, &peer, NULL);
+    assert_true(conn >= 0);
+    assert_int_equal(write(client, "x", 1), 1);
+    close(conn);
+    close(client);
+    close(fd);
+}
+
+static void test_a_spoilt_socket_whose_port_somebody_has_taken_stays_so(void **state)
+{
+    struct addr addr = loopback(AF_INET);
+    struct err err;
+    int fd, other;
+
+    (void)state;
+    assert_int_equal(listen_open(&addr, &fd, 1, &err), 0);
+    shut_down(fd);
+    other = plain_listener(&addr, 0);
+    assert_int_equal(listen_mend(fd, &addr, &err), -1);
+    assert_int_equal(err.code, EADDRINUSE);
+    assert_non_null(strstr(err.text, "somebody listens there already"));
+    close(other);
+    assert_int_equal(listen_mend(fd, &addr, &err), 1);
     close(fd);
 }
 
@@ -315,6 +429,9 @@ int main(void)
         cmocka_unit_test(
             test_a_port_that_another_process_of_ours_shares_is_taken_and_not_disturbed),
         cmocka_unit_test(test_connections_in_time_wait_do_not_block_a_new_start),
+        cmocka_unit_test(test_a_socket_that_was_spoilt_listens_again),
+        cmocka_unit_test(test_mending_a_socket_that_listens_leaves_its_queue_alone),
+        cmocka_unit_test(test_a_spoilt_socket_whose_port_somebody_has_taken_stays_so),
         cmocka_unit_test(test_ipv4_and_ipv6_may_have_the_same_port),
         cmocka_unit_test(test_an_address_that_the_machine_lacks_is_told),
         cmocka_unit_test(test_a_port_that_needs_privileges_is_told),

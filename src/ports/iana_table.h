@@ -1,13 +1,13 @@
 /* The table that tools/ports_table.py makes at build time; for registry.c alone. Constants without
  * pointers: it lies in the program's read-only pages and needs no relocation. */
-#ifndef USHER_PORTS_REGISTRY_TABLE_H
-#define USHER_PORTS_REGISTRY_TABLE_H
+#ifndef USHER_PORTS_IANA_TABLE_H
+#define USHER_PORTS_IANA_TABLE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
 /* An entry, from its highest bit: port 16, protocols 4, unused 4, offset of the service in
- * registry_texts 20, of the description 20. So entries are sorted by port. The tool has the same
+ * iana_texts 20, of the description 20. So entries are sorted by port. The tool has the same
  * numbers. */
 enum {
     TABLE_PORT_SHIFT = 48,
@@ -17,11 +17,11 @@ enum {
     TABLE_OFFSET_MASK = 0xfffff
 };
 
-extern const size_t registry_table_n;
-extern const uint64_t registry_table[];
+extern const size_t iana_table_n;
+extern const uint64_t iana_table[];
 
 /* Texts, each with its NUL. One that another ends with lies in that. */
-extern const size_t registry_texts_n;
-extern const char registry_texts[];
+extern const size_t iana_texts_n;
+extern const char iana_texts[];
 
 #endif

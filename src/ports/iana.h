@@ -4,8 +4,8 @@
  * The data is src/tables/iana-ports.tsv, whose head tells origin and date; tools/ports_table.py
  * makes the table at build time, tools/ports_renew.py renews the data from IANA's CSV.
  */
-#ifndef USHER_PORTS_REGISTRY_H
-#define USHER_PORTS_REGISTRY_H
+#ifndef USHER_PORTS_IANA_H
+#define USHER_PORTS_IANA_H
 
 #include "base/slice.h"
 
@@ -21,7 +21,7 @@ const char *port_protocol_name(enum port_protocol protocol);
 
 /* Rows of the data that differ in nothing but the protocol are one entry. Texts are static, UTF-8
  * without control characters, never NULL. */
-struct registry_entry {
+struct iana_entry {
     uint16_t port;
     uint8_t protocols;       /* bits 1 << enum port_protocol, at least one */
     const char *service;     /* "imap"; "" when the port is reserved or unassigned by a row */
@@ -31,26 +31,26 @@ struct registry_entry {
 
 /* Entries are numbered from 0, sorted by port; those of one port by the first of their protocols,
  * then in the order of the data. */
-size_t registry_count(void);
-struct registry_entry registry_entry(size_t i);
+size_t iana_count(void);
+struct iana_entry iana_entry(size_t i);
 
 /* How many entries a port has; theirs are the numbers from *out_first on. 0, with *out_first at the
  * first entry of a higher port: none. A port may have several services for the same protocol. */
-size_t registry_find(uint16_t port, size_t *out_first);
+size_t iana_find(uint16_t port, size_t *out_first);
 
 /* Whether a service has it; else it is reserved, unassigned, or left without a name by the data. */
-bool registry_is_assigned(const struct registry_entry *entry);
+bool iana_is_assigned(const struct iana_entry *entry);
 
 /* The first assigned entry of the nearest port below (above) this one that has any; false: there is
  * none. */
-bool registry_below(uint16_t port, struct registry_entry *out_entry);
-bool registry_above(uint16_t port, struct registry_entry *out_entry);
+bool iana_below(uint16_t port, struct iana_entry *out_entry);
+bool iana_above(uint16_t port, struct iana_entry *out_entry);
 
 /* The next entry from number `from` on whose service is `name`, case folded (RFC 6335 section 5.1);
- * registry_count() when there is none. */
-size_t registry_next_named(struct slice name, size_t from);
+ * iana_count() when there is none. */
+size_t iana_next_named(struct slice name, size_t from);
 
 /* What the table takes in the program, in bytes. */
-size_t registry_size(void);
+size_t iana_size(void);
 
 #endif
