@@ -1,11 +1,27 @@
 /* The control process: one thread that decides who may log in where (control/admission.h), knows
  * what lasts (control/state.h, control/shared.h), and keeps the backends' addresses fresh
- * (control/resolve.h). It parses no byte from outside. */
+ * (control/resolve.h). It parses no byte from outside; operators' requests come by a door of its
+ * own (admin/door.h), which main.c puts into the role. */
 #ifndef USHER_CONTROL_CONTROL_H
 #define USHER_CONTROL_CONTROL_H
 
 #include "proc/child.h"
 
+struct door;
+struct operate;
+
+/* All in the control process, from its loop. */
+struct control_door {
+    /* `fd` is the listening socket, now the door's. `operate` outlives it. */
+    int (*open)(struct child *child, struct operate *operate, int fd, struct door **out_door,
+                struct err *err);
+    /* Something was done that may change operate_due_ms(): the door calls `changed`, given here. */
+    void (*on_change)(struct door *door, void (*changed)(void *arg), void *arg);
+    /* Clears *door; harmless when it is NULL. */
+    void (*close)(struct door **door);
+};
+
+/* `part` of the role (proc/child.h) is a struct control_door, or NULL: there is no door. */
 extern const struct child_role control_role;
 
 #endif

@@ -19,6 +19,7 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_FILE] = {"FILE", 0, true, true},
     [MSG_LISTENER] = {"LISTENER", sizeof(struct msg_listener), false, true},
     [MSG_PEER] = {"PEER", sizeof(struct msg_peer), false, true},
+    [MSG_DOOR] = {"DOOR", 0, false, true},
     [MSG_START] = {"START", sizeof(struct msg_start), false, false},
     [MSG_RENEW] = {"RENEW", 0, false, false},
     [MSG_STOP] = {"STOP", 0, false, false},
@@ -35,6 +36,7 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_LEASE] = {"LEASE", sizeof(struct msg_lease), false, false},
     [MSG_DONE] = {"DONE", 0, false, false},
     [MSG_REFUSE] = {"REFUSE", sizeof(struct msg_refuse), true, false},
+    [MSG_KICK] = {"KICK", sizeof(struct msg_kick), false, false},
     [MSG_RESOLVE] = {"RESOLVE", sizeof(struct msg_resolve), true, false},
     [MSG_RESOLVED] = {"RESOLVED", sizeof(struct msg_resolved), true, false},
 };

@@ -56,6 +56,7 @@ enum msg_type {
     MSG_FILE, /* *a file that the configuration names (a certificate, a key, CAs); tail: its path */
     MSG_LISTENER, /* *a listening socket of this worker's slot */
     MSG_PEER,     /* *a channel to another process */
+    MSG_DOOR,     /* *the listening unix socket of admin/door.h; to control only */
     MSG_START,    /* all is given: begin */
     MSG_RENEW,    /* to workers: the files given since are whole and good; use them from now on */
     MSG_STOP,     /* end what you do, then exit 0 */
@@ -75,6 +76,7 @@ enum msg_type {
     MSG_LEASE,
     MSG_DONE,
     MSG_REFUSE,
+    MSG_KICK, /* end this session, where its stream allows a BYE, or after kick_grace */
     /* control to lookup, and back */
     MSG_RESOLVE,
     MSG_RESOLVED,
@@ -193,6 +195,13 @@ enum refuse {
 /* Tail: words for the log. */
 struct msg_refuse {
     uint32_t code;
+    uint32_t reserved;
+};
+
+enum kick { KICK_OPERATOR, KICK_MOVED };
+
+struct msg_kick {
+    uint32_t why; /* enum kick */
     uint32_t reserved;
 };
 

@@ -25,6 +25,7 @@ struct child;
 struct child_role {
     enum role role;
     size_t state_size; /* bytes of child->state, zeroed */
+    const void *part;  /* what main.c adds to it from a layer above; may be NULL */
     /* Before the first message; child->loop is there. May be NULL. */
     void (*on_init)(struct child *c);
     /* MSG_LISTENER, MSG_SHARED and MSG_TICKETS come before the start, MSG_PEER and MSG_RENEW after

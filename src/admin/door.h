@@ -1,0 +1,30 @@
+/* The unix door: where `usher ctl` knocks. A part of the control process, which main.c puts into
+ * its role; so it answers from what control knows, without a copy.
+ *
+ * The parent makes the socket (setting admin_socket) and keeps it; whoever connects is known by the
+ * kernel's word (SO_PEERCRED, SO_PEERGROUPS) and by nothing that it says. Root, and the accounts
+ * that usher runs as, may see and steer; others as admin_see and admin_steer say. Whoever may
+ * neither is told so and let go.
+ *
+ * The protocol: UTF-8, a request is one JSON object on one line, {"command": "kick", "user":
+ * "ann"}; the answer is lines too, each an object: {"row": {...}} any number of times, then one of
+ *
+ *     {"done": {...}}                                        with what the command has to say
+ *     {"error": "there is no backend mial1; did you mean mail1?", "code": "usage" | "denied" |
+ * "failed"}
+ *
+ * Then the next request may come. Requests of a connection are answered one after the other.
+ *
+ * Bounds: 32 connections, 64 KiB a request, 60 s of silence between requests or of a reader who
+ * does not read, and rows are made only as the reader takes them, so that a long list costs little
+ * memory and never holds up a login. Each steering command is one log event: who, what, how it
+ * went.
+ */
+#ifndef USHER_ADMIN_DOOR_H
+#define USHER_ADMIN_DOOR_H
+
+#include "control/control.h"
+
+extern const struct control_door admin_door;
+
+#endif

@@ -1,0 +1,204 @@
+/* What operators see of control and have it do: the functions behind the commands of
+ * admin/commands.c. Not about who may: that is admin/door.h's.
+ *
+ * What lasts (states of backends, pins, holds, placements) is in the state file before a function
+ * returns 0; if it cannot be written nothing is changed, and the error says why.
+ *
+ * Nothing here waits for anybody. Moves and kicks of many go on by themselves (operate_tick()),
+ * paced; a move that was under way when control died is not taken up again: its user then has the
+ * old backend and, if the hold was not over, no login is lost.
+ *
+ * A move, by which no two sessions of its user are ever on two backends:
+ *
+ *     1  logins of the user wait, as on hold (whoever waits longer than hold_timeout gets NO
+ * [INUSE]) 2  logins under way are refused by their leases; sessions are told to end (KICK) 3  the
+ * last session has ended: the pin (shared storage) or placement (own) becomes the new backend, is
+ * written, and affinity with it 4  who waits is served
+ *
+ * A session that has not ended within kick_grace and a time for the worker to say so is counted as
+ * living all the same: the move waits for it. A worker that hangs is ended by its own watch.
+ */
+#ifndef USHER_CONTROL_OPERATE_H
+#define USHER_CONTROL_OPERATE_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "control/admission.h"
+#include "control/backends.h"
+#include "control/penalty.h"
+#include "control/state.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct operate;
+
+struct operate_params {
+    const struct conf *conf;
+    struct backends *backends;
+    struct admission *admission;
+    struct state *state;
+};
+
+/* What the params point to must outlive it. */
+int operate_new(const struct operate_params *params, struct operate **out_operate,
+                struct err *err) MUST_CHECK;
+
+/* Clears *o; harmless when it is NULL. */
+void operate_free(struct operate **o);
+
+/* When operate_tick() should be called; 0: not before something else happens. */
+uint64_t operate_due_ms(const struct operate *o);
+void operate_tick(struct operate *o, uint64_t now_ms);
+
+/* --- seeing ----------------------------------------------------------------------------------- */
+
+struct operate_status {
+    size_t sessions, users; /* that have a session */
+    size_t known_users;     /* with their placements */
+    size_t logins, held, delayed;
+    size_t workers;
+    uint32_t epoch;
+    bool is_recovered;   /* else logins wait for the replays of workers */
+    size_t moves, kicks; /* users that are still to be moved, kicked */
+};
+
+void operate_status(const struct operate *o, struct operate_status *out_status);
+
+/* Which sessions or users are meant; what is empty, BACKEND_NONE or -1 fits everything. */
+struct operate_filter {
+    struct slice user;
+    uint32_t backend;
+    int pool;
+    const struct in6_addr *client; /* as control/network.h maps it; NULL: any */
+};
+
+/* A session, named for as long as it lives. */
+struct operate_key {
+    uint32_t instance, id; /* "instance.id" in the log */
+};
+
+struct operate_session {
+    struct operate_key key;
+    struct slice user; /* empty: nobody is logging in */
+    struct in6_addr client;
+    uint32_t backend; /* BACKEND_NONE: none yet */
+    uint16_t pool;
+    enum stage stage;
+};
+
+/* "opening", "open", "asking", "delayed", "held", "resolving", "leased", "logged in". */
+const char *operate_stage_name(enum stage stage);
+
+/* Names all sessions that fit. The caller frees *out_keys, which may be NULL when there are none.
+ * Takes a few milliseconds for 100,000; what follows may be done in pieces. */
+int operate_sessions(const struct operate *o, const struct operate_filter *filter,
+                     struct operate_key **out_keys, size_t *out_n, struct err *err) MUST_CHECK;
+
+/* What is known of one now; false: it has ended. Slices are valid until control does anything. */
+bool operate_session(const struct operate *o, struct operate_key key,
+                     struct operate_session *out_session);
+
+struct operate_user {
+    struct slice name;
+    uint16_t pool;
+    uint32_t backend;     /* where its sessions are; BACKEND_NONE: none is on one */
+    uint32_t placed, pin; /* BACKEND_NONE: neither */
+    uint32_t sessions;
+    bool is_held, is_moving;
+};
+
+/* Calls each() for each user with sessions that fits; ends when it returns -1, and returns that. */
+int operate_users(const struct operate *o, const struct operate_filter *filter,
+                  int (*each)(void *arg, const struct operate_user *user), void *arg);
+
+/* All pins and holds, likewise; `backend` is the pin. */
+int operate_orders(const struct operate *o, int (*each)(void *arg, const struct operate_user *user),
+                   void *arg);
+
+/* Sessions and users that are on a backend, or on their way there. One pass over all sessions for
+ * all backends: `out_counts` has one for each configured backend. */
+struct operate_counts {
+    uint32_t sessions, users;
+};
+void operate_count(const struct operate *o, struct operate_counts *out_counts);
+
+/* Where a user would be sent now, and why. */
+struct operate_choice {
+    uint32_t backend;
+    double score;   /* of the weighted hash: the highest wins */
+    bool may_serve; /* by weight and state */
+};
+
+struct operate_route {
+    uint16_t pool;
+    uint32_t pin, placed, live, affinity; /* each BACKEND_NONE: none */
+    uint32_t chosen;                      /* BACKEND_NONE: the login would be refused */
+    char why[256];                        /* which rule decided; or why nobody serves the login */
+    bool is_held, is_moving;
+    struct operate_choice *hash; /* all backends of the pool, the best first; the caller frees it */
+    size_t hash_n;
+};
+
+int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint64_t now_ms,
+                  struct operate_route *out_route, struct err *err) MUST_CHECK;
+
+struct operate_move {
+    struct slice user;
+    uint16_t pool;
+    uint32_t from, to;
+    uint32_t sessions; /* that still live */
+    uint64_t since_ms; /* 0: it waits for its turn */
+};
+
+int operate_moves(const struct operate *o, int (*each)(void *arg, const struct operate_move *move),
+                  void *arg);
+
+/* What a user or an address is charged with; NULL: not asked. */
+void operate_penalties(const struct operate *o, const struct slice *user,
+                       const struct in6_addr *client, uint64_t now_ms,
+                       struct penalty_record *out_record);
+
+/* --- steering --------------------------------------------------------------------------------- */
+
+int operate_backend(struct operate *o, uint32_t backend, enum backend_state state,
+                    struct err *err) MUST_CHECK;
+
+/* `backend` BACKEND_NONE: unpin. A user who is being moved is an error. */
+int operate_pin(struct operate *o, struct slice user, uint32_t backend, struct err *err) MUST_CHECK;
+
+int operate_place(struct operate *o, struct slice user, uint32_t backend,
+                  struct err *err) MUST_CHECK;
+
+int operate_hold(struct operate *o, struct slice user, bool is_held, uint64_t now_ms,
+                 struct err *err) MUST_CHECK;
+
+/* Begins the move of one user to a backend, in the backend's pool. One who is being moved already
+ * is an error. Without sessions and logins it is over at once. */
+int operate_move(struct operate *o, struct slice user, uint32_t to, uint64_t now_ms,
+                 struct err *err) MUST_CHECK;
+
+/* All known users of a backend: with sessions there, placed there, or pinned there; `per_second`
+ * begin in each second. *out_n: how many. */
+int operate_move_all(struct operate *o, uint32_t from, uint32_t to, uint32_t per_second,
+                     uint64_t now_ms, size_t *out_n, struct err *err) MUST_CHECK;
+
+/* Returns how many sessions are told to end. */
+size_t operate_kick_user(struct operate *o, struct slice user);
+bool operate_kick_session(struct operate *o, struct operate_key key);
+
+/* All users with sessions on a backend, paced; *out_n: how many users. */
+int operate_kick_all(struct operate *o, uint32_t backend, uint32_t per_second, uint64_t now_ms,
+                     size_t *out_n, struct err *err) MUST_CHECK;
+
+/* Shared storage: forgets where a user was (all pools); where everybody of a backend was. Returns
+ * how many were forgotten. */
+size_t operate_flush_user(struct operate *o, struct slice user);
+size_t operate_flush_backend(struct operate *o, uint32_t backend);
+
+/* Forgets what failed logins have charged; NULL: not asked. */
+void operate_clear_penalties(struct operate *o, const struct slice *user,
+                             const struct in6_addr *client);
+
+#endif
