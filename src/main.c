@@ -1,6 +1,8 @@
 /* Usher: the front door for IMAP. One binary: the commands that people type, and the roles that the
  * parent executes. */
+#include "admin/door.h"
 #include "cli/cli.h"
+#include "cli/ctl.h"
 #include "cli/ports.h"
 #include "control/control.h"
 #include "lookup/lookup.h"
@@ -25,8 +27,10 @@ static int serve(int argc, char **argv)
 /* `--role NAME`: what parent/processes.c executes us as. */
 static int run_role(const char *name)
 {
-    static const struct child_role *const roles[] = {&control_role, &worker_role, &lookup_role};
+    struct child_role control = control_role;
+    const struct child_role *const roles[] = {&control, &worker_role, &lookup_role};
 
+    control.part = &admin_door;
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (strcmp(role_name(roles[i]->role), name) == 0)
             return child_main(roles[i]);
@@ -69,6 +73,8 @@ int main(int argc, char **argv)
         return cli_check(argc - 1, argv + 1);
     if (strcmp(word, "ports") == 0)
         return cli_ports(argc - 1, argv + 1);
+    if (strcmp(word, "ctl") == 0)
+        return cli_ctl(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
         return serve(argc - 1, argv + 1);
     return cli_unknown(word);

@@ -1,7 +1,7 @@
 /* Writes a page of the reference manual, as Markdown, from the rows of src/tables/, or the settings
  * of one section as usher.conf(5) lists them, as mdoc:
  *
- *     gendoc settings | close-reasons | log-events | metrics
+ *     gendoc settings | close-reasons | log-events | metrics | commands
  *     gendoc man SECTION      SECTION as in the rows: GLOBAL, LISTENER ...
  *
  * The rows carry the words; this file only lays them out. tools/gendoc.sh writes all pages. */
@@ -104,6 +104,25 @@ struct metric_row {
 static const struct metric_row metrics[] = {
 #define METRIC(NAME, name, manual) {name, manual},
 #include "tables/metrics.def"
+};
+
+struct command_row {
+    const char *words, *right, *arguments, *director, *manual;
+};
+
+static const struct command_row commands[] = {
+#define COMMAND(NAME, words, right, arguments, director, manual) \
+    {words, #right, arguments, director, manual},
+#include "tables/commands.def"
+};
+
+struct answer_row {
+    const char *words, *line, *names, *manual;
+};
+
+static const struct answer_row answers[] = {
+#define ANSWER(words, line, names, manual) {words, line, names, manual},
+#include "tables/answers.def"
 };
 
 static bool is_word(char c)
@@ -283,6 +302,82 @@ static void put_metrics(void)
     }
 }
 
+/* A row's arguments as people read them: what may be left out stands in brackets. */
+static void put_arguments(const char *arguments)
+{
+    bool is_named = false;
+
+    for (const char *at = arguments; *at;) {
+        const size_t n = strcspn(at, " ");
+        const bool is_name = at[0] == '-';
+
+        printf(is_name ? " [%.*s" : " %.*s", (int)n, at);
+        if (is_named)
+            putchar(']');
+        is_named = is_name;
+        at += n;
+        at += strspn(at, " ");
+    }
+}
+
+static void put_answers(void)
+{
+    printf(
+        "\n## Answers\n\n"
+        "On the socket an answer is lines of JSON: rows, `{\"row\": {...}}`, and at the end one "
+        "of\n\n"
+        "```\n"
+        "{\"done\": {...}}\n"
+        "{\"error\": \"there is no backend mial1; did you mean mail1?\", \"code\": \"usage\"}\n"
+        "```\n\n"
+        "A code is `usage` (the request is wrong), `denied` or `failed`. Behind rows, `done` has "
+        "`rows`, how\n"
+        "many there were; of a steering command it has `text`, which tells people what was done. "
+        "The names\n"
+        "below stay as they are, and new ones may come behind them; what there is not is `null`. "
+        "Names of\n"
+        "users that are no UTF-8 have U+FFFD where they are not.\n\n"
+        "| command | line | names | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        printf("| ");
+        put_codes(answers[i].words, "|");
+        printf(" | `%s` | ", answers[i].line);
+        put_codes(answers[i].names, " ");
+        printf(" | ");
+        put_text(answers[i].manual);
+        printf(" |\n");
+    }
+}
+
+static void put_commands(void)
+{
+    put_title("Commands", "commands.def");
+    printf("What operators can ask of usher and have it do. Typed behind `usher ctl`; or written "
+           "to the\n"
+           "[unix socket](settings.md) `admin_socket`, one JSON object a line, with the same words "
+           "as names\n"
+           "and each argument as a string: `{\"command\": \"pin\", \"user\": \"ann\", "
+           "\"backend\": \"mail2\"}`.\n"
+           "[Operating](../operating.md) tells what they are for.\n\n"
+           "Those that `see` change nothing; the settings `admin_see` and `admin_steer` say who "
+           "may what. The\n"
+           "last column is for those who come from Dovecot's Director.\n\n"
+           "| command | right | meaning | doveadm |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        printf("| `%s", commands[i].words);
+        put_arguments(commands[i].arguments);
+        printf("` | ");
+        put_lower(commands[i].right);
+        printf(" | ");
+        put_text(commands[i].manual);
+        printf(" | ");
+        if (*commands[i].director)
+            printf("`%s`", commands[i].director);
+        printf(" |\n");
+    }
+    put_answers();
+}
+
 /* ---- usher.conf(5) ---- */
 
 /* A text in mdoc, a sentence a line, so that a change of one shows as that. */
@@ -361,10 +456,9 @@ int main(int argc, char **argv)
         const char *name;
         void (*put)(void);
     } pages[] = {
-        {"settings", put_settings},
-        {"close-reasons", put_close_reasons},
-        {"log-events", put_log_events},
-        {"metrics", put_metrics},
+        {"settings", put_settings},     {"close-reasons", put_close_reasons},
+        {"log-events", put_log_events}, {"metrics", put_metrics},
+        {"commands", put_commands},
     };
 
     for (size_t i = 0; argc == 2 && i < sizeof pages / sizeof *pages; i++) {
@@ -376,6 +470,7 @@ int main(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "man") == 0 && put_man(argv[2]))
         return finish();
     fprintf(stderr,
-            "usage: gendoc settings | close-reasons | log-events | metrics | man SECTION\n");
+            "usage: gendoc settings | close-reasons | log-events | metrics | commands | man "
+            "SECTION\n");
     return 2;
 }

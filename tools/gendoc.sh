@@ -7,7 +7,7 @@ root=${2:-$(dirname "$0")/..}
 man=$root/man/usher.conf.5
 
 mkdir -p "$root/docs/reference"
-for page in settings close-reasons log-events metrics; do
+for page in settings close-reasons log-events metrics commands; do
     "$gendoc" "$page" >"$root/docs/reference/$page.md.new"
     mv "$root/docs/reference/$page.md.new" "$root/docs/reference/$page.md"
 done

@@ -4,21 +4,26 @@
  * The parent makes the socket (setting admin_socket) and keeps it; whoever connects is known by the
  * kernel's word (SO_PEERCRED, SO_PEERGROUPS) and by nothing that it says. Root, and the accounts
  * that usher runs as, may see and steer; others as admin_see and admin_steer say. Whoever may
- * neither is told so and let go.
+ * neither is told so when it asks, and let go.
  *
- * The protocol: UTF-8, a request is one JSON object on one line, {"command": "kick", "user":
- * "ann"}; the answer is lines too, each an object: {"row": {...}} any number of times, then one of
+ * The protocol: UTF-8, a request is one JSON object on one line,
  *
- *     {"done": {...}}                                        with what the command has to say
- *     {"error": "there is no backend mial1; did you mean mail1?", "code": "usage" | "denied" |
- * "failed"}
+ *     {"command": "kick", "user": "ann"}
  *
- * Then the next request may come. Requests of a connection are answered one after the other.
+ * the answer is lines too, each an object: {"row": {...}} any number of times, then one of
  *
- * Bounds: 32 connections, 64 KiB a request, 60 s of silence between requests or of a reader who
- * does not read, and rows are made only as the reader takes them, so that a long list costs little
- * memory and never holds up a login. Each steering command is one log event: who, what, how it
- * went.
+ *     {"done": {...}}
+ *     {"error": "there is no backend mial1; did you mean mail1?", "code": "usage"}
+ *
+ * A code is "usage", "denied" or "failed"; tables/answers.def has the names in rows and done. Then
+ * the next request may come. Requests of a connection are answered one after the other; when the
+ * peer has finished sending and has its answers, the connection ends.
+ *
+ * Bounds: 32 connections, of which 24 for those who may only see; 64 KiB a request; 60 s of silence
+ * between requests, or of a reader who does not read. Rows are made only as the reader takes them,
+ * and one piece of work is done in a turn of the loop, for whomever: so a long list costs little
+ * memory, and logins are answered in between. Each steering command that is not wrong in itself, or
+ * denied, is one log event: who, what, how it went.
  */
 #ifndef USHER_ADMIN_DOOR_H
 #define USHER_ADMIN_DOOR_H

@@ -45,6 +45,13 @@ static uint64_t draw(struct hash128 user, struct hash128 node)
     return h ? h : 1;
 }
 
+double rendezvous_score(const struct rendezvous_node *node, struct hash128 user)
+{
+    double log = (double)rendezvous_log(draw(user, node->hash)) / (double)((uint64_t)1 << PLACES);
+
+    return log > 0 ? node->weight / log : 0;
+}
+
 static bool hash_less(struct hash128 a, struct hash128 b)
 {
     return a.high != b.high ? a.high < b.high : a.low < b.low;

@@ -42,6 +42,9 @@ struct hash128 rendezvous_node_hash(const char *pool, const char *backend);
 long rendezvous_best(const struct rendezvous_node *nodes, size_t n, struct hash128 user,
                      bool (*may_use)(size_t index, const void *arg), const void *arg);
 
+/* The score of a node, for people: as a double it is rounded. 0 for weight 0. */
+double rendezvous_score(const struct rendezvous_node *node, struct hash128 user);
+
 /* -log2(h / 2^64) for h > 0, with 48 binary places; 0 to 64 << 48. Seen here for its test. */
 uint64_t rendezvous_log(uint64_t h);
 

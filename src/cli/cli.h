@@ -8,6 +8,7 @@
  *     usher version             cli_version(libraries) also for --version and -V
  *     usher check ...           cli_check(argc, argv)
  *     usher ports ...           cli_ports(argc, argv), in cli/ports.h
+ *     usher ctl ...             cli_ctl(argc, argv), in cli/ctl.h
  *     usher serve ...           cli_options(argc, argv, &options), then the file is options.file
  *     usher anything            cli_unknown("anything")
  */

@@ -1,5 +1,6 @@
 /* usher help, usher version, and what is said of commands that are none. */
 #include "cli/cli.h"
+#include "cli/ctl.h"
 #include "conf/conf.h"
 #include "conf/nearest.h"
 
@@ -50,6 +51,18 @@ static const struct command commands[] = {
      "Exit status: 0 somebody has one of the ports (--free: all were found), 1 they are free\n"
      "(--free: fewer were found), 2 the command was used wrongly, 3 it could not be found out.\n"
      "The manual page usher-ports(8) says more.\n"},
+    {"ctl", " [-c FILE | --socket PATH] [--json] COMMAND [ARGUMENT]...",
+     "ask a running usher, and steer it",
+     "Shows users, sessions and backends, takes backends out, moves and kicks users.\n"
+     "\n"
+     "    -c, --config FILE   the configuration that usher runs with (" CLI_DEFAULT_FILE ")\n"
+     "    --socket PATH       its socket, instead of what the configuration says\n"
+     "    --json              one JSON object, for scripts\n"
+     "\n"
+     "Arguments may be given by their names too: \"pin --user ann --backend mail2\".\n"
+     "\n"
+     "Exit status: 0 it is done, 1 it was refused or failed, 2 the command was used wrongly,\n"
+     "3 no usher answers. The manual page usher-ctl(8) says more.\n"},
     {"help", " [COMMAND]", "list the commands, or explain one",
      "The manual pages usher(8) and usher.conf(5) say more.\n"},
     {"version", "", "print the versions of usher and of the libraries it runs with", ""},
@@ -63,6 +76,12 @@ static const struct command *find(const char *name)
         if (strcmp(commands[i].name, name) == 0)
             return &commands[i];
     return NULL;
+}
+
+/* Whose own commands are explained too. */
+static bool is_ctl(const struct command *command)
+{
+    return strcmp(command->name, "ctl") == 0;
 }
 
 static void list(FILE *out)
@@ -88,10 +107,12 @@ int cli_help(int argc, char **argv)
     command = find(argv[1]);
     if (!command)
         return cli_unknown(argv[1]);
+    if (is_ctl(command) && argc > 2)
+        return ctl_help(stdout, (const char *const *)argv + 2, (size_t)argc - 2);
     printf("usage: usher %s%s\n\n%s\n", command->name, command->synopsis, command->summary);
     if (command->help[0])
         printf("\n%s", command->help);
-    return CLI_OK;
+    return is_ctl(command) ? ctl_help(stdout, NULL, 0) : CLI_OK;
 }
 
 int cli_version(const char *libraries)

@@ -242,6 +242,7 @@ static void check_global(struct check *c, bool with_files)
         mistake(c, where_of(c, &g->user, NULL), "user is empty; write the name of a user");
     if (!g->state[0])
         mistake(c, where_of(c, &g->state, NULL), "state is empty; write a directory");
+    check_admin(c, with_files);
     if (!with_files)
         return;
     check_user(c, &c->conf->global.user);

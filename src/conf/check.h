@@ -53,6 +53,9 @@ void check_listener_tls(struct check *c, const struct conf_listener *l, bool wit
 void check_certificates(struct check *c, bool with_files);
 void check_backend_tls(struct check *c, const struct conf_backend *b, bool with_files);
 
+/* check_admin.c: the unix door. */
+void check_admin(struct check *c, bool with_files);
+
 /* check_lists.c: settings that are lists of addresses, networks or pins. */
 void check_nameservers(struct check *c);
 void check_networks(struct check *c, const struct conf_list *list, const char *name);

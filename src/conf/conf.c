@@ -83,3 +83,16 @@ size_t conf_listener_pool(const struct conf *conf, const struct conf_listener *l
     INSIST(i < conf->pools_n); /* conf_check() says so before */
     return i;
 }
+
+const char *conf_admin_socket(const struct conf *conf, char out[CONF_SOCKET_PATH])
+{
+    const struct conf_global *g = &conf->global;
+
+    if (strcmp(g->admin_socket, "off") == 0)
+        return NULL;
+    if (g->admin_socket[0])
+        snprintf(out, CONF_SOCKET_PATH, "%s", g->admin_socket);
+    else
+        snprintf(out, CONF_SOCKET_PATH, "%s/ctl", g->state);
+    return out;
+}

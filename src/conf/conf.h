@@ -163,4 +163,9 @@ unsigned conf_workers(const struct conf *conf);
 /* The index of the pool that serves a listener. */
 size_t conf_listener_pool(const struct conf *conf, const struct conf_listener *listener);
 
+/* The path of the unix socket for operators (setting admin_socket), or NULL: there shall be none.
+ * Cut when it does not fit, which conf_check() says. */
+enum { CONF_SOCKET_PATH = 108 }; /* of sockaddr_un, with NUL */
+const char *conf_admin_socket(const struct conf *conf, char out[CONF_SOCKET_PATH]);
+
 #endif

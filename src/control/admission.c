@@ -66,6 +66,24 @@ struct registry *admission_registry(struct admission *a)
     return &a->registry;
 }
 
+const struct route *admission_route(const struct admission *a)
+{
+    return &a->route;
+}
+
+const struct penalty *admission_penalty(const struct admission *a)
+{
+    return &a->guard.penalty;
+}
+
+void admission_count(const struct admission *a, struct admission_counts *out_counts)
+{
+    *out_counts = (struct admission_counts){.held = a->held_n,
+                                            .delayed = a->guard.waiting_n,
+                                            .epoch = a->epoch,
+                                            .is_recovered = a->is_recovered};
+}
+
 size_t admission_sessions(const struct admission *a)
 {
     return a->registry.sessions_n;
@@ -206,8 +224,9 @@ void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
     if (!s)
         return;
     /* Who hangs up before the backend's answer is not spared: guesses would be free. But whose
-     * password no backend has seen has guessed nothing, and waited for one that hangs. */
-    if (s->stage == STAGE_LEASED && s->result == RESULT_NONE && m->is_sent)
+     * password no backend has seen has guessed nothing, and waited for one that hangs; and who was
+     * kicked did not hang up. */
+    if (s->stage == STAGE_LEASED && s->result == RESULT_NONE && m->is_sent && !s->is_kicked)
         guard_blame(&a->guard, s, now_ms);
     admission_drop(a, s, now_ms);
 }
@@ -250,6 +269,9 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
     } else {
         guard_resume(&a->guard, s, now_ms);
     }
+    /* Its worker's channel had broken meanwhile. */
+    if (s->user->is_moving)
+        admission_kick(a, s, KICK_MOVED);
 }
 
 const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,
@@ -307,7 +329,7 @@ void admission_start(struct admission *a, size_t peers, uint64_t now_ms)
 
 void admission_attach(struct admission *a, struct admission_worker *w)
 {
-    registry_attach(w);
+    registry_attach(&a->registry, w);
     w->is_awaited = a->attached++ < a->peers;
 }
 
@@ -328,7 +350,7 @@ void admission_detach(struct admission *a, struct admission_worker *w, uint64_t 
     struct ending e = {a, now_ms};
 
     map_each(&w->sessions, end_each, &e);
-    map_done(&w->sessions);
+    registry_detach(&a->registry, w);
     settle(a, w, now_ms);
 }
 
@@ -382,11 +404,25 @@ void admission_tick(struct admission *a, uint64_t now_ms)
     struct session *s;
 
     while ((s = take_late(a, &a->hold_line, now_ms)) != NULL)
-        answer_refuse(a, s, REFUSE_INUSE, "the user is on hold");
+        answer_refuse(a, s, REFUSE_INUSE, answer_held_words(s));
     while ((s = take_late(a, &a->address_line, now_ms)) != NULL)
         answer_failed(a, s, "has no known address", now_ms);
     while ((s = guard_take_late(&a->guard, now_ms)) != NULL)
         answer_admit(a, s, true, now_ms);
+}
+
+/* --- operators ----------------------------------------------------------------------------- */
+
+static void serve_held(struct admission *a, struct slice user, uint64_t now_ms)
+{
+    list_for_each_safe (it, &a->hold_line) {
+        struct session *s = CONTAINER(it, struct session, waiting);
+
+        if (!slice_eq(user_name(s->user), user) || answer_must_wait(a, s))
+            continue;
+        admission_leave(a, s);
+        answer_login(a, s, now_ms);
+    }
 }
 
 void admission_release(struct admission *a, struct slice user, uint64_t now_ms)
@@ -396,12 +432,33 @@ void admission_release(struct admission *a, struct slice user, uint64_t now_ms)
     if (!o || !o->is_held)
         return;
     o->is_held = false;
-    list_for_each_safe (it, &a->hold_line) {
-        struct session *s = CONTAINER(it, struct session, waiting);
+    serve_held(a, user, now_ms);
+}
 
-        if (slice_eq(user_name(s->user), user)) {
-            admission_leave(a, s);
-            answer_login(a, s, now_ms);
-        }
+bool admission_kick(struct admission *a, struct session *s, enum kick why)
+{
+    if (s->is_kicked)
+        return false;
+    s->is_kicked = true;
+    a->effects->kick(a->arg, s->worker, s->id, why);
+    return true;
+}
+
+void admission_move_begin(struct admission *a, struct user *u, uint64_t now_ms)
+{
+    INSIST(a->is_recovered && !u->is_moving && u->kept > 0);
+    u->is_moving = true;
+    list_for_each_safe (it, &u->sessions) {
+        struct session *s = CONTAINER(it, struct session, of_user);
+
+        if (s->stage == STAGE_RESOLVING)
+            answer_wait_again(a, s, now_ms);
     }
+}
+
+void admission_move_end(struct admission *a, struct user *u, uint64_t now_ms)
+{
+    INSIST(u->is_moving);
+    u->is_moving = false;
+    serve_held(a, user_name(u), now_ms);
 }

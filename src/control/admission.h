@@ -16,6 +16,7 @@
  *   session or worker ends first. RESULT_REFUSED gets none.
  * - No two sessions of one user in one pool are ever logged in on two backends.
  * - A session that a worker replays counts for all limits and is refused for none.
+ * - No session comes to be logged in while its user is being moved.
  * - After a restart nobody is admitted before all workers have replayed their sessions, since any
  *   of these may say where a user is. Questions wait meanwhile and are answered in their order.
  *
@@ -65,7 +66,10 @@ struct admission_effects {
                    const char *why);
     /* A user of own storage now belongs to a backend: to be recorded. */
     void (*placed)(void *arg, struct slice user, const char *pool, const char *backend);
-    /* A login waits because its user is on hold; `waiting`: how many do, this one included. */
+    /* The session is to be ended. */
+    void (*kick)(void *arg, struct admission_worker *w, uint32_t id, enum kick why);
+    /* A login waits because its user is on hold, or is being moved; `waiting`: how many do, this
+     * one included. */
     void (*held)(void *arg, struct slice user, size_t waiting);
     void (*auth_failed)(void *arg, const struct auth_failed *failed);
     void (*count)(void *arg, enum metric metric);
@@ -82,6 +86,8 @@ struct admission_params {
 };
 
 struct admission;
+struct penalty;
+struct route;
 
 /* What the params point to must outlive it. */
 int admission_new(const struct admission_params *params, struct admission **out_admission,
@@ -93,17 +99,43 @@ void admission_share(struct admission *a, enum shared_id which, struct shared *s
 /* All workers have been detached. Clears *a; harmless when it is NULL. */
 void admission_free(struct admission **a);
 
-/* For control/load.h, before admission_start(). */
+/* For control/load.h, before admission_start(), and for operators. */
 struct registry *admission_registry(struct admission *a);
 
-/* Ends a user's hold: who waited is served, in order. */
+/* --- for operators (control/operate.h) --- */
+
+const struct route *admission_route(const struct admission *a);
+const struct penalty *admission_penalty(const struct admission *a);
+
+struct admission_counts {
+    size_t held, delayed; /* logins that wait */
+    uint32_t epoch;
+    bool is_recovered; /* else the replays of workers are waited for */
+};
+
+void admission_count(const struct admission *a, struct admission_counts *out_counts);
+
+/* Ends a user's hold: who waited is served, in order, unless the user is being moved. */
 void admission_release(struct admission *a, struct slice user, uint64_t now_ms);
+
+/* Tells the worker to end the session. False: it has been told before. */
+bool admission_kick(struct admission *a, struct session *s, enum kick why);
+
+/* From now on logins of this user wait, as on hold, those for whom no backend is tried yet
+ * included; no session of the user becomes logged in, whatever its backend says, and any that a
+ * worker replays is kicked. The caller keeps the user (registry_keep()). Not before the replays are
+ * in. */
+void admission_move_begin(struct admission *a, struct user *u, uint64_t now_ms);
+
+/* It is over: who waited is served, in order, unless the user is on hold. */
+void admission_move_end(struct admission *a, struct user *u, uint64_t now_ms);
 
 /* --- workers --- */
 
 /* The first `peers` workers attached will replay. Told once, after loading, before any worker. */
 void admission_start(struct admission *a, size_t peers, uint64_t now_ms);
 
+/* `w->instance` is set. */
 void admission_attach(struct admission *a, struct admission_worker *w);
 
 /* The worker has gone: so have all its sessions. */

@@ -94,6 +94,49 @@ void answer_lease(struct admission *a, struct session *s)
     a->effects->lease(a->arg, s->worker, s->id, &lease);
 }
 
+/* --- who waits ----------------------------------------------------------------------------- */
+
+bool answer_must_wait(const struct admission *a, const struct session *s)
+{
+    const struct order *o;
+
+    if (s->user->is_moving)
+        return true;
+    o = registry_order(&a->registry, user_name(s->user));
+    return o && o->is_held;
+}
+
+const char *answer_held_words(const struct session *s)
+{
+    return s->user->is_moving ? "the user is being moved" : "the user is on hold";
+}
+
+static void wait_on_hold(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    char why[LIMITS_WHY];
+
+    if (a->held_n >= HELD_MAX) {
+        snprintf(why, sizeof why, "%s, and too many logins wait already", answer_held_words(s));
+        answer_refuse(a, s, REFUSE_INUSE, why);
+        return;
+    }
+    s->stage = STAGE_HELD;
+    a->held_n++;
+    join(&a->hold_line, s, now_ms + a->conf->global.hold_timeout);
+    a->effects->held(a->arg, user_name(s->user), a->held_n);
+}
+
+void answer_wait_again(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    INSIST(s->stage == STAGE_RESOLVING && s->attempt > 0);
+    admission_leave(a, s);
+    registry_unbind(&a->registry, s, STAGE_ASKING);
+    s->attempt--;
+    wait_on_hold(a, s, now_ms);
+}
+
+/* --- attempts ------------------------------------------------------------------------------ */
+
 /* Finds the session, which is on no backend, one to try. */
 static void try_next(struct admission *a, struct session *s, uint64_t now_ms)
 {
@@ -125,7 +168,10 @@ void answer_failed(struct admission *a, struct session *s, const char *how, uint
 
     if (route_is_shared(&a->route, s->pool) && s->attempt < ATTEMPTS_MAX) {
         registry_unbind(&a->registry, s, STAGE_ASKING);
-        try_next(a, s, now_ms);
+        if (s->user->is_moving)
+            wait_on_hold(a, s, now_ms);
+        else
+            try_next(a, s, now_ms);
         return;
     }
     snprintf(why, sizeof why, "backend %s %s%s", title, how,
@@ -154,6 +200,11 @@ static void logged_in(struct admission *a, struct session *s, uint64_t now_ms)
 {
     char why[ROUTE_WHY];
 
+    /* Where it is may not be where the user will be. */
+    if (s->user->is_moving) {
+        answer_refuse(a, s, REFUSE_INUSE, answer_held_words(s));
+        return;
+    }
     if (!route_may_stay(&a->route, s, why)) {
         answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
         return;
@@ -202,18 +253,10 @@ void answer_login(struct admission *a, struct session *s, uint64_t now_ms)
 /* The guard has let it pass. */
 static void pass(struct admission *a, struct session *s, uint64_t now_ms)
 {
-    const struct order *o = registry_order(&a->registry, user_name(s->user));
-
-    if (!o || !o->is_held) {
+    if (answer_must_wait(a, s))
+        wait_on_hold(a, s, now_ms);
+    else
         answer_login(a, s, now_ms);
-    } else if (a->held_n >= HELD_MAX) {
-        answer_refuse(a, s, REFUSE_INUSE, "the user is on hold, and too many logins wait already");
-    } else {
-        s->stage = STAGE_HELD;
-        a->held_n++;
-        join(&a->hold_line, s, now_ms + a->conf->global.hold_timeout);
-        a->effects->held(a->arg, user_name(s->user), a->held_n);
-    }
 }
 
 /* A login that has just come, or that has waited for the guard. */

@@ -61,6 +61,13 @@ void answer_open(struct admission *a, struct session *s);
 /* In STAGE_ASKING. `has_waited`: it comes from one of the guard's lines. */
 void answer_admit(struct admission *a, struct session *s, bool has_waited, uint64_t now_ms);
 
+/* Whether logins of the session's user wait, on hold or because of a move; and how to say so. */
+bool answer_must_wait(const struct admission *a, const struct session *s);
+const char *answer_held_words(const struct session *s);
+
+/* In STAGE_RESOLVING: it waits with them, as if no backend had been found for it yet. */
+void answer_wait_again(struct admission *a, struct session *s, uint64_t now_ms);
+
 /* In STAGE_ASKING, past guard and hold. */
 void answer_login(struct admission *a, struct session *s, uint64_t now_ms);
 

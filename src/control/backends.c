@@ -79,13 +79,18 @@ uint32_t backends_at(const struct backends *b, uint32_t pool, uint32_t index)
     return b->first[pool] + index;
 }
 
+static const char *const state_words[] = {
+    [BACKEND_UP] = "up", [BACKEND_DRAIN] = "drain", [BACKEND_DOWN] = "down"};
+
+const char *backend_state_name(enum backend_state state)
+{
+    return state_words[state];
+}
+
 bool backend_state_parse(struct slice word, enum backend_state *out_state)
 {
-    static const char *const words[] = {
-        [BACKEND_UP] = "up", [BACKEND_DRAIN] = "drain", [BACKEND_DOWN] = "down"};
-
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-        if (slice_eq(word, slice_str(words[i]))) {
+    for (size_t i = 0; i < sizeof state_words / sizeof state_words[0]; i++) {
+        if (slice_eq(word, slice_str(state_words[i]))) {
             *out_state = (enum backend_state)i;
             return true;
         }

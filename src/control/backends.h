@@ -73,7 +73,10 @@ static inline bool backends_is_stranger(const struct backends *b, uint32_t numbe
 /* By indices as messages have them; BACKEND_NONE when there is no such backend. */
 uint32_t backends_at(const struct backends *b, uint32_t pool, uint32_t index);
 
-/* "up", "drain" or "down". Says whether it was one. */
+/* "up", "drain", "down". */
+const char *backend_state_name(enum backend_state state);
+
+/* Says whether it was one of these. */
 bool backend_state_parse(struct slice word, enum backend_state *out_state);
 
 #endif

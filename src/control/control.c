@@ -1,14 +1,15 @@
-/* The control process' wiring: channels to workers and lookup, deadlines, the state file, the log.
- * Every rule is in admission.c and below. */
+/* The control process' wiring: channels to workers and lookup, deadlines, the state file, the door.
+ * Every rule is in admission.c and below, every word for the log in tell.c. */
 #include "control/control.h"
 
 #include "base/log.h"
 #include "control/admission.h"
 #include "control/load.h"
-#include "control/network.h"
+#include "control/operate.h"
 #include "control/resolve.h"
 #include "control/shared.h"
 #include "control/state.h"
+#include "control/tell.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,13 +27,17 @@ struct control {
     struct backends backends;
     struct resolve resolve;
     struct admission *admission;
+    struct operate *operate;
+    struct door *door; /* NULL: there is none */
+    int door_fd;       /* until the door is opened; then -1 */
     struct state *state;
     struct shared *shared[SHARED_COUNT]; /* NULL: nothing is remembered */
-    struct deadline admission_due, resolve_due, flush_due;
+    struct deadline admission_due, operate_due, resolve_due, flush_due;
     struct deadline replay_due; /* who has not replayed by then hangs */
     uint64_t admission_due_ms;  /* as set */
-    bool is_failing;            /* the state file; it has been told */
-    bool is_losing;             /* placements; it has been told */
+    uint64_t operate_due_ms;
+    bool is_failing; /* the state file; it has been told */
+    bool is_losing;  /* placements; it has been told */
 };
 
 /* Another process: its channel, opened when we have begun. */
@@ -62,14 +67,19 @@ static void arm(struct control *c, struct deadline *d, uint64_t due_ms)
         deadline_set(c->child->loop, d, due_ms > now ? due_ms - now : 0);
 }
 
-static void arm_admission(struct control *c)
+static void arm_if_changed(struct control *c, struct deadline *d, uint64_t *as_set, uint64_t due_ms)
 {
-    uint64_t due = admission_due_ms(c->admission);
-
-    if (due == c->admission_due_ms)
+    if (due_ms == *as_set)
         return;
-    c->admission_due_ms = due;
-    arm(c, &c->admission_due, due);
+    *as_set = due_ms;
+    arm(c, d, due_ms);
+}
+
+/* After whatever may have changed what admission and moves wait for. */
+static void arm_waiting(struct control *c)
+{
+    arm_if_changed(c, &c->admission_due, &c->admission_due_ms, admission_due_ms(c->admission));
+    arm_if_changed(c, &c->operate_due, &c->operate_due_ms, operate_due_ms(c->operate));
 }
 
 static void on_admission_due(struct deadline *d)
@@ -78,7 +88,22 @@ static void on_admission_due(struct deadline *d)
 
     c->admission_due_ms = 0;
     admission_tick(c->admission, now_ms(c));
-    arm_admission(c);
+    arm_waiting(c);
+}
+
+static void on_operate_due(struct deadline *d)
+{
+    struct control *c = CONTAINER(d, struct control, operate_due);
+
+    c->operate_due_ms = 0;
+    operate_tick(c->operate, now_ms(c));
+    arm_waiting(c);
+}
+
+/* The door has done something. */
+static void on_operated(void *arg)
+{
+    arm_waiting(arg);
 }
 
 static void on_resolve_due(struct deadline *d)
@@ -91,16 +116,6 @@ static void on_resolve_due(struct deadline *d)
 
 /* --- the state file ------------------------------------------------------------------------ */
 
-static void log_state_failed(const struct control *c, const struct err *err)
-{
-    struct log_line l;
-
-    log_begin(&l, LOG_STATE_FAILED);
-    log_str(&l, "file", state_path(c->state));
-    log_str(&l, "detail", err->text);
-    log_end(&l);
-}
-
 /* A failure is told once until writing works again. Says whether all is written. */
 static bool flush(struct control *c)
 {
@@ -111,7 +126,7 @@ static bool flush(struct control *c)
         return true;
     }
     if (!c->is_failing)
-        log_state_failed(c, &err);
+        tell_state_failed(c->state, &err);
     c->is_failing = true;
     return false;
 }
@@ -159,20 +174,23 @@ static void send_refuse(void *arg, struct admission_worker *w, uint32_t id, enum
     channel_send(channel_of(w), MSG_REFUSE, id, &m, slice_str(why), -1);
 }
 
+static void send_kick(void *arg, struct admission_worker *w, uint32_t id, enum kick why)
+{
+    struct msg_kick m = {.why = why};
+
+    (void)arg;
+    channel_send(channel_of(w), MSG_KICK, id, &m, SLICE(""), -1);
+}
+
 static void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
 {
     struct control *c = arg;
-    struct log_line l;
     struct err err;
 
-    log_begin(&l, LOG_PLACED);
-    log_slice(&l, "user", user);
-    log_str(&l, "pool", pool);
-    log_str(&l, "backend", backend);
-    log_end(&l);
+    tell_placed(user, pool, backend);
     if (state_place(c->state, pool, user, backend, &err) < 0) {
         if (!c->is_losing)
-            log_state_failed(c, &err);
+            tell_state_failed(c->state, &err);
         c->is_losing = true;
     } else if (c->flush_due.at_ms == 0) {
         deadline_set(c->child->loop, &c->flush_due, FLUSH_MS);
@@ -181,29 +199,14 @@ static void on_placed(void *arg, struct slice user, const char *pool, const char
 
 static void on_held(void *arg, struct slice user, size_t waiting)
 {
-    struct log_line l;
-
     (void)arg;
-    log_begin(&l, LOG_HELD);
-    log_slice(&l, "user", user);
-    log_uint(&l, "waiting", waiting);
-    log_end(&l);
+    tell_held(user, waiting);
 }
 
-/* As packaging/fail2ban reads it: the address first, which nothing that a peer sent comes before.
- */
 static void on_auth_failed(void *arg, const struct auth_failed *failed)
 {
-    char address[INET6_ADDRSTRLEN];
-    struct log_line l;
-
     (void)arg;
-    log_begin(&l, LOG_AUTH_FAILED);
-    log_str(&l, "address", network_format(&failed->client, address));
-    log_slice(&l, "user", failed->user);
-    log_uint(&l, "failures", failed->failures);
-    log_uint(&l, "user_failures", failed->user_failures);
-    log_end(&l);
+    tell_auth_failed(failed);
 }
 
 static void on_count(void *arg, enum metric metric)
@@ -216,16 +219,10 @@ static void on_count(void *arg, enum metric metric)
 static void on_recovered(void *arg, size_t sessions, size_t users)
 {
     const struct control *c = arg;
-    struct log_line l;
 
     /* The first control of all had nothing to recover. */
-    if (c->child->self.epoch <= 1)
-        return;
-    log_begin(&l, LOG_CONTROL_RECOVERED);
-    log_uint(&l, "epoch", c->child->self.epoch);
-    log_uint(&l, "sessions", sessions);
-    log_uint(&l, "users", users);
-    log_end(&l);
+    if (c->child->self.epoch > 1)
+        tell_recovered(c->child->self.epoch, sessions, users);
 }
 
 static const struct admission_effects admission_effects = {
@@ -233,6 +230,7 @@ static const struct admission_effects admission_effects = {
     .lease = send_lease,
     .done = send_done,
     .refuse = send_refuse,
+    .kick = send_kick,
     .placed = on_placed,
     .held = on_held,
     .auth_failed = on_auth_failed,
@@ -255,37 +253,16 @@ static void send_ask(void *arg, uint32_t question, struct slice host, uint16_t p
 static void on_addresses(void *arg, uint32_t backend, uint32_t ttl_s)
 {
     struct control *c = arg;
-    const struct backend *b = &c->backends.all[backend];
-    char list[IPC_ADDRESSES_MAX * ADDR_TEXT];
-    size_t n = 0;
-    struct log_line l;
 
-    for (size_t i = 0; i < b->addresses_n; i++) {
-        char text[ADDR_TEXT];
-
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? "," : "",
-                              addr_format(&b->addresses[i], text));
-    }
-    log_begin(&l, LOG_RESOLVED);
-    log_str(&l, "backend", b->conf->title);
-    log_slice(&l, "name", b->host);
-    log_slice(&l, "addresses", slice_of(list, n));
-    log_uint(&l, "ttl", ttl_s);
-    log_end(&l);
+    tell_resolved(&c->backends.all[backend], ttl_s);
     admission_addresses(c->admission, backend);
 }
 
 static void on_unresolved(void *arg, uint32_t backend, struct slice detail)
 {
     const struct control *c = arg;
-    const struct backend *b = &c->backends.all[backend];
-    struct log_line l;
 
-    log_begin(&l, LOG_RESOLVE_FAILED);
-    log_str(&l, "backend", b->conf->title);
-    log_slice(&l, "name", b->host);
-    log_slice(&l, "detail", detail);
-    log_end(&l);
+    tell_unresolved(&c->backends.all[backend], detail);
 }
 
 static const struct resolve_effects resolve_effects = {
@@ -308,7 +285,7 @@ static void drop_peer(struct peer *p)
         c->lookup = NULL;
     if (p->fd < 0 && p->who.role == ROLE_WORKER) {
         admission_detach(c->admission, &p->worker, now_ms(c));
-        arm_admission(c);
+        arm_waiting(c);
     }
     free(p);
 }
@@ -345,7 +322,7 @@ static void on_worker_message(struct channel *ch, const struct msg *m)
         log_detail(LOG_DEBUG, "worker in slot %u, session %u: %s", p->who.slot, m->id, wrong);
     if (m->fd >= 0)
         close(m->fd);
-    arm_admission(p->control);
+    arm_waiting(p->control);
 }
 
 static void on_lookup_message(struct channel *ch, const struct msg *m)
@@ -360,7 +337,7 @@ static void on_lookup_message(struct channel *ch, const struct msg *m)
     }
     resolve_answer(&c->resolve, m->id, m->body, m->tail, now_ms(c));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
-    arm_admission(c);
+    arm_waiting(c);
 }
 
 static void on_peer_closed(struct channel *ch, const char *why)
@@ -381,6 +358,7 @@ static void open_peer(struct peer *p)
     struct control *c = p->control;
     bool is_worker = p->who.role == ROLE_WORKER;
 
+    p->worker.instance = p->who.instance;
     if (is_worker)
         admission_attach(c->admission, &p->worker);
     channel_open(&p->channel, &c->child->channels, p->fd, &c->child->self,
@@ -431,18 +409,6 @@ static void on_replay_due(struct deadline *d)
     }
 }
 
-static void log_lost(uint32_t which, const char *why)
-{
-    static const char *const names[SHARED_COUNT] = {"affinity", "failed logins", "known pairs"};
-    struct log_line l;
-    struct err what;
-
-    err_set(&what, 0, "%s: %s", names[which], why);
-    log_begin(&l, LOG_AFFINITY_LOST);
-    log_str(&l, "detail", what.text);
-    log_end(&l);
-}
-
 static void take_shared(struct control *c, const struct msg *m)
 {
     uint32_t which = ((const struct msg_shared *)m->body)->which;
@@ -455,7 +421,7 @@ static void take_shared(struct control *c, const struct msg *m)
         lost = err.text;
     close(m->fd);
     if (lost)
-        log_lost(which, lost);
+        tell_lost((enum shared_id)which, lost);
     if (!shared)
         return;
     shared_unmap(&c->shared[which]);
@@ -471,8 +437,10 @@ static void on_init(struct child *child)
     struct control *c = child->state;
 
     c->child = child;
+    c->door_fd = -1;
     list_init(&c->peers);
     deadline_init(&c->admission_due, on_admission_due);
+    deadline_init(&c->operate_due, on_operate_due);
     deadline_init(&c->resolve_due, on_resolve_due);
     deadline_init(&c->flush_due, on_flush_due);
     deadline_init(&c->replay_due, on_replay_due);
@@ -486,6 +454,8 @@ static void on_message(struct child *child, const struct msg *m)
         take_peer(c, m);
     else if (m->type == MSG_SHARED)
         take_shared(c, m);
+    else if (m->type == MSG_DOOR && !c->has_started && c->door_fd < 0)
+        c->door_fd = m->fd;
     else if (m->fd >= 0)
         close(m->fd);
 }
@@ -510,14 +480,47 @@ static int load(struct control *c, struct err *err)
     if (state_open(conf->global.state, &c->state, err) < 0)
         return -1;
     rows = (struct load){admission_registry(c->admission), &c->backends};
-    return state_load(c->state, &load_rows, &rows, err);
+    if (state_load(c->state, &load_rows, &rows, err) < 0)
+        return -1;
+    return operate_new(&(struct operate_params){conf, &c->backends, c->admission, c->state},
+                       &c->operate, err);
+}
+
+/* Where there is neither a socket nor a part that listens there is no door. */
+static int open_door(struct control *c, struct err *err)
+{
+    const struct control_door *part = c->child->role->part;
+    int fd = c->door_fd;
+
+    c->door_fd = -1;
+    if (fd < 0)
+        return 0;
+    if (!part) {
+        close(fd);
+        return 0;
+    }
+    if (part->open(c->child, c->operate, fd, &c->door, err) < 0)
+        return -1;
+    part->on_change(c->door, on_operated, c);
+    return 0;
+}
+
+static void close_door(struct control *c)
+{
+    const struct control_door *part = c->child->role->part;
+
+    if (c->door)
+        part->close(&c->door);
+    if (c->door_fd >= 0)
+        close(c->door_fd); /* never opened */
+    c->door_fd = -1;
 }
 
 static int on_start(struct child *child, struct err *err)
 {
     struct control *c = child->state;
 
-    if (load(c, err) < 0)
+    if (load(c, err) < 0 || open_door(c, err) < 0)
         return -1;
     c->has_started = true;
     admission_start(c->admission, child->peers, now_ms(c));
@@ -544,12 +547,15 @@ static void on_done(struct child *child)
 {
     struct control *c = child->state;
 
+    close_door(c);
     list_for_each_safe (it, &c->peers)
         drop_peer(CONTAINER(it, struct peer, node));
     deadline_clear(&c->admission_due);
+    deadline_clear(&c->operate_due);
     deadline_clear(&c->resolve_due);
     deadline_clear(&c->flush_due);
     deadline_clear(&c->replay_due);
+    operate_free(&c->operate);
     admission_free(&c->admission);
     state_close(&c->state);
     for (unsigned i = 0; i < SHARED_COUNT; i++)

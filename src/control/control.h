@@ -12,7 +12,7 @@ struct operate;
 
 /* All in the control process, from its loop. */
 struct control_door {
-    /* `fd` is the listening socket, now the door's. `operate` outlives it. */
+    /* `fd` is the listening socket, now the door's, also on failure. `operate` outlives it. */
     int (*open)(struct child *child, struct operate *operate, int fd, struct door **out_door,
                 struct err *err);
     /* Something was done that may change operate_due_ms(): the door calls `changed`, given here. */

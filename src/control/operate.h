@@ -8,15 +8,21 @@
  * paced; a move that was under way when control died is not taken up again: its user then has the
  * old backend and, if the hold was not over, no login is lost.
  *
- * A move, by which no two sessions of its user are ever on two backends:
+ * A move, by which no two sessions of its user are ever on two backends (control/moves.h):
  *
- *     1  logins of the user wait, as on hold (whoever waits longer than hold_timeout gets NO
- * [INUSE]) 2  logins under way are refused by their leases; sessions are told to end (KICK) 3  the
- * last session has ended: the pin (shared storage) or placement (own) becomes the new backend, is
- * written, and affinity with it 4  who waits is served
+ *     1  logins of the user wait, as on hold; who waits longer than hold_timeout gets NO [INUSE]
+ *     2  sessions, and logins that have a lease, are told to end (KICK); no lease becomes a session
+ *     3  when the last has ended, the new backend is written: as the pin (shared storage), or as
+ *        the placement (own storage), and as the pin if the user has one; affinity follows
+ *     4  who waits is served
  *
  * A session that has not ended within kick_grace and a time for the worker to say so is counted as
- * living all the same: the move waits for it. A worker that hangs is ended by its own watch.
+ * living all the same: the move waits for it. A worker that hangs is ended by its own watch. When
+ * the file cannot be written in step 3 it is tried again each second, and after five times the move
+ * is given up, with an error in the log: the user then has the old backend.
+ *
+ * While control waits for the replays of workers (is_recovered) nobody is moved, and nobody is
+ * kicked in numbers: what is not known yet might be anywhere.
  */
 #ifndef USHER_CONTROL_OPERATE_H
 #define USHER_CONTROL_OPERATE_H
@@ -52,6 +58,9 @@ void operate_free(struct operate **o);
 uint64_t operate_due_ms(const struct operate *o);
 void operate_tick(struct operate *o, uint64_t now_ms);
 
+/* Those of its params. */
+const struct backends *operate_backends(const struct operate *o);
+
 /* --- seeing ----------------------------------------------------------------------------------- */
 
 struct operate_status {
@@ -66,7 +75,8 @@ struct operate_status {
 
 void operate_status(const struct operate *o, struct operate_status *out_status);
 
-/* Which sessions or users are meant; what is empty, BACKEND_NONE or -1 fits everything. */
+/* Which sessions or users are meant; what is empty, BACKEND_NONE or -1 fits everything. The backend
+ * of a user is that of the user's first session; `client` is about sessions only. */
 struct operate_filter {
     struct slice user;
     uint32_t backend;
@@ -91,8 +101,9 @@ struct operate_session {
 /* "opening", "open", "asking", "delayed", "held", "resolving", "leased", "logged in". */
 const char *operate_stage_name(enum stage stage);
 
-/* Names all sessions that fit. The caller frees *out_keys, which may be NULL when there are none.
- * Takes a few milliseconds for 100,000; what follows may be done in pieces. */
+/* Names all sessions that fit, in the order of their keys. The caller frees *out_keys, which may be
+ * NULL when there are none. Takes a few milliseconds for 100,000; what follows may be done in
+ * pieces. */
 int operate_sessions(const struct operate *o, const struct operate_filter *filter,
                      struct operate_key **out_keys, size_t *out_n, struct err *err) MUST_CHECK;
 
@@ -109,16 +120,18 @@ struct operate_user {
     bool is_held, is_moving;
 };
 
-/* Calls each() for each user with sessions that fits; ends when it returns -1, and returns that. */
+/* Calls each() for each user with sessions that fits; ends when it returns -1, and returns that.
+ * each() calls nothing here. */
 int operate_users(const struct operate *o, const struct operate_filter *filter,
                   int (*each)(void *arg, const struct operate_user *user), void *arg);
 
-/* All pins and holds, likewise; `backend` is the pin. */
+/* All pins and holds, likewise; `backend` is the pin, `pool` the pin's or, where there is none in
+ * the configuration, 0. A pin may be to a backend that is not in the configuration any more. */
 int operate_orders(const struct operate *o, int (*each)(void *arg, const struct operate_user *user),
                    void *arg);
 
-/* Sessions and users that are on a backend, or on their way there. One pass over all sessions for
- * all backends: `out_counts` has one for each configured backend. */
+/* Sessions and users that are on a backend, or on their way there; a user counts once. One pass
+ * over all sessions for all backends: `out_counts` has one for each configured backend. */
 struct operate_counts {
     uint32_t sessions, users;
 };
@@ -128,7 +141,7 @@ void operate_count(const struct operate *o, struct operate_counts *out_counts);
 struct operate_choice {
     uint32_t backend;
     double score;   /* of the weighted hash: the highest wins */
-    bool may_serve; /* by weight and state */
+    bool may_serve; /* has a weight and is up */
 };
 
 struct operate_route {
@@ -155,12 +168,16 @@ struct operate_move {
 int operate_moves(const struct operate *o, int (*each)(void *arg, const struct operate_move *move),
                   void *arg);
 
-/* What a user or an address is charged with; NULL: not asked. */
+/* What a user or an address is charged with; NULL: not asked, and 0. Of both: also as a known pair.
+ */
 void operate_penalties(const struct operate *o, const struct slice *user,
                        const struct in6_addr *client, uint64_t now_ms,
                        struct penalty_record *out_record);
 
 /* --- steering --------------------------------------------------------------------------------- */
+
+/* Names that are none, and backends that are not in the configuration, are errors. What is so
+ * already is done again. */
 
 int operate_backend(struct operate *o, uint32_t backend, enum backend_state state,
                     struct err *err) MUST_CHECK;
@@ -168,24 +185,32 @@ int operate_backend(struct operate *o, uint32_t backend, enum backend_state stat
 /* `backend` BACKEND_NONE: unpin. A user who is being moved is an error. */
 int operate_pin(struct operate *o, struct slice user, uint32_t backend, struct err *err) MUST_CHECK;
 
+/* Own storage only. A user who is being moved is an error. */
 int operate_place(struct operate *o, struct slice user, uint32_t backend,
                   struct err *err) MUST_CHECK;
 
 int operate_hold(struct operate *o, struct slice user, bool is_held, uint64_t now_ms,
                  struct err *err) MUST_CHECK;
 
-/* Begins the move of one user to a backend, in the backend's pool. One who is being moved already
- * is an error. Without sessions and logins it is over at once. */
+/* Begins the move of one user to a backend, in the backend's pool. Without sessions and logins
+ * elsewhere it is over at once. Errors: who is being moved already; a backend that is down; shared
+ * storage, and the user's one pin is of another pool; MOVES_MAX moves under way. */
 int operate_move(struct operate *o, struct slice user, uint32_t to, uint64_t now_ms,
                  struct err *err) MUST_CHECK;
 
-/* All known users of a backend: with sessions there, placed there, or pinned there; `per_second`
- * begin in each second. *out_n: how many. */
+/* All known users of a backend: with sessions there, placed there, or pinned there, but for who is
+ * pinned elsewhere; `per_second` begin in each second. *out_n: how many. `from` may be a title that
+ * is not in the configuration any more. Users of shared storage of whom there is affinity only
+ * cannot be enumerated: the affinity of `from` is forgotten, and they go where the hash says; as
+ * long as `from` is up that may be there again, so it is drained first. Who has left `from` when
+ * its turn comes is left alone. A second time for the same `from`, while the first lasts, is an
+ * error. One pass over all known users: some ten milliseconds for a million. */
 int operate_move_all(struct operate *o, uint32_t from, uint32_t to, uint32_t per_second,
                      uint64_t now_ms, size_t *out_n, struct err *err) MUST_CHECK;
 
-/* Returns how many sessions are told to end. */
+/* Whatever stage they are in. Returns how many are told to end; each is told once. */
 size_t operate_kick_user(struct operate *o, struct slice user);
+/* False: there is none. */
 bool operate_kick_session(struct operate *o, struct operate_key key);
 
 /* All users with sessions on a backend, paced; *out_n: how many users. */

@@ -149,10 +149,15 @@ static uint64_t pair_value(struct score score)
     return (uint64_t)score.time_s << 32 | score.points;
 }
 
+static bool is_pair(const struct penalty_who *who)
+{
+    return who->address.bits > 0 && who->user.n > 0;
+}
+
 static bool find_pair(const struct penalty *p, const struct penalty_who *who, uint64_t now_s,
                       struct hash128 *out_key, struct shared_note *out_note)
 {
-    if (!p->known)
+    if (!p->known || !is_pair(who))
         return false;
     *out_key = pair_key(p, who);
     return shared_find(p->known, *out_key, now_s, PENALTY_KNOWN_S, out_note);
@@ -166,8 +171,10 @@ struct penalty_record penalty_look(const struct penalty *p, const struct penalty
     struct shared_note pair;
 
     if (p->scores) {
-        r.address = rounded(score_of(p, network_key(p, &who->address), now_s));
-        r.user = rounded(score_of(p, user_key(p, who->user), now_s));
+        if (who->address.bits > 0)
+            r.address = rounded(score_of(p, network_key(p, &who->address), now_s));
+        if (who->user.n > 0)
+            r.user = rounded(score_of(p, user_key(p, who->user), now_s));
         if (who->site.bits > 0)
             r.site = rounded(score_of(p, network_key(p, &who->site), now_s));
     }
@@ -175,6 +182,27 @@ struct penalty_record penalty_look(const struct penalty *p, const struct penalty
     if (r.is_known)
         r.pair = rounded(decayed(p, pair_score(&pair), now_s));
     return r;
+}
+
+void penalty_clear(const struct penalty *p, const struct penalty_who *who)
+{
+    struct hash128 key;
+    struct shared_note pair;
+
+    if (p->scores && who->address.bits > 0)
+        shared_remove(p->scores, network_key(p, &who->address));
+    if (p->scores && who->site.bits > 0)
+        shared_remove(p->scores, network_key(p, &who->site));
+    if (p->scores && who->user.n > 0)
+        shared_remove(p->scores, user_key(p, who->user));
+    if (!p->known || !is_pair(who))
+        return;
+    key = pair_key(p, who);
+    /* However old it is. */
+    if (shared_find(p->known, key, UINT32_MAX, UINT32_MAX, &pair)) {
+        pair.value = 0;
+        shared_put(p->known, key, &pair, NULL, NULL);
+    }
 }
 
 void penalty_failed(const struct penalty *p, const struct penalty_who *who, uint64_t now_s)

@@ -80,8 +80,12 @@ struct penalty_case {
 
 enum penalty_verdict { PENALTY_PASS, PENALTY_WAIT, PENALTY_REFUSE };
 
+/* What is not asked for is 0: an address without bits, an empty name. */
 struct penalty_record penalty_look(const struct penalty *p, const struct penalty_who *who,
                                    uint64_t now_s);
+
+/* Forgets what these are charged with; a known pair stays known. */
+void penalty_clear(const struct penalty *p, const struct penalty_who *who);
 
 /* What to do with a login; `has_waited`: it has waited as it was told. A login may be made to wait
  * several times: who has waited but would go beyond a limit if all those on their way failed waits

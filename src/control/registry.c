@@ -11,6 +11,7 @@
 int registry_init(struct registry *r, const struct conf_global *conf, struct err *err)
 {
     *r = (struct registry){0};
+    list_init(&r->workers);
     map_init(&r->users);
     map_init(&r->orders);
     map_init(&r->visits);
@@ -44,10 +45,40 @@ void registry_done(struct registry *r)
 
 /* --- sessions ------------------------------------------------------------------------------ */
 
-void registry_attach(struct admission_worker *w)
+void registry_attach(struct registry *r, struct admission_worker *w)
 {
-    *w = (struct admission_worker){0};
+    *w = (struct admission_worker){.instance = w->instance};
     map_init(&w->sessions);
+    list_append(&r->workers, &w->node);
+}
+
+void registry_detach(struct registry *r, struct admission_worker *w)
+{
+    (void)r;
+    INSIST(w->sessions.used == 0);
+    map_done(&w->sessions);
+    list_remove(&w->node);
+}
+
+struct walk {
+    void (*each)(void *arg, struct session *s);
+    void *arg;
+};
+
+static void walk_one(struct map_node *node, void *arg)
+{
+    const struct walk *walk = arg;
+
+    walk->each(walk->arg, CONTAINER(node, struct session, node));
+}
+
+void registry_each_session(struct registry *r, void (*each)(void *arg, struct session *s),
+                           void *arg)
+{
+    struct walk walk = {each, arg};
+
+    list_for_each (it, &r->workers)
+        map_each(&CONTAINER(it, struct admission_worker, node)->sessions, walk_one, &walk);
 }
 
 static uint64_t id_hash(const struct registry *r, uint32_t id)
@@ -104,9 +135,19 @@ static void set_stage(struct registry *r, struct session *s, enum stage stage)
     s->stage = (uint8_t)stage;
 }
 
+/* Out of user.sessions. */
+static void leave(const struct registry *r, struct session *s)
+{
+    if (list_empty(&s->of_user))
+        return;
+    list_remove(&s->of_user);
+    if (s->user->is_moving && r->on_left)
+        r->on_left(r->left_arg, s->user);
+}
+
 void registry_remove(struct registry *r, struct session *s)
 {
-    list_remove(&s->of_user);
+    leave(r, s);
     list_remove(&s->waiting);
     registry_uncharge(s);
     if (s->stage == STAGE_OPENING)
@@ -305,20 +346,39 @@ static struct user *make_user(struct registry *r, const struct user_key *key, ui
     return u;
 }
 
-static struct user *get_user(struct registry *r, uint16_t pool, struct slice name)
+static struct user *find_user(const struct registry *r, const struct user_key *key, uint64_t hash)
+{
+    struct map_node *node = map_find(&r->users, hash, user_is, key);
+
+    INSIST(key->name.n <= IPC_USER_MAX);
+    return node ? CONTAINER(node, struct user, node) : NULL;
+}
+
+static uint64_t user_hash(const struct user_key *key)
+{
+    return hash_key(key->name) + key->pool;
+}
+
+struct user *registry_user(const struct registry *r, uint16_t pool, struct slice name)
 {
     struct user_key key = {name, pool};
-    uint64_t hash = hash_key(name) + pool;
-    struct map_node *node = map_find(&r->users, hash, user_is, &key);
 
-    INSIST(name.n <= IPC_USER_MAX);
-    return node ? CONTAINER(node, struct user, node) : make_user(r, &key, hash);
+    return find_user(r, &key, user_hash(&key));
+}
+
+struct user *registry_user_make(struct registry *r, uint16_t pool, struct slice name)
+{
+    struct user_key key = {name, pool};
+    uint64_t hash = user_hash(&key);
+    struct user *u = find_user(r, &key, hash);
+
+    return u ? u : make_user(r, &key, hash);
 }
 
 /* Nobody names this user now. */
 static void forget_idle(struct registry *r, struct user *u)
 {
-    if (u->placed != BACKEND_NONE)
+    if (u->placed != BACKEND_NONE || u->kept > 0)
         return;
     map_remove(&r->users, &u->node);
     free(u);
@@ -329,7 +389,7 @@ int registry_name(struct registry *r, struct session *s, struct slice user)
     struct user *u;
 
     registry_unname(r, s);
-    u = get_user(r, s->pool, user);
+    u = registry_user_make(r, s->pool, user);
     if (!u)
         return -1;
     if (begin_visit(r, u, s->source) < 0) {
@@ -358,9 +418,22 @@ void registry_unname(struct registry *r, struct session *s)
     }
 }
 
+void registry_keep(struct user *u)
+{
+    INSIST(u->kept < UINT16_MAX);
+    u->kept++;
+}
+
+void registry_let_go(struct registry *r, struct user *u)
+{
+    INSIST(u->kept > 0);
+    if (--u->kept == 0 && u->sessions_n == 0)
+        forget_idle(r, u);
+}
+
 int registry_place(struct registry *r, uint16_t pool, struct slice user, uint32_t backend)
 {
-    struct user *u = get_user(r, pool, user);
+    struct user *u = registry_user_make(r, pool, user);
 
     if (!u)
         return -1;
@@ -379,7 +452,7 @@ void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum
 
 void registry_unbind(struct registry *r, struct session *s, enum stage stage)
 {
-    list_remove(&s->of_user);
+    leave(r, s);
     s->backend = BACKEND_NONE;
     set_stage(r, s, stage);
 }
@@ -427,4 +500,12 @@ struct order *registry_order_make(struct registry *r, struct slice user)
         return NULL;
     }
     return o;
+}
+
+void registry_order_tidy(struct registry *r, struct order *o)
+{
+    if (o->pin != BACKEND_NONE || o->is_held)
+        return;
+    map_remove(&r->orders, &o->node);
+    free(o);
 }

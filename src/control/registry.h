@@ -28,6 +28,8 @@ enum { ATTEMPTS_MAX = 3 };
 
 /* Embedded by whoever holds the channel to a worker. */
 struct admission_worker {
+    struct list node;  /* in registry.workers, while it is attached */
+    uint32_t instance; /* of its process; set by its owner before it is attached */
     struct map sessions;
     bool is_awaited;  /* it lived before this control did; nobody is admitted before its replay */
     bool is_replayed; /* it has said REPLAYED */
@@ -68,6 +70,7 @@ struct session {
     uint8_t stage;   /* enum stage */
     uint8_t result;  /* enum result, in LEASED: one that waits for the replays; RESULT_NONE */
     uint8_t charge;  /* enum charge */
+    bool is_kicked;  /* its worker was told to end it */
 };
 
 enum { RESULT_NONE = 0xff };
@@ -84,6 +87,9 @@ struct user {
     uint32_t placed;     /* number of a backend, or BACKEND_NONE */
     uint16_t pool;
     uint16_t name_n;
+    uint16_t kept;  /* by so many moves and kicks: stays known for them */
+    bool is_moving; /* control/moves.h */
+    bool is_seen;   /* a mark for whoever passes over all users, and needs each once */
     char name[];
 };
 
@@ -111,6 +117,7 @@ struct order {
 };
 
 struct registry {
+    struct list workers; /* of admission_worker */
     struct map users;
     struct map orders;
     struct map visits;
@@ -120,6 +127,10 @@ struct registry {
     uint32_t opening_n; /* sessions in STAGE_OPENING */
     size_t logins_n;    /* sessions in STAGE_RESOLVING or STAGE_LEASED */
     size_t users_n;     /* that sessions name */
+    /* Told when a session of a user who is being moved is on its backend no more. NULL: nobody is
+     * told. Nothing may be done from there but to note it. */
+    void (*on_left)(void *arg, struct user *u);
+    void *left_arg;
 };
 
 int registry_init(struct registry *r, const struct conf_global *conf, struct err *err) MUST_CHECK;
@@ -128,7 +139,14 @@ int registry_init(struct registry *r, const struct conf_global *conf, struct err
  * registry_init(). */
 void registry_done(struct registry *r);
 
-void registry_attach(struct admission_worker *w);
+void registry_attach(struct registry *r, struct admission_worker *w);
+
+/* All its sessions have been removed. */
+void registry_detach(struct registry *r, struct admission_worker *w);
+
+/* Calls each() for all sessions; it may remove the one that it is given. */
+void registry_each_session(struct registry *r, void (*each)(void *arg, struct session *s),
+                           void *arg);
 
 struct session *registry_find(const struct registry *r, const struct admission_worker *w,
                               uint32_t id);
@@ -171,6 +189,17 @@ void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum
 /* It is on no backend (any more). */
 void registry_unbind(struct registry *r, struct session *s, enum stage stage);
 
+/* NULL when nothing is known of the user. */
+struct user *registry_user(const struct registry *r, uint16_t pool, struct slice name);
+
+/* The same, made when it is not known; who makes it keeps it, or it is never forgotten. NULL when
+ * memory is out. */
+struct user *registry_user_make(struct registry *r, uint16_t pool, struct slice name);
+
+/* The user stays known until it is let go as often. */
+void registry_keep(struct user *u);
+void registry_let_go(struct registry *r, struct user *u);
+
 /* Records where a user belongs; makes the user when it is not known. -1 when memory is out. */
 int registry_place(struct registry *r, uint16_t pool, struct slice user,
                    uint32_t backend) MUST_CHECK;
@@ -180,6 +209,9 @@ struct order *registry_order(const struct registry *r, struct slice user);
 
 /* The same, made when there is none. NULL when memory is out. */
 struct order *registry_order_make(struct registry *r, struct slice user);
+
+/* Frees one that orders nothing any more. */
+void registry_order_tidy(struct registry *r, struct order *o);
 
 /* One byte to IPC_USER_MAX, without what SASL and IMAP never let through: NUL, CR, LF. */
 bool user_is_name(struct slice name);

@@ -14,40 +14,76 @@ static const char *pool_title(const struct route *r, uint16_t pool)
     return r->backends->conf->pools[pool].title;
 }
 
-static uint32_t pinned(const struct route *r, const struct user *u)
+/* Which rule has spoken. */
+enum rule { BY_PIN, BY_PLACEMENT, BY_SESSIONS, BY_AFFINITY, BY_HASH };
+
+/* Whom a login is about, as far as the rules ask. */
+struct who {
+    struct slice name;
+    uint16_t pool;
+    const struct user *user; /* NULL: nothing is known of the user */
+    const uint16_t *tried;   /* backends of this login */
+    unsigned tried_n;
+};
+
+static struct who who_is(const struct session *s)
 {
-    const struct order *o = registry_order(r->registry, user_name(u));
+    return (struct who){.name = user_name(s->user),
+                        .pool = s->pool,
+                        .user = s->user,
+                        .tried = s->tried,
+                        .tried_n = s->attempt};
+}
+
+uint32_t route_pin(const struct route *r, uint16_t pool, struct slice user)
+{
+    const struct order *o = registry_order(r->registry, user);
     uint32_t pin = o ? o->pin : BACKEND_NONE;
 
     /* Titles are unique over all pools: a pin to a backend of another pool is about that pool. */
     if (pin != BACKEND_NONE && !backends_is_stranger(r->backends, pin) &&
-        r->backends->all[pin].pool != u->pool)
+        r->backends->all[pin].pool != pool)
         return BACKEND_NONE;
     return pin;
 }
 
-/* The backend that is this user's whatever happens; BACKEND_NONE when there is no such. */
-static uint32_t fixed(const struct route *r, const struct user *u, const char **out_how)
+static uint32_t placed(const struct who *w)
 {
-    uint32_t pin = pinned(r, u);
-
-    *out_how = pin != BACKEND_NONE ? "pinned to" : "placed on";
-    return pin != BACKEND_NONE ? pin : u->placed;
+    return w->user ? w->user->placed : BACKEND_NONE;
 }
 
-static uint32_t check_fixed(const struct route *r, const struct user *u, uint32_t backend,
+static const struct session *first_of(const struct who *w)
+{
+    return w->user ? user_first(w->user) : NULL;
+}
+
+static const char *words_of(enum rule rule)
+{
+    return rule == BY_PIN ? "pinned to" : "placed on";
+}
+
+/* The backend that is this user's whatever happens; BACKEND_NONE when there is no such. */
+static uint32_t fixed(const struct route *r, const struct who *w, enum rule *out_rule)
+{
+    uint32_t pin = route_pin(r, w->pool, w->name);
+
+    *out_rule = pin != BACKEND_NONE ? BY_PIN : BY_PLACEMENT;
+    return pin != BACKEND_NONE ? pin : placed(w);
+}
+
+static uint32_t check_fixed(const struct route *r, const struct who *w, uint32_t backend,
                             const char *how, char *out_why)
 {
-    const struct session *first = user_first(u);
+    const struct session *first = first_of(w);
 
     if (backends_is_stranger(r->backends, backend)) {
         snprintf(out_why, ROUTE_WHY, "the user is %s %s, which is not in the configuration", how,
                  title_of(r, backend));
         return BACKEND_NONE;
     }
-    if (r->backends->all[backend].pool != u->pool) {
+    if (r->backends->all[backend].pool != w->pool) {
         snprintf(out_why, ROUTE_WHY, "the user is %s %s, which is no longer in pool %s", how,
-                 title_of(r, backend), pool_title(r, u->pool));
+                 title_of(r, backend), pool_title(r, w->pool));
         return BACKEND_NONE;
     }
     if (first && first->backend != backend) {
@@ -58,10 +94,10 @@ static uint32_t check_fixed(const struct route *r, const struct user *u, uint32_
     return backend;
 }
 
-static bool was_tried(const struct session *s, uint32_t backend)
+static bool was_tried(const struct who *w, uint32_t backend)
 {
-    for (unsigned i = 0; i < s->attempt && i < ATTEMPTS_MAX; i++) {
-        if (s->tried[i] == backend)
+    for (unsigned i = 0; i < w->tried_n && i < ATTEMPTS_MAX; i++) {
+        if (w->tried[i] == backend)
             return true;
     }
     return false;
@@ -69,76 +105,98 @@ static bool was_tried(const struct session *s, uint32_t backend)
 
 /* --- affinity ------------------------------------------------------------------------------ */
 
-static struct hash128 affinity_key(const struct route *r, const struct user *u)
+static struct hash128 affinity_key(const struct route *r, uint16_t in, struct slice user)
 {
-    const char *pool = pool_title(r, u->pool);
+    const char *pool = pool_title(r, in);
     char text[CONF_NAME_MAX + 1 + IPC_USER_MAX];
     size_t n = strlen(pool);
 
     /* "pool/user": no pool's name holds a slash. */
-    INSIST(n <= CONF_NAME_MAX && u->name_n <= IPC_USER_MAX);
+    INSIST(n <= CONF_NAME_MAX && user.n <= IPC_USER_MAX);
     memcpy(text, pool, n);
     text[n++] = '/';
-    memcpy(text + n, u->name, u->name_n);
-    return hash_stable(slice_of(text, n + u->name_n));
+    memcpy(text + n, user.p, user.n);
+    return hash_stable(slice_of(text, n + user.n));
 }
 
-static uint32_t find_affinity(const struct route *r, const struct session *s, uint64_t now_ms)
+static uint32_t find_affinity(const struct route *r, const struct who *w, uint64_t now_ms)
 {
-    const struct conf_pool *pool = &r->backends->conf->pools[s->pool];
-    uint32_t first = r->backends->first[s->pool];
+    const struct conf_pool *pool = &r->backends->conf->pools[w->pool];
+    uint32_t first = r->backends->first[w->pool];
     struct shared_note note;
 
-    if (!r->shared ||
-        !shared_find(r->shared, affinity_key(r, s->user), now_ms / 1000, r->user_expire_s, &note))
+    if (!r->shared || !route_is_shared(r, w->pool) ||
+        !shared_find(r->shared, affinity_key(r, w->pool, w->name), now_ms / 1000, r->user_expire_s,
+                     &note))
         return BACKEND_NONE;
     for (uint32_t i = first; i < first + pool->backends_n; i++) {
         if (r->backends->nodes[i].hash.high == note.value)
-            return r->backends->all[i].state == BACKEND_UP && !was_tried(s, i) ? i : BACKEND_NONE;
+            return i;
     }
     return BACKEND_NONE;
 }
 
-void route_remember(const struct route *r, const struct session *s, uint64_t now_ms)
+void route_note(const struct route *r, uint16_t pool, struct slice user, uint32_t backend,
+                uint64_t now_ms)
 {
-    const struct shared_note note = {r->backends->nodes[s->backend].hash.high,
+    const struct shared_note note = {r->backends->nodes[backend].hash.high,
                                      (uint32_t)(now_ms / 1000)};
 
-    if (r->shared && route_is_shared(r, s->pool))
-        shared_put(r->shared, affinity_key(r, s->user), &note, NULL, NULL);
+    if (r->shared && route_is_shared(r, pool))
+        shared_put(r->shared, affinity_key(r, pool, user), &note, NULL, NULL);
+}
+
+void route_remember(const struct route *r, const struct session *s, uint64_t now_ms)
+{
+    route_note(r, s->pool, user_name(s->user), s->backend, now_ms);
+}
+
+bool route_forget(const struct route *r, uint16_t pool, struct slice user)
+{
+    return r->shared && route_is_shared(r, pool) &&
+           shared_remove(r->shared, affinity_key(r, pool, user));
 }
 
 /* --- the hash ------------------------------------------------------------------------------ */
 
+/* By its state alone. */
+static bool is_open(const struct route *r, uint32_t backend)
+{
+    const struct backend *b = &r->backends->all[backend];
+
+    switch (b->state) {
+    case BACKEND_UP:
+        return true;
+    case BACKEND_DRAIN:
+        return false;
+    case BACKEND_DOWN:
+        return !route_is_shared(r, b->pool);
+    }
+    return false;
+}
+
 struct candidates {
     const struct route *route;
-    const struct session *session;
+    const struct who *who;
 };
 
 static bool may_use(size_t index, const void *arg)
 {
     const struct candidates *c = arg;
-    const struct backends *b = c->route->backends;
-    uint32_t backend = b->first[c->session->pool] + (uint32_t)index;
+    uint32_t backend = c->route->backends->first[c->who->pool] + (uint32_t)index;
 
-    switch (b->all[backend].state) {
-    case BACKEND_UP:
-        return !was_tried(c->session, backend);
-    case BACKEND_DRAIN:
+    if (!is_open(c->route, backend))
         return false;
-    case BACKEND_DOWN:
-        return !route_is_shared(c->route, c->session->pool);
-    }
-    return false;
+    return c->route->backends->all[backend].state == BACKEND_DOWN || !was_tried(c->who, backend);
 }
 
-static uint32_t by_hash(const struct route *r, const struct session *s)
+static uint32_t by_hash(const struct route *r, const struct who *w)
 {
-    struct candidates c = {r, s};
-    uint32_t first = r->backends->first[s->pool];
+    struct candidates c = {r, w};
+    uint32_t first = r->backends->first[w->pool];
     long best =
-        rendezvous_best(r->backends->nodes + first, r->backends->conf->pools[s->pool].backends_n,
-                        hash_stable(user_name(s->user)), may_use, &c);
+        rendezvous_best(r->backends->nodes + first, r->backends->conf->pools[w->pool].backends_n,
+                        hash_stable(w->name), may_use, &c);
 
     return best < 0 ? BACKEND_NONE : first + (uint32_t)best;
 }
@@ -146,40 +204,44 @@ static uint32_t by_hash(const struct route *r, const struct session *s)
 /* ------------------------------------------------------------------------------------------- */
 
 /* Affinity and hash: for a user who could go anywhere. */
-static uint32_t choose_freely(const struct route *r, const struct session *s, uint64_t now_ms,
-                              char *out_why)
+static uint32_t choose_freely(const struct route *r, const struct who *w, uint64_t now_ms,
+                              enum rule *out_rule, char *out_why)
 {
-    uint32_t backend = BACKEND_NONE;
+    uint32_t backend = find_affinity(r, w, now_ms);
 
-    if (route_is_shared(r, s->pool))
-        backend = find_affinity(r, s, now_ms);
-    if (backend == BACKEND_NONE)
-        backend = by_hash(r, s);
+    *out_rule = BY_AFFINITY;
+    if (backend != BACKEND_NONE && r->backends->all[backend].state == BACKEND_UP &&
+        !was_tried(w, backend))
+        return backend;
+    *out_rule = BY_HASH;
+    backend = by_hash(r, w);
     if (backend == BACKEND_NONE)
         snprintf(out_why, ROUTE_WHY, "%sbackend of pool %s may be used",
-                 s->attempt ? "no further " : "no ", pool_title(r, s->pool));
+                 w->tried_n ? "no further " : "no ", pool_title(r, w->pool));
     return backend;
 }
 
-uint32_t route_choose(const struct route *r, const struct session *s, uint64_t now_ms,
-                      char out_why[ROUTE_WHY])
+/* BACKEND_NONE: none, and `out_why` says why not. */
+static uint32_t decide(const struct route *r, const struct who *w, uint64_t now_ms,
+                       enum rule *out_rule, char *out_why)
 {
-    const struct session *first = user_first(s->user);
-    const char *how;
-    uint32_t backend = fixed(r, s->user, &how);
+    const struct session *first = first_of(w);
+    uint32_t backend = fixed(r, w, out_rule);
 
-    if (backend != BACKEND_NONE)
-        backend = check_fixed(r, s->user, backend, how, out_why);
-    else if (first)
+    if (backend != BACKEND_NONE) {
+        backend = check_fixed(r, w, backend, words_of(*out_rule), out_why);
+    } else if (first) {
+        *out_rule = BY_SESSIONS;
         backend = first->backend;
-    else
-        backend = choose_freely(r, s, now_ms, out_why);
+    } else {
+        backend = choose_freely(r, w, now_ms, out_rule, out_why);
+    }
     if (backend != BACKEND_NONE && r->backends->all[backend].state == BACKEND_DOWN) {
         snprintf(out_why, ROUTE_WHY, "backend %s is down by an operator's order",
                  title_of(r, backend));
         return BACKEND_NONE;
     }
-    if (backend != BACKEND_NONE && was_tried(s, backend)) {
+    if (backend != BACKEND_NONE && was_tried(w, backend)) {
         snprintf(out_why, ROUTE_WHY, "backend %s has just failed, and the user %s it",
                  title_of(r, backend), first ? "has other sessions on" : "is pinned to");
         return BACKEND_NONE;
@@ -187,20 +249,70 @@ uint32_t route_choose(const struct route *r, const struct session *s, uint64_t n
     return backend;
 }
 
+uint32_t route_choose(const struct route *r, const struct session *s, uint64_t now_ms,
+                      char out_why[ROUTE_WHY])
+{
+    const struct who w = who_is(s);
+    enum rule rule;
+
+    return decide(r, &w, now_ms, &rule, out_why);
+}
+
 bool route_may_stay(const struct route *r, const struct session *s, char out_why[ROUTE_WHY])
 {
     const struct session *first = user_first(s->user);
-    uint32_t placed = s->user->placed;
+    uint32_t place = s->user->placed;
 
     if (first && first->stage == STAGE_DONE && first->backend != s->backend) {
         snprintf(out_why, ROUTE_WHY, "the user's other sessions are on %s",
                  title_of(r, first->backend));
         return false;
     }
-    if (!route_is_shared(r, s->pool) && placed != BACKEND_NONE && placed != s->backend &&
-        pinned(r, s->user) != s->backend) {
-        snprintf(out_why, ROUTE_WHY, "the user is placed on %s", title_of(r, placed));
+    if (!route_is_shared(r, s->pool) && place != BACKEND_NONE && place != s->backend &&
+        route_pin(r, s->pool, user_name(s->user)) != s->backend) {
+        snprintf(out_why, ROUTE_WHY, "the user is placed on %s", title_of(r, place));
         return false;
     }
     return true;
+}
+
+/* --- for people ---------------------------------------------------------------------------- */
+
+static void explain_chosen(const struct route *r, enum rule rule, struct route_view *view)
+{
+    const char *title = title_of(r, view->chosen);
+
+    switch (rule) {
+    case BY_PIN:
+    case BY_PLACEMENT:
+        snprintf(view->why, ROUTE_WHY, "the user is %s %s", words_of(rule), title);
+        break;
+    case BY_SESSIONS:
+        snprintf(view->why, ROUTE_WHY, "the user has sessions on %s, or is logging in there",
+                 title);
+        break;
+    case BY_AFFINITY:
+        snprintf(view->why, ROUTE_WHY, "the user was on %s lately", title);
+        break;
+    case BY_HASH:
+        snprintf(view->why, ROUTE_WHY, "%s is the hash's first among those that may serve", title);
+        break;
+    }
+}
+
+void route_explain(const struct route *r, uint16_t pool, struct slice user, uint64_t now_ms,
+                   struct route_view *out_view)
+{
+    const struct who w = {
+        .name = user, .pool = pool, .user = registry_user(r->registry, pool, user)};
+    const struct session *first = first_of(&w);
+    enum rule rule;
+
+    *out_view = (struct route_view){.pin = route_pin(r, pool, user),
+                                    .placed = placed(&w),
+                                    .live = first ? first->backend : BACKEND_NONE,
+                                    .affinity = find_affinity(r, &w, now_ms)};
+    out_view->chosen = decide(r, &w, now_ms, &rule, out_view->why);
+    if (out_view->chosen != BACKEND_NONE)
+        explain_chosen(r, rule, out_view);
 }

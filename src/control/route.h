@@ -39,8 +39,26 @@ uint32_t route_choose(const struct route *r, const struct session *s, uint64_t n
  * user are on another, or its mail is. */
 bool route_may_stay(const struct route *r, const struct session *s, char out_why[ROUTE_WHY]);
 
-/* Shared storage: notes that the session's user is on its backend now. */
+/* Shared storage: notes that the session's user is on its backend now; that a user is on one. */
 void route_remember(const struct route *r, const struct session *s, uint64_t now_ms);
+void route_note(const struct route *r, uint16_t pool, struct slice user, uint32_t backend,
+                uint64_t now_ms);
+
+/* Forgets where the user was. Says whether it was known. */
+bool route_forget(const struct route *r, uint16_t pool, struct slice user);
+
+/* The pin that counts in a pool; BACKEND_NONE: none. It may be a stranger. */
+uint32_t route_pin(const struct route *r, uint16_t pool, struct slice user);
+
+/* What is known of a user's way, and what comes of it by the rules that route_choose() goes by. */
+struct route_view {
+    uint32_t pin, placed, live, affinity; /* each BACKEND_NONE: none */
+    uint32_t chosen;                      /* BACKEND_NONE: a login would be refused */
+    char why[ROUTE_WHY];                  /* in either case */
+};
+
+void route_explain(const struct route *r, uint16_t pool, struct slice user, uint64_t now_ms,
+                   struct route_view *out_view);
 
 static inline bool route_is_shared(const struct route *r, uint16_t pool)
 {

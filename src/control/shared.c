@@ -32,9 +32,15 @@ struct slot {
     uint32_t check;
 };
 
+/* Slots for which there is one bit. */
+enum { PART = 128, PARTS = SHARED_SLOTS / PART };
+
 struct shared {
     struct header header;
-    char unused[SHARED_HEADER - sizeof(struct header)];
+    /* A bit for each part that was ever written to. The others take no memory, but would if they
+     * were only looked at. */
+    uint64_t used[PARTS / 64];
+    char unused[SHARED_HEADER - sizeof(struct header) - PARTS / 8];
     struct slot slots[SHARED_SLOTS];
 };
 
@@ -135,6 +141,16 @@ static uint32_t slot_check(const struct slot *slot)
     return (uint32_t)num_mix(h ^ slot->time_s);
 }
 
+static bool is_part_used(const struct shared *shared, size_t slot)
+{
+    return shared->used[slot / PART / 64] >> (slot / PART % 64) & 1;
+}
+
+static void use_part(struct shared *shared, size_t slot)
+{
+    shared->used[slot / PART / 64] |= UINT64_C(1) << (slot / PART % 64);
+}
+
 static bool is_whole(const struct slot *slot)
 {
     return slot->check == slot_check(slot);
@@ -206,5 +222,36 @@ void shared_put(struct shared *shared, struct hash128 key, const struct shared_n
     struct slot next = {.key = key, .value = note->value, .time_s = note->time_s};
 
     next.check = slot_check(&next);
+    use_part(shared, bucket_of(key));
     *slot = next;
+}
+
+bool shared_remove(struct shared *shared, struct hash128 key)
+{
+    struct slot *bucket = &shared->slots[bucket_of(key)];
+
+    for (int i = 0; i < SHARED_BUCKET; i++) {
+        if (has_key(&bucket[i], key)) {
+            bucket[i] = (struct slot){0};
+            return true;
+        }
+    }
+    return false;
+}
+
+size_t shared_remove_value(struct shared *shared, uint64_t value)
+{
+    size_t removed = 0;
+
+    for (size_t at = 0; at < SHARED_SLOTS; at += PART) {
+        if (!is_part_used(shared, at))
+            continue;
+        for (struct slot *slot = &shared->slots[at]; slot < &shared->slots[at + PART]; slot++) {
+            if (slot->value == value && is_whole(slot)) {
+                *slot = (struct slot){0};
+                removed++;
+            }
+        }
+    }
+    return removed;
 }

@@ -23,7 +23,7 @@
 #include <stdint.h>
 
 enum {
-    SHARED_VERSION = 2,
+    SHARED_VERSION = 3,
     SHARED_SLOTS = 1 << 20,
     SHARED_BUCKET = 8,
     SHARED_HEADER = 4096,
@@ -63,5 +63,12 @@ bool shared_find(const struct shared *shared, struct hash128 key, uint64_t now_s
 /* Writes it over what was there. `worth` NULL: the older, the less. */
 void shared_put(struct shared *shared, struct hash128 key, const struct shared_note *note,
                 shared_worth *worth, const void *arg);
+
+/* Forgets the note under `key`. Says whether there was one. */
+bool shared_remove(struct shared *shared, struct hash128 key);
+
+/* Forgets all notes of this value; returns how many. Passes over all that is in use: some
+ * milliseconds. */
+size_t shared_remove_value(struct shared *shared, uint64_t value);
 
 #endif

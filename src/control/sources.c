@@ -65,6 +65,16 @@ static struct network narrow(const struct sources *s, const struct in6_addr *cli
     return network_of(client, network_is_ipv4(client) ? MAPPED_BITS + s->bits_v4 : s->bits_v6);
 }
 
+void sources_networks(const struct sources *s, const struct in6_addr *client,
+                      struct network *out_network, struct network *out_wider)
+{
+    bool has_wider;
+
+    *out_network = narrow(s, client);
+    has_wider = !network_is_ipv4(client) && out_network->bits > SITE_BITS;
+    *out_wider = has_wider ? network_of(client, SITE_BITS) : (struct network){0};
+}
+
 static struct source *find(const struct sources *s, const struct network *n, uint64_t hash)
 {
     struct map_node *node = map_find(&s->map, hash, is_of, n);
@@ -108,14 +118,14 @@ static void drop_if_empty(struct sources *s, struct source *source)
 
 struct source *sources_enter(struct sources *s, const struct in6_addr *client)
 {
-    struct network n = narrow(s, client);
-    struct source *source = get(s, &n);
+    struct network n, site;
+    struct source *source;
 
+    sources_networks(s, client, &n, &site);
+    source = get(s, &n);
     if (!source)
         return NULL;
-    if (!source->wider && !network_is_ipv4(client) && n.bits > SITE_BITS) {
-        struct network site = network_of(client, SITE_BITS);
-
+    if (!source->wider && site.bits > 0) {
         source->wider = get(s, &site);
         if (!source->wider) {
             drop_if_empty(s, source);

@@ -44,6 +44,11 @@ int sources_init(struct sources *s, const struct conf_global *conf, struct err *
 /* No session is left. Harmless after a failed sources_init(). */
 void sources_done(struct sources *s);
 
+/* Which networks a client's sessions count for: its own, and the wider one; without bits when there
+ * is none. */
+void sources_networks(const struct sources *s, const struct in6_addr *client,
+                      struct network *out_network, struct network *out_wider);
+
 /* Whether sessions of this client have a source. */
 bool sources_have(const struct sources *s, const struct in6_addr *client);
 

@@ -25,8 +25,8 @@ struct placement {
 
 struct state {
     sqlite3 *db;
-    sqlite3_stmt *place;
-    struct list queue; /* of placement, oldest first */
+    sqlite3_stmt *stmts[STATE_WHAT_COUNT]; /* but for PLACE, NULL until they are used */
+    struct list queue;                     /* of placement, oldest first */
     size_t queue_n;
     char path[];
 };
@@ -44,6 +44,19 @@ static const char schema[] =
     "PRAGMA user_version = 1;";
 
 _Static_assert(STATE_VERSION == 1, "the schema ends with its version");
+
+/* How each enum state_what is written. */
+static const char *const changing[STATE_WHAT_COUNT] = {
+    [STATE_PLACE] = "INSERT OR REPLACE INTO placement (pool, user, backend, since)"
+                    " VALUES (:pool, :user, :backend, :since)",
+    [STATE_PIN] = "INSERT OR REPLACE INTO pin (user, backend, since)"
+                  " VALUES (:user, :backend, :since)",
+    [STATE_UNPIN] = "DELETE FROM pin WHERE user = :user",
+    [STATE_HOLD] = "INSERT OR REPLACE INTO hold (user, since) VALUES (:user, :since)",
+    [STATE_RELEASE] = "DELETE FROM hold WHERE user = :user",
+    [STATE_BACKEND] = "INSERT OR REPLACE INTO backend_state (backend, state, since)"
+                      " VALUES (:backend, :word, :since)",
+};
 
 static int fail(const struct state *s, struct err *err)
 {
@@ -116,7 +129,7 @@ static int open_file(struct state *s, struct err *err)
     sqlite3_busy_timeout(s->db, BUSY_START_MS);
     if (lay_out(s, err) < 0)
         return -1;
-    return prepare(s, "INSERT OR REPLACE INTO placement VALUES (?, ?, ?, ?)", &s->place, err);
+    return prepare(s, changing[STATE_PLACE], &s->stmts[STATE_PLACE], err);
 }
 
 int state_open(const char *directory, struct state **out_state, struct err *err)
@@ -144,7 +157,8 @@ void state_close(struct state **state)
         return;
     list_for_each_safe (it, &s->queue)
         free(CONTAINER(it, struct placement, node));
-    sqlite3_finalize(s->place);
+    for (size_t i = 0; i < STATE_WHAT_COUNT; i++)
+        sqlite3_finalize(s->stmts[i]);
     sqlite3_close(s->db);
     free(s);
     *state = NULL;
@@ -254,38 +268,71 @@ size_t state_waiting(const struct state *state)
     return state->queue_n;
 }
 
-static int write_one(const struct state *s, const struct placement *p, struct err *err)
+/* For a statement without this parameter there is nothing to bind. */
+static void bind_text(sqlite3_stmt *stmt, const char *name, const char *text, size_t n)
 {
-    int status;
+    int i = sqlite3_bind_parameter_index(stmt, name);
 
-    sqlite3_bind_text(s->place, 1, p->pool, -1, SQLITE_STATIC);
-    sqlite3_bind_text(s->place, 2, p->user, (int)p->user_n, SQLITE_STATIC);
-    sqlite3_bind_text(s->place, 3, p->backend, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(s->place, 4, (sqlite3_int64)time(NULL));
-    status = sqlite3_step(s->place);
+    if (i > 0)
+        sqlite3_bind_text(stmt, i, text, (int)n, SQLITE_STATIC);
+}
+
+static void bind_str(sqlite3_stmt *stmt, const char *name, const char *text)
+{
+    if (text)
+        bind_text(stmt, name, text, strlen(text));
+}
+
+/* What lacks a name that it needs is refused by NOT NULL. */
+static int write_one(struct state *s, const struct state_change *change, struct err *err)
+{
+    sqlite3_stmt *stmt = s->stmts[change->what];
+    int since, status;
+
+    if (!stmt) {
+        if (prepare(s, changing[change->what], &stmt, err) < 0)
+            return -1;
+        s->stmts[change->what] = stmt;
+    }
+    since = sqlite3_bind_parameter_index(stmt, ":since");
+    bind_text(stmt, ":user", change->user.p, change->user.n);
+    bind_str(stmt, ":pool", change->pool);
+    bind_str(stmt, ":backend", change->backend);
+    bind_str(stmt, ":word", change->word);
+    if (since > 0)
+        sqlite3_bind_int64(stmt, since, (sqlite3_int64)time(NULL));
+    status = sqlite3_step(stmt);
     if (status != SQLITE_DONE)
         fail(s, err);
-    sqlite3_reset(s->place);
-    sqlite3_clear_bindings(s->place);
+    sqlite3_reset(stmt);
+    sqlite3_clear_bindings(stmt);
     return status == SQLITE_DONE ? 0 : -1;
 }
 
-static int write_all(const struct state *s, struct err *err)
+static int write_all(struct state *s, const struct state_change *changes, size_t n, struct err *err)
 {
     list_for_each (it, &s->queue) {
-        if (write_one(s, CONTAINER(it, struct placement, node), err) < 0)
+        const struct placement *p = CONTAINER(it, struct placement, node);
+        const struct state_change change = {.what = STATE_PLACE,
+                                            .user = slice_of(p->user, p->user_n),
+                                            .pool = p->pool,
+                                            .backend = p->backend};
+
+        if (write_one(s, &change, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (write_one(s, &changes[i], err) < 0)
             return -1;
     }
     return run(s, "COMMIT", err);
 }
 
-int state_flush(struct state *state, struct err *err)
+int state_write(struct state *state, const struct state_change *changes, size_t n, struct err *err)
 {
-    if (state->queue_n == 0)
-        return 0;
     if (run(state, "BEGIN IMMEDIATE", err) < 0)
         return -1;
-    if (write_all(state, err) < 0) {
+    if (write_all(state, changes, n, err) < 0) {
         sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;
     }
@@ -294,4 +341,9 @@ int state_flush(struct state *state, struct err *err)
     list_init(&state->queue);
     state->queue_n = 0;
     return 0;
+}
+
+int state_flush(struct state *state, struct err *err)
+{
+    return state->queue_n == 0 ? 0 : state_write(state, NULL, 0, err);
 }

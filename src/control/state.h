@@ -1,9 +1,10 @@
 /* What lasts: placements, pins, holds and the operators' states of backends, in the SQLite file
  * usher.db of the state directory.
  *
- * Control reads everything once, when it starts, and from then on only adds placements. They are
- * queued in memory and written many in one transaction, so that no login waits for a disk. Other
- * programs may read the file at any time, and change it while control does not run.
+ * Control reads everything once, when it starts. From then on it adds placements, which are queued
+ * in memory and written many in one transaction, so that no login waits for a disk; and what
+ * operators change, which is written at once. Other programs may read the file at any time, and
+ * change it while control does not run.
  *
  * Names are bytes: whatever a user is called is stored as text of the same bytes, valid UTF-8 or
  * not.
@@ -53,6 +54,30 @@ size_t state_waiting(const struct state *state);
 /* Writes all that wait in one transaction. On -1 they all still wait. Another program that has the
  * file locked holds us up for 50 ms at most. */
 int state_flush(struct state *state, struct err *err) MUST_CHECK;
+
+enum state_what {
+    STATE_PLACE,
+    STATE_PIN,
+    STATE_UNPIN,
+    STATE_HOLD,
+    STATE_RELEASE,
+    STATE_BACKEND,
+    STATE_WHAT_COUNT
+};
+
+/* What an operator changes. */
+struct state_change {
+    enum state_what what;
+    struct slice user;   /* of all but BACKEND */
+    const char *pool;    /* of PLACE */
+    const char *backend; /* a title; of PLACE, PIN and BACKEND */
+    const char *word;    /* of BACKEND: "up", "drain" or "down" */
+};
+
+/* Writes these in one transaction, behind all that waits, which is written with them. On -1 nothing
+ * is. As state_flush() it may be held up for 50 ms. */
+int state_write(struct state *state, const struct state_change *changes, size_t n,
+                struct err *err) MUST_CHECK;
 
 /* Drops what waits. Clears *state; harmless when it is NULL. */
 void state_close(struct state **state);

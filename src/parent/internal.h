@@ -6,6 +6,7 @@
 #include "conf/conf.h"
 #include "ipc/channel.h"
 #include "metrics/counters.h"
+#include "net/local.h"
 #include "net/loop.h"
 #include "parent/files.h"
 #include "proc/child.h"
@@ -52,6 +53,7 @@ struct parent {
     struct deadline rotate; /* the keys of tickets */
     struct port *ports;
     size_t ports_n;
+    struct local door;
     struct process control, lookup;
     struct process *workers;
     unsigned workers_n;
@@ -118,6 +120,16 @@ int renew_first(struct parent *p, struct err *err) MUST_CHECK;
 /* The same again. If all are good they are given to the workers; if not, all that was in use stays.
  */
 void renew_again(struct parent *p);
+
+/* --- door.c: the unix socket for operators -------------------------------------------------------
+ */
+
+/* Does nothing if the configuration wants none. */
+int door_open(struct parent *p, struct err *err) MUST_CHECK;
+
+/* Nobody can knock any more; control, which has the socket too, goes on with who is there. Harmless
+ * twice. */
+void door_close(struct parent *p);
 
 /* --- tickets.c: the keys of TLS tickets, the same for all workers --------------------------------
  */

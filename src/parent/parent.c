@@ -79,6 +79,7 @@ void parent_stop(struct parent *p, bool has_failed)
     p->is_stopping = true;
     p->stop_asked_ms = loop_now_ms(p->loop);
     resources_close_ports(p);
+    door_close(p);
     deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
     for (unsigned i = 0; i < p->workers_n; i++)
         process_stop(&p->workers[i]);
@@ -230,7 +231,7 @@ static int prepare(struct parent *p, struct err *err)
     /* Signals first: a SIGHUP that comes while files are read means newer ones. */
     if (take_signals(p, err) < 0 || resources_conf(p, err) < 0 || renew_first(p, err) < 0 ||
         tickets_begin(p, err) < 0 || resources_state(p->conf, err) < 0 ||
-        resources_ports(p, err) < 0)
+        resources_ports(p, err) < 0 || door_open(p, err) < 0)
         return -1;
     return 0;
 }
@@ -268,7 +269,11 @@ _Static_assert(SHARED_COUNT == 3, "the initialiser below");
 
 int parent_serve(struct conf *conf)
 {
-    struct parent p = {.conf = conf, .conf_fd = -1, .counters_fd = -1, .shared_fds = {-1, -1, -1}};
+    struct parent p = {.conf = conf,
+                       .conf_fd = -1,
+                       .counters_fd = -1,
+                       .shared_fds = {-1, -1, -1},
+                       .door = {.fd = -1}};
     struct err err;
     int done;
 

@@ -155,6 +155,19 @@ static void give_worker(struct process *pr)
     }
 }
 
+static void give_control(struct process *pr)
+{
+    const struct parent *p = pr->parent;
+
+    for (uint32_t i = 0; i < SHARED_COUNT; i++) {
+        const struct msg_shared m = {.which = i};
+
+        give(pr, MSG_SHARED, &m, no_tail, p->shared_fds[i]);
+    }
+    if (p->door.fd >= 0)
+        give(pr, MSG_DOOR, NULL, no_tail, p->door.fd);
+}
+
 static void tell_peer(struct process *pr, const struct process *peer, int fd)
 {
     const struct msg_peer m = {
@@ -244,11 +257,7 @@ static void introduce(struct process *pr, int fd)
     if (pr->role == ROLE_WORKER)
         give_worker(pr);
     if (pr->role == ROLE_CONTROL) {
-        for (uint32_t i = 0; i < SHARED_COUNT; i++) {
-            const struct msg_shared m = {.which = i};
-
-            give(pr, MSG_SHARED, &m, no_tail, p->shared_fds[i]);
-        }
+        give_control(pr);
         processes_each(p, count_worker, &start.peers);
     }
     channel_send(&pr->channel, MSG_START, 0, &start, no_tail, -1);

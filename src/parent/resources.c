@@ -147,6 +147,7 @@ void resources_close_ports(struct parent *p)
 void resources_free(struct parent *p)
 {
     resources_close_ports(p);
+    door_close(p);
     files_free(&p->files);
     close_fd(p->conf_fd);
     close_fd(p->counters_fd);

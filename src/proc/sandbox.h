@@ -10,7 +10,8 @@
  *              ports of the kernel's choice
  *     lookup   reads below /etc, and where its files of names are links to; UDP and TCP towards
  *              anybody
- *     control  reads and writes in the state directory; no sockets
+ *     control  reads and writes in the state directory; no sockets but those that the unix door
+ *              accepts
  *
  * None may make a socket listen, signal another process, or reach a unix socket by an address.
  * Towards whom is not limited, as a reload may bring other backends and nameservers while a filter

@@ -16,6 +16,9 @@ enum { TYPE = ~(SOCK_NONBLOCK | SOCK_CLOEXEC) };
 #define SOCKET(family, type, protocol) \
     INT(0, family), BITS(1, (uint32_t)TYPE, type), INT(2, protocol)
 
+/* An option of a socket. */
+#define OPTION(level, name) INT(1, level), INT(2, name)
+
 /* What open() may want of a file that it only reads. */
 #define READ_ONLY(index) LACKS(index, O_ACCMODE | O_CREAT | O_TRUNC)
 
@@ -38,7 +41,8 @@ const struct sandbox_call sandbox_calls[] = {
     CALL(ppoll, FOR_ALL, "poll, where it is made of this"),
     CALL(close, FOR_ALL, "everything ends"),
     CALL(shutdown, FOR_ALL, "a session, or a channel that broke, ends"),
-    CALL(accept4, FOR_WORKER, "on the sockets that it was given: no call makes another listen"),
+    CALL(accept4, FOR_WORKER | FOR_CONTROL,
+         "on the sockets that it was given: no call makes another listen"),
     CALL(connect, FOR_NET, "backends, DNS servers"),
     CALL(socket, FOR_WORKER, "backends", SOCKET(AF_INET, SOCK_STREAM, 0)),
     CALL(socket, FOR_WORKER, "backends", SOCKET(AF_INET6, SOCK_STREAM, 0)),
@@ -51,6 +55,8 @@ const struct sandbox_call sandbox_calls[] = {
     CALL(bind, FOR_SOURCE, "the address to connect from"),
     CALL(getsockname, FOR_NET, "where a client came to; c-ares sorts by route"),
     CALL(getsockopt, FOR_NET, "whether a connection was made, and why not"),
+    CALL(getsockopt, FOR_CONTROL, "who an operator is", OPTION(SOL_SOCKET, SO_PEERCRED)),
+    CALL(getsockopt, FOR_CONTROL, "who an operator is", OPTION(SOL_SOCKET, SO_PEERGROUPS)),
     CALL(setsockopt, FOR_NET, "TCP_NODELAY, keepalive and so on"),
 
     /* descriptors */

@@ -1,7 +1,10 @@
-/* Names of the tables' rows, for the log and the manual. */
+/* Names of the tables' rows, for the log and the manual; the arguments of commands. */
 #include "tables/tables.h"
 
 #include "base/err.h"
+#include "base/slice.h"
+
+#include <string.h>
 
 struct row {
     const char *name;
@@ -26,6 +29,19 @@ static const char *const metrics[METRIC_COUNT] = {
 #define METRIC(NAME, name, manual) [METRIC_##NAME] = name,
 #include "tables/metrics.def"
 #undef METRIC
+};
+
+struct command_row {
+    const char *words;
+    enum command_right right;
+    const char *arguments;
+};
+
+static const struct command_row commands[COMMAND_COUNT] = {
+#define COMMAND(NAME, words, right, arguments, director, manual) \
+    [COMMAND_##NAME] = {words, RIGHT_##right, arguments},
+#include "tables/commands.def"
+#undef COMMAND
 };
 
 const char *log_level_name(enum log_level level)
@@ -62,4 +78,61 @@ const char *metric_name(enum metric metric)
 {
     INSIST(metric < METRIC_COUNT);
     return metrics[metric];
+}
+
+const char *command_words(enum command command)
+{
+    INSIST(command < COMMAND_COUNT);
+    return commands[command].words;
+}
+
+enum command_right command_right(enum command command)
+{
+    INSIST(command < COMMAND_COUNT);
+    return commands[command].right;
+}
+
+/* The next word of a row; empty at its end. */
+static struct slice next_word(const char **at)
+{
+    struct slice word;
+
+    *at += strspn(*at, " ");
+    word = slice_of(*at, strcspn(*at, " "));
+    *at += word.n;
+    return word;
+}
+
+static void copy_word(struct slice word, char out[16], bool is_lower)
+{
+    INSIST(word.n > 0 && word.n < 16);
+    for (size_t i = 0; i < word.n; i++)
+        out[i] =
+            is_lower && word.p[i] >= 'A' && word.p[i] <= 'Z' ? (char)(word.p[i] | 0x20) : word.p[i];
+    out[word.n] = '\0';
+}
+
+size_t command_arguments(enum command command,
+                         struct command_argument out_all[COMMAND_ARGUMENTS_MAX])
+{
+    const char *at;
+    struct slice word;
+    size_t n = 0;
+
+    INSIST(command < COMMAND_COUNT);
+    at = commands[command].arguments;
+    while ((word = next_word(&at)).n > 0) {
+        struct command_argument *a = &out_all[n++];
+
+        INSIST(n <= COMMAND_ARGUMENTS_MAX);
+        *a = (struct command_argument){.is_necessary = word.p[0] != '[' && word.p[0] != '-',
+                                       .is_named = word.p[0] == '-'};
+        if (word.p[0] == '[')
+            word = slice_sub(word, 1, word.n - 1);
+        if (a->is_named)
+            word = slice_sub(word, 2, word.n);
+        copy_word(word, a->name, true);
+        copy_word(a->is_named ? next_word(&at) : word, a->value, false);
+    }
+    return n;
 }

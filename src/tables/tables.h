@@ -4,6 +4,9 @@
 #ifndef USHER_TABLES_TABLES_H
 #define USHER_TABLES_TABLES_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 enum log_level { LEVEL_DEBUG, LEVEL_INFO, LEVEL_NOTICE, LEVEL_WARNING, LEVEL_ERROR, LEVEL_COUNT };
 
 enum log_event {
@@ -27,6 +30,25 @@ enum metric {
     METRIC_COUNT
 };
 
+enum command {
+#define COMMAND(NAME, words, right, arguments, director, manual) COMMAND_##NAME,
+#include "tables/commands.def"
+#undef COMMAND
+    COMMAND_COUNT
+};
+
+enum command_right { RIGHT_SEE, RIGHT_STEER };
+
+/* What a row says of one argument. */
+struct command_argument {
+    char name[16];  /* its key in a request: "backend" */
+    char value[16]; /* what stands for it, which says of what kind it is: "BACKEND" */
+    bool is_necessary;
+    bool is_named; /* typed as --name VALUE */
+};
+
+enum { COMMAND_ARGUMENTS_MAX = 8 };
+
 /* Names are lower case, as they stand in logs, metrics and the configuration. */
 const char *log_level_name(enum log_level level);
 const char *log_event_name(enum log_event event);
@@ -34,5 +56,13 @@ enum log_level log_event_level(enum log_event event);
 const char *close_reason_name(enum close_reason reason);
 enum log_level close_reason_level(enum close_reason reason);
 const char *metric_name(enum metric metric);
+
+/* "backend up", as it is typed and as it stands in a request. */
+const char *command_words(enum command command);
+enum command_right command_right(enum command command);
+
+/* All of a command, in the order of its row. Returns how many. */
+size_t command_arguments(enum command command,
+                         struct command_argument out_all[COMMAND_ARGUMENTS_MAX]);
 
 #endif

@@ -115,11 +115,11 @@ static void on_starttls(struct login *l, struct lex args)
     }
 }
 
-static const struct command {
+static const struct verb {
     struct slice name;
     void (*run)(struct login *l, struct lex args);
     bool takes_strings;
-} commands[] = {
+} verbs[] = {
     {SLICE("CAPABILITY"), on_capability, false},
     {SLICE("NOOP"), on_noop, false},
     {SLICE("ID"), on_id, true},
@@ -135,11 +135,11 @@ static const struct slice later_commands =
           "GETMETADATA GETQUOTA GETQUOTAROOT IDLE LIST LSUB MOVE NAMESPACE NOTIFY RENAME SEARCH "
           "SELECT SORT STATUS STORE SUBSCRIBE THREAD UID UNAUTHENTICATE UNSELECT UNSUBSCRIBE");
 
-static const struct command *command_find(struct slice name)
+static const struct verb *verb_find(struct slice name)
 {
-    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-        if (slice_ieq(name, commands[i].name))
-            return &commands[i];
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (slice_ieq(name, verbs[i].name))
+            return &verbs[i];
     }
     return NULL;
 }
@@ -180,7 +180,7 @@ bool login_read_tag(struct login *l, struct lex *at)
 void login_on_command(struct login *l, struct slice frame)
 {
     struct lex at = lex_start(frame);
-    const struct command *command;
+    const struct verb *verb;
     struct slice name;
 
     if (is_http(frame)) {
@@ -195,9 +195,9 @@ void login_on_command(struct login *l, struct slice frame)
         login_refuse(l, "BAD A tag, one space and a command are expected");
         return;
     }
-    command = command_find(name);
-    if (command)
-        command->run(l, at);
+    verb = verb_find(name);
+    if (verb)
+        verb->run(l, at);
     else
         login_refuse(l, capability_has(later_commands, name) ? "BAD Please log in first"
                                                              : "BAD Unknown command");
@@ -206,13 +206,13 @@ void login_on_command(struct login *l, struct slice frame)
 bool login_wants_literal(const struct login *l, struct slice line)
 {
     struct lex at = lex_start(line);
-    const struct command *command;
+    const struct verb *verb;
     struct slice tag, name;
 
     if (!lex_tag(&at, &tag) || !lex_sp(&at) || !lex_atom(&at, &name))
         return false;
-    command = command_find(name);
-    if (!command || !command->takes_strings)
+    verb = verb_find(name);
+    if (!verb || !verb->takes_strings)
         return false;
-    return command->run != login_on_login || login_may_take_passwords(l);
+    return verb->run != login_on_login || login_may_take_passwords(l);
 }

@@ -35,6 +35,22 @@ static bool relay_judge(struct session *s, struct relay *r, enum relay_outcome o
     return true;
 }
 
+/* After login the stream is the backend's: a word of ours may only stand where one of its responses
+ * has ended, and where it has not said goodbye by itself. */
+static bool may_say_bye(const struct session *s)
+{
+    return !s->down.held && follow_at_boundary(&s->follow) && !follow_has_logout(&s->follow);
+}
+
+/* Whether one who is kicked need not go on. Who has said LOGOUT is about to end; and where no word
+ * of ours may ever stand again, as under COMPRESS, there is nothing to wait for. */
+static bool is_kick_due(const struct session *s)
+{
+    if (s->down.is_cut_short)
+        return false; /* more answers are here */
+    return may_say_bye(s) || (follow_is_opaque(&s->follow) && !follow_has_logout(&s->follow));
+}
+
 void session_pump(struct session *s, bool is_up, bool is_down)
 {
     struct worker *w = s->worker;
@@ -56,7 +72,11 @@ void session_pump(struct session *s, bool is_up, bool is_down)
     }
     stream_want(w->loop, &s->client, relay_wants_from(&s->up) | relay_wants_to(&s->down));
     stream_want(w->loop, &s->backend, relay_wants_from(&s->down) | relay_wants_to(&s->up));
-    if (s->up.is_finished)
+    if (s->is_kicked && is_kick_due(s)) {
+        session_close(s, (enum close_reason)s->reason, NULL);
+        return;
+    }
+    if (s->up.is_finished && !s->is_kicked)
         deadline_set(w->loop, &s->deadline, w->conf->global.half_close_timeout);
     if ((s->up.is_cut_short || s->down.is_cut_short) && !s->is_pumped_again) {
         s->is_pumped_again = true;
@@ -81,7 +101,9 @@ void session_on_relay_deadline(struct session *s)
     uint64_t idle = loop_now_ms(s->worker->loop) - s->active_ms;
 
     /* Traffic does not move the deadline, only the time that it looks at. */
-    if (idle < limit)
+    if (s->is_kicked)
+        session_close(s, (enum close_reason)s->reason, NULL);
+    else if (idle < limit)
         deadline_set(s->worker->loop, &s->deadline, limit - idle);
     else
         session_close(s, s->up.is_finished ? CLOSE_HALF_CLOSE_TIMEOUT : CLOSE_IDLE_TIMEOUT, NULL);
@@ -90,6 +112,8 @@ void session_on_relay_deadline(struct session *s)
 const char *session_bye(enum close_reason reason)
 {
     return reason == CLOSE_STOPPING ? "* BYE [UNAVAILABLE] Shutting down; please come again\r\n"
+           : reason == CLOSE_KICKED ? "* BYE " SESSION_KICKED "\r\n"
+           : reason == CLOSE_MOVED  ? "* BYE " SESSION_MOVED "\r\n"
            : reason == CLOSE_IDLE_TIMEOUT ? "* BYE Idle for too long\r\n"
            : reason == CLOSE_UNAUTHENTICATE
                ? "* BYE UNAUTHENTICATE is not served; please connect anew\r\n"
@@ -98,12 +122,36 @@ const char *session_bye(enum close_reason reason)
                : "";
 }
 
-/* After login the stream is the backend's: a word of ours may only stand where one of its responses
- * has ended, and where it has not said goodbye by itself. */
 void session_say_bye(struct session *s, enum close_reason reason)
 {
     size_t n;
 
-    if (!s->down.held && follow_at_boundary(&s->follow) && !follow_has_logout(&s->follow))
+    if (may_say_bye(s))
         (void)stream_write(&s->client, slice_str(session_bye(reason)), &n);
+}
+
+static void kick_relay(struct session *s, enum close_reason reason)
+{
+    if (s->is_kicked)
+        return;
+    s->is_kicked = true;
+    s->reason = (uint8_t)reason;
+    deadline_set(s->worker->loop, &s->deadline, s->worker->conf->global.kick_grace);
+    /* What the backend has answered already goes out before the end, if the client takes it. */
+    session_pump(s, false, true);
+}
+
+void session_on_kick(struct session *s, enum kick why)
+{
+    enum close_reason reason = why == KICK_MOVED ? CLOSE_MOVED : CLOSE_KICKED;
+
+    if (s->state == SESSION_CLOSING)
+        return;
+    if (s->state == SESSION_RELAY) {
+        kick_relay(s, reason);
+        return;
+    }
+    if (s->phase->login)
+        login_bye(s->phase->login, why == KICK_MOVED ? SESSION_MOVED : SESSION_KICKED);
+    session_close(s, reason, NULL);
 }

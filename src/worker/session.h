@@ -87,9 +87,10 @@ struct session {
     uint16_t pool, backend_index;
     uint8_t listener;
     uint8_t state;  /* enum session_state */
-    uint8_t reason; /* enum close_reason, from CLOSING on */
+    uint8_t reason; /* enum close_reason, from CLOSING on, or from a kick */
     uint8_t mech;   /* enum mech */
     uint8_t attempt;
+    bool is_kicked;       /* RELAY: ends at the next boundary, or by its deadline, for `reason` */
     bool has_finished;    /* CLOSING: our FIN is out */
     bool is_pumped_again; /* RELAY: stands in worker.again_ids */
 };
@@ -115,6 +116,10 @@ void session_on_lease(struct session *s, const struct msg_lease *lease);
 void session_on_done(struct session *s);
 void session_on_refuse(struct session *s, enum refuse code, struct slice why);
 
+/* pump.c: ends the session with a BYE. While relaying, where a response of the backend does, now or
+ * within kick_grace, else without; and at once where no such place can be known any more. */
+void session_on_kick(struct session *s, enum kick why);
+
 /* Counts anew what the way to the login takes of memory, while there is such a way. */
 void session_weigh(struct session *s);
 
@@ -126,6 +131,10 @@ void session_shed(struct session *s, enum close_reason reason, const char *detai
 
 /* What a connection is told that there is no room for. */
 #define SESSION_NO_ROOM "[UNAVAILABLE] Too many connections, please try again later."
+
+/* What a client is told that is kicked, or whose user is moved. */
+#define SESSION_KICKED "[UNAVAILABLE] This connection was ended by an operator; please come again"
+#define SESSION_MOVED  "[UNAVAILABLE] The mailbox is moving to another server; please come again"
 
 /* --- between session.c, client.c and upstream.c
  * ------------------------------------------------------------------ */

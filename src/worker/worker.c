@@ -266,6 +266,8 @@ static void on_control_message(struct channel *ch, const struct msg *m)
         session_on_done(s);
     else if (m->type == MSG_REFUSE)
         session_on_refuse(s, (enum refuse)((const struct msg_refuse *)m->body)->code, m->tail);
+    else if (m->type == MSG_KICK)
+        session_on_kick(s, (enum kick)((const struct msg_kick *)m->body)->why);
 }
 
 static void on_control_closed(struct channel *ch, const char *why)

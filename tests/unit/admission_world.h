@@ -21,7 +21,7 @@
 
 /* Listeners by number: their pools. */
 enum { OWN, SHARED, NAMED, OWN_NAMED, TINY };
-enum { WORKERS = 3, IDS = 64, LAST_EPOCH = 7 };
+enum { WORKERS = 3, IDS = 64, LAST_EPOCH = 7, FIRST_INSTANCE = 20 };
 
 static const char conf_text[] =
     "max_sessions = 50\nhold_timeout = 30s\nconnect_timeout = 5s\nuser_expire = 900s\n"
@@ -113,6 +113,12 @@ static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id,
     tell("refuse %d.%u %s: %s\n", number(w), id, names[code], why);
 }
 
+static inline void on_kick(void *arg, struct admission_worker *w, uint32_t id, enum kick why)
+{
+    (void)arg;
+    tell("kick %d.%u%s\n", number(w), id, why == KICK_MOVED ? " moved" : "");
+}
+
 static inline void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
 {
     (void)arg;
@@ -150,6 +156,7 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .lease = on_lease,
                                                  .done = on_done,
                                                  .refuse = on_refuse,
+                                                 .kick = on_kick,
                                                  .placed = on_placed,
                                                  .held = on_held,
                                                  .auth_failed = on_auth_failed,
@@ -252,6 +259,7 @@ static inline void end(int w, uint32_t id)
 
 static inline void attach(int w)
 {
+    workers[w].instance = FIRST_INSTANCE + (uint32_t)w;
     admission_attach(admission, &workers[w]);
     is_attached[w] = true;
 }

@@ -3,6 +3,7 @@
 #include "control/control.h"
 
 #include "channel_end.h"
+#include "control/operate.h"
 #include "control/shared.h"
 #include "control/state.h"
 
@@ -30,9 +31,72 @@ static char conf_text[1024];
 static int shared_fds[SHARED_COUNT], counters_fd;
 static pid_t pid;
 static int parent_fd, log_fd;
+static int door_fd = -1; /* to be given at the start, or not */
 static struct err err;
 
 static struct end parent, worker, lookup;
+
+/* --- a door of the test's ------------------------------------------------------------------- */
+
+/* In control's process. Each byte that comes moves ann from a to b. */
+struct door {
+    struct watch watch;
+    struct loop *loop;
+    struct operate *operate;
+    void (*changed)(void *arg);
+    void *arg;
+};
+
+static void on_command(struct watch *watch, unsigned events)
+{
+    struct door *d = CONTAINER(watch, struct door, watch);
+    struct operate_route r;
+    struct err e;
+    char c;
+
+    (void)events;
+    if (read(watch->io.fd, &c, 1) != 1) {
+        watch_set(d->loop, watch, 0);
+        return;
+    }
+    if (operate_route(d->operate, 1, SLICE("ann"), loop_now_ms(d->loop), &r, &e) < 0 ||
+        operate_move(d->operate, SLICE("ann"), r.live == 1 ? 2 : 1, loop_now_ms(d->loop), &e) < 0)
+        abort();
+    free(r.hash);
+    d->changed(d->arg);
+}
+
+static int open_door(struct child *child, struct operate *operate, int fd, struct door **out_door,
+                     struct err *e)
+{
+    struct door *d = calloc(1, sizeof *d);
+
+    (void)e;
+    d->loop = child->loop;
+    d->operate = operate;
+    watch_init(&d->watch, fd, on_command);
+    watch_set(d->loop, &d->watch, LOOP_READ);
+    *out_door = d;
+    return 0;
+}
+
+static void on_change(struct door *d, void (*changed)(void *arg), void *arg)
+{
+    d->changed = changed;
+    d->arg = arg;
+}
+
+static void close_door(struct door **d)
+{
+    watch_set((*d)->loop, &(*d)->watch, 0);
+    close((*d)->watch.io.fd);
+    free(*d);
+    *d = NULL;
+}
+
+static const struct control_door door = {open_door, on_change, close_door};
+
+/* --------------------------------------------------------------------------------------------- */
 
 /* Waits for the next message, HELLOs passed over, which must be of `type`. */
 static struct msg await(struct end *e, enum msg_type type)
@@ -58,13 +122,15 @@ static int text_file(const char *text)
 
 static _Noreturn void be_control(int channel, int log)
 {
+    struct child_role role = control_role;
     /* Out of the way of the numbers that a child is executed with. */
     int a = fcntl(channel, F_DUPFD, 20), b = fcntl(log, F_DUPFD, 20);
 
     dup2(a, CHILD_FD_PARENT);
     dup2(b, CHILD_FD_LOG);
     close_range(5, ~0U, 0);
-    exit(child_main(&control_role)); /* not _exit: the leak sanitizer looks then */
+    role.part = &door;
+    exit(child_main(&role)); /* not _exit: the leak sanitizer looks then */
 }
 
 static void give_peer(struct end *e, enum role role)
@@ -104,6 +170,11 @@ static void start(uint32_t epoch, uint32_t peers)
         send_msg(&parent, MSG_SHARED, 0, &which, SLICE(""), shared_fds[i]);
     }
     close(conf_fd);
+    if (door_fd >= 0) {
+        send_msg(&parent, MSG_DOOR, 0, NULL, SLICE(""), door_fd);
+        close(door_fd);
+    }
+    door_fd = -1;
     send_msg(&parent, MSG_START, 0, &m, SLICE(""), -1);
 }
 
@@ -429,6 +500,52 @@ static void test_what_a_limit_refuses_is_counted(void **state)
     assert_int_equal(count_of(METRIC_LIMITED), 1);
 }
 
+static struct msg_lease asks(uint32_t id)
+{
+    struct msg_open open = {.client = address("192.0.2.1"), .listener = 1};
+    struct msg_admit admit = {.client = open.client, .mech = MECH_PLAIN};
+    struct msg_lease lease;
+
+    send_msg(&worker, MSG_OPEN, id, &open, SLICE(""), -1);
+    assert_int_equal(await(&worker, MSG_GO).id, id);
+    send_msg(&worker, MSG_ADMIT, id, &admit, SLICE("ann"), -1);
+    memcpy(&lease, await(&worker, MSG_LEASE).body, sizeof lease);
+    return lease;
+}
+
+/* Through the door, a kick, an end and what becomes of it: nobody else wakes control. */
+static void test_what_comes_through_the_door_is_done(void **state)
+{
+    struct msg_result ok = {.result = RESULT_OK};
+    struct msg_end ended = {0};
+    struct msg_lease before, after;
+    struct msg m;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    door_fd = ends[1];
+    strcat(conf_text, "listener two { address = \"127.0.0.1:0\" pool = two }\n"
+                      "pool two { backend a { address = \"192.0.2.1:10143\" }\n"
+                      "  backend b { address = \"192.0.2.2:10143\" } }\n");
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    before = asks(1);
+    ok.lease = before.lease;
+    send_msg(&worker, MSG_RESULT, 1, &ok, SLICE(""), -1);
+    await(&worker, MSG_DONE);
+    assert_int_equal(write(ends[0], "m", 1), 1);
+    m = await(&worker, MSG_KICK);
+    assert_int_equal(m.id, 1);
+    assert_int_equal(((const struct msg_kick *)m.body)->why, KICK_MOVED);
+    send_msg(&worker, MSG_END, 1, &ended, SLICE(""), -1);
+    after = asks(2);
+    assert_int_equal(after.backend, !before.backend);
+    close(ends[0]);
+    assert_has(stop(), " moved user=ann pool=two ");
+}
+
 static void test_memory_that_is_broken_is_told_and_begins_empty(void **state)
 {
     (void)state;
@@ -465,6 +582,7 @@ int main(void)
         TEST(test_a_login_that_waits_is_refused_when_its_time_is_over),
         TEST(test_failed_logins_are_told_counted_and_remembered),
         TEST(test_what_a_limit_refuses_is_counted),
+        TEST(test_what_comes_through_the_door_is_done),
         TEST(test_memory_that_is_broken_is_told_and_begins_empty),
         TEST(test_a_broken_state_file_keeps_it_from_starting),
     };

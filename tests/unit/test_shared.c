@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -102,6 +103,43 @@ static void test_a_later_note_replaces_the_former(void **state)
     put(key(1), 43, 1001);
     assert_true(has(key(1), 1001, 43));
     assert_true(has(key(1), 1901, 43));
+}
+
+static void test_a_note_is_forgotten_when_told(void **state)
+{
+    (void)state;
+    put(key(1), 42, 1000);
+    put(key(2), 42, 1000);
+    assert_true(shared_remove(shared, key(1)));
+    assert_false(shared_remove(shared, key(1)));
+    assert_false(find(key(1), 1000));
+    assert_true(has(key(2), 1000, 42));
+}
+
+static size_t resident_bytes(void)
+{
+    struct stat st;
+
+    assert_int_equal(fstat(fd, &st), 0);
+    return (size_t)st.st_blocks * 512;
+}
+
+/* To look for them all makes no memory of what was never written. */
+static void test_all_notes_of_a_value_are_forgotten(void **state)
+{
+    size_t before;
+
+    (void)state;
+    for (uint64_t i = 0; i < 1000; i++)
+        put(key(i * 1000003), 40 + i % 2, 1000);
+    before = resident_bytes();
+    assert_int_equal(shared_remove_value(shared, 7), 0);
+    map_again();
+    assert_int_equal(shared_remove_value(shared, 40), 500);
+    assert_int_equal(shared_remove_value(shared, 40), 0);
+    for (uint64_t i = 0; i < 1000; i++)
+        assert_int_equal(find(key(i * 1000003), 1000), i % 2 == 1);
+    assert_true(resident_bytes() <= before);
 }
 
 static void test_the_next_control_finds_it(void **state)
@@ -278,6 +316,8 @@ int main(void)
         TEST(test_fresh_memory_is_empty),
         TEST(test_what_is_noted_is_found_until_it_is_too_old),
         TEST(test_a_later_note_replaces_the_former),
+        TEST(test_a_note_is_forgotten_when_told),
+        TEST(test_all_notes_of_a_value_are_forgotten),
         TEST(test_the_next_control_finds_it),
         TEST(test_a_full_bucket_gives_up_its_oldest),
         TEST(test_what_goes_from_a_full_bucket_may_be_chosen),

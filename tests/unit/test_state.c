@@ -342,6 +342,88 @@ static void test_a_write_that_fails_half_way_writes_nothing(void **unused)
     assert_string_equal(loaded, "placement main ann mail1\nplacement main bob mail1\n");
 }
 
+static int write_change(struct state_change change)
+{
+    return state_write(state, &change, 1, &err);
+}
+
+static void test_what_operators_change_is_there_at_once(void **unused)
+{
+    (void)unused;
+    open_state();
+    load();
+    assert_int_equal(write_change((struct state_change){
+                         .what = STATE_PIN, .user = SLICE("ann\xff"), .backend = "mail1"}),
+                     0);
+    assert_int_equal(write_change((struct state_change){
+                         .what = STATE_PIN, .user = SLICE("ann\xff"), .backend = "mail2"}),
+                     0);
+    assert_int_equal(write_change((struct state_change){.what = STATE_HOLD, .user = SLICE("bob")}),
+                     0);
+    assert_int_equal(write_change((struct state_change){
+                         .what = STATE_BACKEND, .backend = "mail1", .word = "drain"}),
+                     0);
+    assert_int_equal(
+        write_change((struct state_change){
+            .what = STATE_PLACE, .user = SLICE("cid"), .pool = "main", .backend = "mail3"}),
+        0);
+    reopen();
+    assert_string_equal(loaded, "state mail1 drain -\npin ann\xff mail2 -\nhold bob - -\n"
+                                "placement main cid mail3\n");
+    assert_int_equal(
+        write_change((struct state_change){.what = STATE_UNPIN, .user = SLICE("ann\xff")}), 0);
+    assert_int_equal(
+        write_change((struct state_change){.what = STATE_RELEASE, .user = SLICE("bob")}), 0);
+    assert_int_equal(
+        write_change((struct state_change){.what = STATE_RELEASE, .user = SLICE("nobody")}), 0);
+    reopen();
+    assert_string_equal(loaded, "state mail1 drain -\nplacement main cid mail3\n");
+}
+
+static void test_changes_are_written_together_behind_what_waits(void **unused)
+{
+    const struct state_change changes[] = {
+        {.what = STATE_PLACE, .user = SLICE("ann"), .pool = "main", .backend = "mail2"},
+        {.what = STATE_PIN, .user = SLICE("ann"), .backend = "mail2"}};
+
+    (void)unused;
+    open_state();
+    load();
+    place("ann");
+    place("bob");
+    assert_int_equal(state_write(state, changes, 2, &err), 0);
+    assert_int_equal(state_waiting(state), 0);
+    reopen();
+    assert_string_equal(loaded,
+                        "pin ann mail2 -\nplacement main ann mail2\nplacement main bob mail1\n");
+}
+
+/* Whether the file is locked, or refuses the second of two changes: what waits still does. */
+static void test_a_change_that_fails_changes_nothing(void **unused)
+{
+    const struct state_change changes[] = {
+        {.what = STATE_HOLD, .user = SLICE("ann")},
+        {.what = STATE_BACKEND, .backend = "mail1", .word = "upside down"}};
+    sqlite3 *db;
+
+    (void)unused;
+    open_state();
+    load();
+    place("bob");
+    assert_int_equal(state_write(state, changes, 2, &err), -1);
+    assert_non_null(strstr(err.text, "CHECK constraint failed"));
+    db = other();
+    run(db, "BEGIN IMMEDIATE");
+    assert_int_equal(state_write(state, changes, 1, &err), -1);
+    assert_non_null(strstr(err.text, "locked"));
+    sqlite3_close(db);
+    assert_int_equal(state_waiting(state), 1);
+    flush();
+    assert_int_equal(state_write(state, changes, 1, &err), 0);
+    reopen();
+    assert_string_equal(loaded, "hold ann - -\nplacement main bob mail1\n");
+}
+
 static void test_what_waits_is_bounded(void **unused)
 {
     (void)unused;
@@ -401,6 +483,9 @@ int main(void)
         TEST(test_a_directory_that_is_not_there_is_named),
         TEST(test_a_failed_write_keeps_everything_for_the_next_try),
         TEST(test_a_write_that_fails_half_way_writes_nothing),
+        TEST(test_what_operators_change_is_there_at_once),
+        TEST(test_changes_are_written_together_behind_what_waits),
+        TEST(test_a_change_that_fails_changes_nothing),
         TEST(test_what_waits_is_bounded),
         TEST(test_loading_ends_when_the_reader_says_so),
         TEST(test_a_table_of_another_shape_is_an_error),

@@ -133,6 +133,7 @@ class Dovecot:
         trusted_networks: str = "",
         idle_notify_s: int = 120,
         compress: bool = False,
+        mail: Path | None = None,
     ) -> None:
         """Starts the server and returns when it greets.
 
@@ -142,6 +143,7 @@ class Dovecot:
         connection must begin with a PROXY header, and from `trusted_networks` the ID command may
         tell of the client. Above one, `clients_per_process` makes many sessions cheap. Who idles
         hears "* OK Still here" about every `idle_notify_s`. `compress` offers COMPRESS=DEFLATE.
+        `mail` is where users' mail lies, if servers share it; every account may walk there.
         """
         self.folder = folder
         self.name = name
@@ -162,7 +164,7 @@ class Dovecot:
         # Sockets of an earlier run would be waited at for an answer.
         remove_dir(run)
         run.mkdir()
-        self.mail = (folder if not is_root() or is_reachable(folder) else place) / "mail"
+        self.mail = mail or (folder if not is_root() or is_reachable(folder) else place) / "mail"
         for user in users:
             (self.mail / user).mkdir(parents=True, exist_ok=True)
         chown_tree(self.mail, self.account)

@@ -1,0 +1,132 @@
+/* Calls: from a request to its function, and the telling of rows. */
+#include "admin/commands.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int (*const functions[COMMAND_COUNT])(struct call *c, struct err *err) = {
+    [COMMAND_STATUS] = admin_status,
+    [COMMAND_SESSIONS] = admin_sessions,
+    [COMMAND_SESSION] = admin_session,
+    [COMMAND_USERS] = admin_users,
+    [COMMAND_POOLS] = admin_pools,
+    [COMMAND_BACKENDS] = admin_backends,
+    [COMMAND_BACKEND_UP] = admin_backend_up,
+    [COMMAND_BACKEND_DRAIN] = admin_backend_drain,
+    [COMMAND_BACKEND_DOWN] = admin_backend_down,
+    [COMMAND_ROUTE] = admin_route,
+    [COMMAND_PIN] = admin_pin,
+    [COMMAND_UNPIN] = admin_unpin,
+    [COMMAND_PINS] = admin_pins,
+    [COMMAND_PLACE] = admin_place,
+    [COMMAND_HOLD] = admin_hold,
+    [COMMAND_RELEASE] = admin_release,
+    [COMMAND_MOVE] = admin_move,
+    [COMMAND_MOVES] = admin_moves,
+    [COMMAND_KICK] = admin_kick,
+    [COMMAND_FLUSH] = admin_flush,
+    [COMMAND_PENALTIES] = admin_penalties,
+    [COMMAND_PENALTIES_CLEAR] = admin_penalties_clear,
+};
+
+int call_begin(struct call *c, struct operate *operate, const struct request *request,
+               struct buf *out, uint64_t now_ms, struct err *err)
+{
+    *c = (struct call){.operate = operate,
+                       .backends = operate_backends(operate),
+                       .now_ms = now_ms,
+                       .request = *request,
+                       .answer = {.out = out}};
+    if (request_check(&c->request, c->backends, err) < 0) {
+        c->is_usage = true;
+        return -1;
+    }
+    return functions[c->request.command](c, err);
+}
+
+/* Memory was out: some rows were told, perhaps, but the answer ends with what it lacks. */
+static void tell_end(struct call *c)
+{
+    json_t *done;
+
+    if (!c->answer.is_failed && c->rows.put) {
+        done = json_object();
+        answer_put(&c->answer, done, "rows", answer_number(c->rows.told));
+        answer_done(&c->answer, done);
+    }
+    if (c->answer.is_failed)
+        (void)answer_error(&c->answer, "failed", "out of memory");
+}
+
+bool call_step(struct call *c, uint64_t now_ms)
+{
+    struct rows *r = &c->rows;
+
+    c->now_ms = now_ms;
+    for (unsigned i = 0; i < CALL_ROWS && r->next < r->n && !c->answer.is_failed; i++)
+        r->put(c, r->next++);
+    if (r->next < r->n && !c->answer.is_failed)
+        return true;
+    tell_end(c);
+    return false;
+}
+
+void call_done(struct call *c)
+{
+    request_done(&c->request);
+    free(c->rows.items);
+    free(c->rows.names);
+    c->rows = (struct rows){0};
+}
+
+/* --- what the functions share ----------------------------------------------------------------- */
+
+int call_usage(struct call *c, struct err *err, const char *fmt, ...)
+{
+    char text[sizeof err->text];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    c->is_usage = true;
+    return err_set(err, 0, "%s", text);
+}
+
+json_t *call_backend(const struct call *c, uint32_t backend)
+{
+    if (backend == BACKEND_NONE)
+        return json_null();
+    return json_string(backends_title(c->backends, backend));
+}
+
+json_t *call_pool(const struct call *c, unsigned pool)
+{
+    return json_string(c->backends->conf->pools[pool].title);
+}
+
+const char *call_state(enum backend_state state)
+{
+    switch (state) {
+    case BACKEND_UP:
+        return "up";
+    case BACKEND_DRAIN:
+        return "drain";
+    case BACKEND_DOWN:
+        return "down";
+    }
+    return "";
+}
+
+struct operate_counts *call_counts(const struct call *c, struct err *err)
+{
+    struct operate_counts *counts = calloc(c->backends->n + 1, sizeof *counts);
+
+    if (counts)
+        operate_count(c->operate, counts);
+    else
+        err_set(err, ENOMEM, "out of memory");
+    return counts;
+}

@@ -1,0 +1,104 @@
+/* The commands of tables/commands.def: one function a row.
+ *
+ * A request becomes a call. call_begin() does what is asked, or says why not, or has rows to tell,
+ * which call_step() then makes in pieces; so a list of a hundred thousand holds nobody up and takes
+ * no more memory than its reader leaves lying. What the lines say is in
+ * tables/answers.def. Rights and the
+ * log are admin/door.h's.
+ */
+#ifndef USHER_ADMIN_COMMANDS_H
+#define USHER_ADMIN_COMMANDS_H
+
+#include "admin/answer.h"
+#include "admin/request.h"
+#include "base/err.h"
+#include "control/operate.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Rows made by a call_step(), at most. */
+enum { CALL_ROWS = 128 };
+
+/* How many users a second are moved or kicked when `rate` does not say it. */
+enum { CALL_RATE = 20 };
+
+struct call;
+
+/* Rows that are still to be told. */
+struct rows {
+    /* Puts row number i; none when there is nothing to tell any more. NULL: no rows. */
+    void (*put)(struct call *c, size_t i);
+    size_t n, next;
+    size_t told;
+    void *items; /* what was gathered; freed with the call */
+    char *names; /* of users, where items point to */
+};
+
+struct call {
+    struct operate *operate;
+    const struct backends *backends;
+    uint64_t now_ms;
+    struct request request;
+    struct answer answer;
+    struct rows rows;
+    char said[256]; /* what a steering command did */
+    bool is_usage;  /* what is wrong is wrong with the request */
+};
+
+/* Does what the request, which the call takes over, asks for. -1: nothing was done or told, and
+ * *err says why. `out` must outlive the call. */
+int call_begin(struct call *c, struct operate *operate, const struct request *request,
+               struct buf *out, uint64_t now_ms, struct err *err) MUST_CHECK;
+
+/* Tells some more rows, or the end. Says whether there is more to tell. */
+bool call_step(struct call *c, uint64_t now_ms);
+
+/* Harmless twice. */
+void call_done(struct call *c);
+
+/* --- the functions of the rows, called by call_begin(): commands_see.c, commands_steer.c --------
+ */
+
+int admin_status(struct call *c, struct err *err);
+int admin_sessions(struct call *c, struct err *err);
+int admin_session(struct call *c, struct err *err);
+int admin_users(struct call *c, struct err *err);
+int admin_pools(struct call *c, struct err *err);
+int admin_backends(struct call *c, struct err *err);
+int admin_backend_up(struct call *c, struct err *err);
+int admin_backend_drain(struct call *c, struct err *err);
+int admin_backend_down(struct call *c, struct err *err);
+int admin_route(struct call *c, struct err *err);
+int admin_pin(struct call *c, struct err *err);
+int admin_unpin(struct call *c, struct err *err);
+int admin_pins(struct call *c, struct err *err);
+int admin_place(struct call *c, struct err *err);
+int admin_hold(struct call *c, struct err *err);
+int admin_release(struct call *c, struct err *err);
+int admin_move(struct call *c, struct err *err);
+int admin_moves(struct call *c, struct err *err);
+int admin_kick(struct call *c, struct err *err);
+int admin_flush(struct call *c, struct err *err);
+int admin_penalties(struct call *c, struct err *err);
+int admin_penalties_clear(struct call *c, struct err *err);
+
+/* --- what they share ----------------------------------------------------------------------------
+ */
+
+/* The request is wrong; returns -1. */
+int call_usage(struct call *c, struct err *err, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* A title, or null for BACKEND_NONE. */
+json_t *call_backend(const struct call *c, uint32_t backend);
+json_t *call_pool(const struct call *c, unsigned pool);
+
+/* "up", "drain", "down". */
+const char *call_state(enum backend_state state);
+
+/* The counts of all backends; NULL when memory is out. The caller frees it. */
+struct operate_counts *call_counts(const struct call *c, struct err *err);
+
+#endif

@@ -1,0 +1,381 @@
+/* usher ctl: answers on paper. */
+#include "cli/ctl_show.h"
+
+#include "base/buf.h"
+#include "base/table.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TEXT_MOST = 4 << 20, COLUMNS_MOST = 32, TITLE_TEXT = 32, INDENT = 2 };
+
+void ctl_show_init(struct ctl_show *s, FILE *out, enum command command, bool is_json)
+{
+    *s = (struct ctl_show){.out = out,
+                           .width = term_width(out),
+                           .is_coloured = term_is_coloured(out),
+                           .is_json = is_json,
+                           .command = command};
+}
+
+void ctl_show_free(struct ctl_show *s)
+{
+    json_decref(s->rows);
+    s->rows = NULL;
+}
+
+/* --- values ----------------------------------------------------------------------------------- */
+
+static int put_value(struct buf *out, const char *key, const json_t *value);
+
+static int put_list(struct buf *out, const char *key, const json_t *list)
+{
+    size_t i;
+    const json_t *item;
+
+    json_array_foreach (list, i, item) {
+        if ((i > 0 && buf_puts(out, ", ") != 0) || put_value(out, key, item) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* "name value, name value". */
+static int put_object(struct buf *out, const json_t *object)
+{
+    const char *name;
+    json_t *value;
+    bool is_first = true;
+
+    json_object_foreach ((json_t *)object, name, value) {
+        if (json_is_null(value) || json_is_false(value))
+            continue;
+        if (!is_first && buf_puts(out, ", ") != 0)
+            return -1;
+        is_first = false;
+        if (!json_is_true(value) && buf_printf(out, "%s ", name) != 0)
+            return -1;
+        if (put_value(out, name, value) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* What is true is told by its name, as in "held". */
+static int put_value(struct buf *out, const char *key, const json_t *value)
+{
+    switch (json_typeof(value)) {
+    case JSON_STRING:
+        return buf_puts(out, json_string_value(value));
+    case JSON_INTEGER:
+        return buf_printf(out, "%lld", (long long)json_integer_value(value));
+    case JSON_REAL:
+        return buf_printf(out, "%.3f", json_real_value(value));
+    case JSON_TRUE:
+        return buf_puts(out, key);
+    case JSON_ARRAY:
+        return put_list(out, key, value);
+    case JSON_OBJECT:
+        return put_object(out, value);
+    case JSON_FALSE:
+    case JSON_NULL:
+        return 0;
+    }
+    return 0;
+}
+
+char *ctl_show_text(const char *key, const json_t *value)
+{
+    struct buf out;
+    char *text = NULL;
+
+    buf_init(&out, TEXT_MOST, false);
+    if (!value || put_value(&out, key, value) == 0)
+        text = slice_dup(buf_slice(&out));
+    buf_release(&out);
+    return text;
+}
+
+static enum term_style style_of(const char *key, const json_t *value)
+{
+    static const struct {
+        const char *key, *text;
+        enum term_style style;
+    } styles[] = {
+        {"state", "up", TERM_GOOD},   {"state", "drain", TERM_WARN},   {"state", "down", TERM_BAD},
+        {"stage", "held", TERM_WARN}, {"stage", "delayed", TERM_WARN},
+    };
+
+    if (json_is_true(value))
+        return TERM_WARN;
+    for (size_t i = 0; json_is_string(value) && i < sizeof styles / sizeof *styles; i++)
+        if (strcmp(styles[i].key, key) == 0 &&
+            strcmp(styles[i].text, json_string_value(value)) == 0)
+            return styles[i].style;
+    return TERM_PLAIN;
+}
+
+/* --- pieces ----------------------------------------------------------------------------------- */
+
+void ctl_show_styled(struct ctl_show *s, enum term_style style, const char *text)
+{
+    struct buf safe;
+
+    buf_init(&safe, TEXT_MOST, false);
+    if (!text || term_escape(&safe, slice_str(text)) != 0)
+        s->is_failed = true;
+    else
+        fprintf(s->out, "%s%.*s%s", s->is_coloured ? term_sgr(style) : "",
+                SLICE_ARG(buf_slice(&safe)), s->is_coloured ? term_sgr_end(style) : "");
+    buf_release(&safe);
+}
+
+void ctl_show_field(struct ctl_show *s, const char *label, size_t label_n, enum term_style style,
+                    const char *text)
+{
+    const size_t n = strlen(label);
+
+    fprintf(s->out, "%*s", INDENT, "");
+    ctl_show_styled(s, TERM_DIM, label);
+    fprintf(s->out, "%*s", (int)(label_n > n ? label_n - n : 0) + INDENT, "");
+    ctl_show_styled(s, style, text);
+    fputs("\n", s->out);
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
+struct columns {
+    size_t n;
+    const char *keys[COLUMNS_MOST];
+    char titles[COLUMNS_MOST][TITLE_TEXT];
+    struct table_column columns[COLUMNS_MOST];
+};
+
+static void add_column(struct columns *c, const char *key, const json_t *value)
+{
+    size_t i = 0;
+
+    while (i < c->n && strcmp(c->keys[i], key) != 0)
+        i++;
+    if (i == COLUMNS_MOST)
+        return;
+    if (i == c->n) {
+        size_t k = 0;
+
+        for (; k < TITLE_TEXT - 1 && key[k]; k++)
+            c->titles[i][k] =
+                isalnum((unsigned char)key[k]) ? (char)toupper((unsigned char)key[k]) : ' ';
+        c->titles[i][k] = '\0';
+        c->keys[i] = key;
+        c->columns[i] = (struct table_column){.title = c->titles[i], .may_cut = true};
+        c->n++;
+    }
+    if (json_is_number(value))
+        c->columns[i].is_right = true;
+}
+
+/* Every name that any of the rows has, in the order in which they come. */
+static void find_columns(struct columns *c, const json_t *rows)
+{
+    size_t i;
+    const json_t *row;
+
+    c->n = 0;
+    json_array_foreach (rows, i, row) {
+        const char *key;
+        json_t *value;
+
+        json_object_foreach ((json_t *)row, key, value)
+            add_column(c, key, value);
+    }
+    /* Names are for copying: a backend's and an id is never cut. */
+    for (i = 0; i < c->n; i++)
+        if (strcmp(c->keys[i], "id") == 0 || strcmp(c->keys[i], "backend") == 0 ||
+            c->columns[i].is_right)
+            c->columns[i].may_cut = false;
+}
+
+/* The addresses of a backend say nothing new where it has one by number. */
+static bool is_said(const json_t *row, const char *key, const json_t *value)
+{
+    return strcmp(key, "addresses") == 0 && json_array_size(value) == 1 &&
+           json_equal(json_array_get(value, 0), json_object_get(row, "address"));
+}
+
+void ctl_show_table(struct ctl_show *s, const json_t *rows, size_t indent)
+{
+    struct columns columns;
+    struct table t;
+    size_t i;
+    const json_t *row;
+
+    find_columns(&columns, rows);
+    table_init(&t, columns.columns, columns.n);
+    t.indent = indent;
+    json_array_foreach (rows, i, row) {
+        table_row(&t);
+        for (size_t k = 0; k < columns.n; k++) {
+            const json_t *value = json_object_get(row, columns.keys[k]);
+            char *text =
+                ctl_show_text(columns.keys[k], is_said(row, columns.keys[k], value) ? NULL : value);
+
+            if (!text)
+                s->is_failed = true;
+            table_cell(&t, style_of(columns.keys[k], value), "%s", text ? text : "");
+            free(text);
+        }
+    }
+    if (table_print(&t, s->out, s->width, s->is_coloured) != 0 && !ferror(s->out))
+        s->is_failed = true;
+    table_done(&t);
+}
+
+static void show_rows(struct ctl_show *s)
+{
+    if (json_array_size(s->rows) > 0)
+        ctl_show_table(s, s->rows, 0);
+    json_array_clear(s->rows);
+}
+
+/* --- the end, for people ---------------------------------------------------------------------- */
+
+static bool is_table(const json_t *value)
+{
+    return json_is_array(value) && json_is_object(json_array_get(value, 0));
+}
+
+/* "known_users" as people read it. */
+static const char *label_of(const char *key, char out[TITLE_TEXT])
+{
+    snprintf(out, TITLE_TEXT, "%s", key);
+    for (char *at = out; *at; at++)
+        if (*at == '_')
+            *at = ' ';
+    return out;
+}
+
+static void show_fields(struct ctl_show *s, const json_t *done)
+{
+    const char *key;
+    json_t *value;
+    char label[TITLE_TEXT];
+    size_t widest = 0;
+
+    json_object_foreach ((json_t *)done, key, value) {
+        if (strlen(key) > widest && !is_table(value))
+            widest = strlen(key);
+    }
+    json_object_foreach ((json_t *)done, key, value) {
+        char *text;
+
+        if (is_table(value) || strcmp(key, "text") == 0)
+            continue;
+        text = json_is_boolean(value) ? slice_dup(slice_str(json_is_true(value) ? "yes" : "no"))
+                                      : ctl_show_text(key, value);
+        if (!text)
+            s->is_failed = true;
+        else if (text[0])
+            ctl_show_field(s, label_of(key, label), widest, style_of(key, value), text);
+        free(text);
+    }
+    json_object_foreach ((json_t *)done, key, value) {
+        if (is_table(value)) {
+            fputs("\n", s->out);
+            ctl_show_table(s, value, INDENT);
+        }
+    }
+}
+
+static void show_done(struct ctl_show *s, const json_t *done)
+{
+    const char *text = json_string_value(json_object_get(done, "text"));
+
+    show_rows(s);
+    if (text) {
+        ctl_show_styled(s, TERM_PLAIN, text);
+        fputs("\n", s->out);
+    } else if (s->command == COMMAND_ROUTE) {
+        ctl_page_route(s, done);
+    } else if (s->rows_n == 0 && json_object_size(done) > 0 && !json_object_get(done, "rows")) {
+        show_fields(s, done);
+    } else if (s->rows_n == 0) {
+        ctl_show_styled(s, TERM_DIM, command_right(s->command) == RIGHT_STEER ? "done" : "none");
+        fputs("\n", s->out);
+    }
+}
+
+/* --- for scripts ------------------------------------------------------------------------------ */
+
+static void write_json(struct ctl_show *s, const json_t *value)
+{
+    char *text = value ? json_dumps(value, JSON_ENSURE_ASCII | JSON_ENCODE_ANY) : NULL;
+
+    if (!text)
+        s->is_failed = true;
+    for (const char *at = text; at && *at; at++) {
+        if (*at == '\x7f') /* ASCII, and a control character: only within a string */
+            fputs("\\u007f", s->out);
+        else
+            fputc(*at, s->out);
+    }
+    free(text);
+}
+
+static void write_row(struct ctl_show *s, const json_t *row)
+{
+    fputs(s->rows_n == 1 ? "{\"rows\": [\n" : ",\n", s->out);
+    write_json(s, row);
+}
+
+static void write_end(struct ctl_show *s)
+{
+    fputs(s->rows_n == 0 ? "{\"rows\": []" : "\n]", s->out);
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+void ctl_show_row(struct ctl_show *s, json_t *row)
+{
+    s->rows_n++;
+    if (s->is_json) {
+        write_row(s, row);
+        json_decref(row);
+        return;
+    }
+    if (!s->rows)
+        s->rows = json_array();
+    if (json_array_append_new(s->rows, row) != 0)
+        s->is_failed = true;
+    if (json_array_size(s->rows) >= CTL_ROWS_GATHERED)
+        show_rows(s);
+}
+
+void ctl_show_done(struct ctl_show *s, const json_t *done)
+{
+    if (!s->is_json) {
+        show_done(s, done);
+        return;
+    }
+    write_end(s);
+    fputs(", \"done\": ", s->out);
+    write_json(s, done);
+    fputs("}\n", s->out);
+}
+
+void ctl_show_error(struct ctl_show *s, const char *text, const char *code)
+{
+    json_t *words;
+
+    if (!s->is_json) {
+        show_rows(s); /* what came before is true all the same */
+        return;
+    }
+    words = json_string(text);
+    write_end(s);
+    fputs(", \"error\": ", s->out);
+    write_json(s, words);
+    fprintf(s->out, ", \"code\": \"%s\"}\n", code);
+    json_decref(words);
+}

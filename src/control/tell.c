@@ -1,0 +1,107 @@
+/* The lines of control/tell.h. When to write one is the caller's matter. */
+#include "control/tell.h"
+
+#include "base/log.h"
+#include "control/network.h"
+
+#include <stdio.h>
+
+void tell_state_failed(const struct state *state, const struct err *why)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_STATE_FAILED);
+    log_str(&l, "file", state_path(state));
+    log_str(&l, "detail", why->text);
+    log_end(&l);
+}
+
+void tell_placed(struct slice user, const char *pool, const char *backend)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_PLACED);
+    log_slice(&l, "user", user);
+    log_str(&l, "pool", pool);
+    log_str(&l, "backend", backend);
+    log_end(&l);
+}
+
+void tell_held(struct slice user, size_t waiting)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_HELD);
+    log_slice(&l, "user", user);
+    log_uint(&l, "waiting", waiting);
+    log_end(&l);
+}
+
+/* As packaging/fail2ban reads it: the address first, which nothing that a peer sent comes before.
+ */
+void tell_auth_failed(const struct auth_failed *failed)
+{
+    char address[INET6_ADDRSTRLEN];
+    struct log_line l;
+
+    log_begin(&l, LOG_AUTH_FAILED);
+    log_str(&l, "address", network_format(&failed->client, address));
+    log_slice(&l, "user", failed->user);
+    log_uint(&l, "failures", failed->failures);
+    log_uint(&l, "user_failures", failed->user_failures);
+    log_end(&l);
+}
+
+void tell_recovered(uint32_t epoch, size_t sessions, size_t users)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_CONTROL_RECOVERED);
+    log_uint(&l, "epoch", epoch);
+    log_uint(&l, "sessions", sessions);
+    log_uint(&l, "users", users);
+    log_end(&l);
+}
+
+void tell_resolved(const struct backend *b, uint32_t ttl_s)
+{
+    char list[IPC_ADDRESSES_MAX * ADDR_TEXT];
+    size_t n = 0;
+    struct log_line l;
+
+    for (size_t i = 0; i < b->addresses_n; i++) {
+        char text[ADDR_TEXT];
+
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? "," : "",
+                              addr_format(&b->addresses[i], text));
+    }
+    log_begin(&l, LOG_RESOLVED);
+    log_str(&l, "backend", b->conf->title);
+    log_slice(&l, "name", b->host);
+    log_slice(&l, "addresses", slice_of(list, n));
+    log_uint(&l, "ttl", ttl_s);
+    log_end(&l);
+}
+
+void tell_unresolved(const struct backend *b, struct slice detail)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_RESOLVE_FAILED);
+    log_str(&l, "backend", b->conf->title);
+    log_slice(&l, "name", b->host);
+    log_slice(&l, "detail", detail);
+    log_end(&l);
+}
+
+void tell_lost(enum shared_id which, const char *why)
+{
+    static const char *const names[SHARED_COUNT] = {"affinity", "failed logins", "known pairs"};
+    struct log_line l;
+    struct err what;
+
+    err_set(&what, 0, "%s: %s", names[which], why);
+    log_begin(&l, LOG_AFFINITY_LOST);
+    log_str(&l, "detail", what.text);
+    log_end(&l);
+}

@@ -1,0 +1,494 @@
+/* The model of workers for test_admission_model.c: what they know of their sessions, what they say
+ * to control, and how control's answers reach them. */
+#ifndef USHER_TESTS_ADMISSION_MODEL_H
+#define USHER_TESTS_ADMISSION_MODEL_H
+
+#include "control/admission.h"
+
+#include "base/log.h"
+#include "control/load.h"
+#include "control/operate.h"
+#include "registry_recount.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum {
+    RUNS = 400,
+    STEPS = 2000,
+    WORKERS = 3,
+    SESSIONS = 8,
+    USERS = 6,
+    GOOD_USERS = 4,
+    BACKENDS = 6
+};
+enum { OWN, SHARED };
+
+/* Limits by which some run into a wall now and then. */
+enum { PER_ADDRESS = 5, PER_USER = 4, PER_USER_ADDRESS = 2, LOGINS = 11 };
+
+static const char conf_text[] =
+    "max_sessions_per_address = 5\nmax_sessions_per_user = 4\n"
+    "max_sessions_per_user_address = 2\nmax_logins = 11\n"
+    "penalty_delay = 4s\npenalty_refuse_address = 4\npenalty_refuse_user = 6\n"
+    "penalty_decay = 2m\npenalty_exempt = {\"127.0.0.1\"}\n"
+    "max_sessions = 20\nhold_timeout = 30s\nconnect_timeout = 5s\nuser_expire = 60s\n"
+    "listener own { address = \"*:1\" }\n"
+    "listener shared { address = \"*:2\" pool = shared }\n"
+    "pool own { backend o1 { address = \"192.0.2.1:10143\" }\n"
+    "  backend o2 { address = \"o2.test:10143\" } }\n"
+    "pool shared { storage = shared backend s1 { address = \"192.0.2.11:10143\" }\n"
+    "  backend s2 { address = \"s2.test:10143\" }\n"
+    "  backend s3 { address = \"192.0.2.13:10143\" }\n"
+    "  backend s4 { address = \"192.0.2.14:10143\" } }\n";
+
+/* What a worker knows of a session. ASKED stages wait for an answer. */
+enum model_stage { NONE, OPEN_ASKED, OPEN, ADMIT_ASKED, LEASED, OK_ASKED, FAILED_ASKED, DONE };
+
+struct model_session {
+    enum model_stage stage;
+    uint32_t id;
+    uint32_t pool;
+    unsigned user;
+    struct addr client;
+    struct msg_lease lease;
+    unsigned tried;     /* bits of the backends of this login, as far as one control gave them */
+    bool is_kicked;     /* and DONE: ends soon */
+    uint32_t kicked_by; /* the epoch of the control that kicked it last; 0: none */
+};
+
+struct model_worker {
+    struct admission_worker worker; /* as control has it */
+    bool is_alive;
+    bool has_replayed; /* to this control, or need not */
+    struct model_session sessions[SESSIONS];
+};
+
+enum answer { GO, LEASE, YES, REFUSE, KICK };
+
+/* Control's answers on their way; lost when control dies. */
+struct on_way {
+    enum answer what;
+    struct model_worker *worker;
+    uint32_t id;
+    struct msg_lease lease;
+};
+
+static struct {
+    uint64_t seed;
+    struct model_worker workers[WORKERS];
+    struct on_way queue[4096];
+    size_t queue_n;
+    uint32_t next_id;
+    uint64_t now_ms;
+    uint32_t epoch;
+    bool is_recovered;
+    bool was_replayed; /* ever; what is replayed counts above the limits */
+    bool is_stopping;  /* this control is dead; what it still says is not heard */
+    bool is_held[USERS];
+    bool has_addresses[BACKENDS];
+    enum backend_state states[BACKENDS];
+    uint32_t placed[USERS]; /* BACKEND_NONE, or where; for ever, but for operators */
+    uint32_t pins[USERS];
+    bool is_steered[USERS]; /* an operator has said where the user belongs, once */
+    bool is_commanded;      /* what is written now is an operator's word, not a move's end */
+    bool is_disk_sound;     /* nothing that is written fails */
+    bool is_queued[USERS];  /* to be written; lost when control dies */
+    bool is_on_disk[USERS];
+    /* So that a run that does nothing is seen. */
+    size_t logins, refusals, failures, counted[METRIC_COUNT];
+    size_t refused[REFUSE_PENALTY + 1];
+    size_t kicks, moves, moved, unwritten;
+} m;
+
+static struct conf *conf;
+static struct shared *memories[SHARED_COUNT];
+static struct backends backends;
+static struct admission *admission;
+static struct operate *operate;
+
+static inline uint32_t draw(uint32_t n)
+{
+    m.seed ^= m.seed << 13;
+    m.seed ^= m.seed >> 7;
+    m.seed ^= m.seed << 17;
+    return (uint32_t)((m.seed >> 32) % n);
+}
+
+static inline struct slice name_of(unsigned user)
+{
+    static const char *const names[USERS] = {"ann", "bob", "cid", "\xff", "mal", "nil"};
+
+    return slice_str(names[user]);
+}
+
+static inline unsigned user_of(struct slice name)
+{
+    for (unsigned i = 0; i < USERS; i++) {
+        if (slice_eq(name, name_of(i)))
+            return i;
+    }
+    fail();
+    return 0;
+}
+
+static inline struct model_session *find(struct model_worker *w, uint32_t id)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        if (w->sessions[i].stage != NONE && w->sessions[i].id == id)
+            return &w->sessions[i];
+    }
+    return NULL;
+}
+
+static inline uint32_t backend_of(const struct model_session *s)
+{
+    return backends_at(&backends, s->lease.pool, s->lease.backend);
+}
+
+/* --- control to workers -------------------------------------------------------------------- */
+
+static inline void send_answer(struct admission_worker *w, uint32_t id, enum answer what,
+                               const struct msg_lease *lease)
+{
+    struct on_way *a = &m.queue[m.queue_n++];
+
+    if (m.is_stopping) {
+        m.queue_n = 0;
+        return;
+    }
+    assert_true(m.queue_n < sizeof m.queue / sizeof m.queue[0]);
+    *a = (struct on_way){
+        .what = what, .worker = CONTAINER(w, struct model_worker, worker), .id = id};
+    assert_true(a->worker->is_alive);
+    assert_true(m.is_recovered || what == REFUSE || what == KICK);
+    if (lease)
+        a->lease = *lease;
+}
+
+static inline void on_go(void *arg, struct admission_worker *w, uint32_t id)
+{
+    (void)arg;
+    send_answer(w, id, GO, NULL);
+}
+
+static inline bool is_moving(uint16_t pool, struct slice user)
+{
+    const struct user *u = registry_user(admission_registry(admission), pool, user);
+
+    return u && u->is_moving;
+}
+
+/* While its user is being moved a session comes no further. */
+static inline void assert_not_moving(struct admission_worker *w, uint32_t id)
+{
+    const struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
+
+    assert_true(s && !is_moving((uint16_t)s->pool, name_of(s->user)));
+}
+
+static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
+                            const struct msg_lease *lease)
+{
+    (void)arg;
+    assert_not_moving(w, id);
+    send_answer(w, id, LEASE, lease);
+}
+
+static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
+{
+    (void)arg;
+    assert_not_moving(w, id);
+    send_answer(w, id, YES, NULL);
+}
+
+static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
+                             const char *why)
+{
+    (void)arg;
+    assert_true(code <= REFUSE_PENALTY && strlen(why) > 0);
+    m.refusals++;
+    m.refused[code]++;
+    send_answer(w, id, REFUSE, NULL);
+}
+
+static inline void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
+{
+    unsigned u = user_of(user);
+    uint32_t where = backends_number(&backends, slice_str(backend));
+
+    (void)arg;
+    assert_string_equal(pool, "own");
+    assert_false(m.is_on_disk[u]);
+    /* One mailbox a user: a record that was lost is made again with the same content. */
+    assert_true(m.is_steered[u] || m.placed[u] == BACKEND_NONE || m.placed[u] == where);
+    m.placed[u] = where;
+    m.is_queued[u] = true;
+}
+
+static inline void on_held(void *arg, struct slice user, size_t waiting)
+{
+    (void)arg;
+    assert_true((m.is_held[user_of(user)] || is_moving(OWN, user) || is_moving(SHARED, user)) &&
+                waiting > 0);
+}
+
+static inline void on_kick(void *arg, struct admission_worker *w, uint32_t id, enum kick why)
+{
+    struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
+
+    (void)arg;
+    assert_true(why == KICK_OPERATOR || why == KICK_MOVED);
+    /* By one control each session is kicked once. */
+    assert_true(s && s->kicked_by != m.epoch);
+    s->kicked_by = m.epoch;
+    m.kicks++;
+    send_answer(w, id, KICK, NULL);
+}
+
+static inline void on_auth_failed(void *arg, const struct auth_failed *f)
+{
+    (void)arg;
+    assert_true(user_of(f->user) < USERS);
+    m.failures++;
+}
+
+static inline void on_count(void *arg, enum metric metric)
+{
+    (void)arg;
+    m.counted[metric]++;
+}
+
+static inline void on_recovered(void *arg, size_t sessions, size_t users)
+{
+    (void)arg;
+    if (m.is_stopping)
+        return;
+    assert_false(m.is_recovered);
+    assert_true(users <= sessions);
+    for (int w = 0; w < WORKERS; w++)
+        assert_true(!m.workers[w].is_alive || m.workers[w].has_replayed);
+    m.is_recovered = true;
+}
+
+static const struct admission_effects effects = {.go = on_go,
+                                                 .lease = on_lease,
+                                                 .done = on_done,
+                                                 .refuse = on_refuse,
+                                                 .kick = on_kick,
+                                                 .placed = on_placed,
+                                                 .held = on_held,
+                                                 .auth_failed = on_auth_failed,
+                                                 .count = on_count,
+                                                 .recovered = on_recovered};
+
+static inline void take_lease(struct model_session *s, const struct msg_lease *lease)
+{
+    unsigned bit;
+
+    assert_true(s->stage == ADMIT_ASKED || s->stage == FAILED_ASKED);
+    assert_int_equal(lease->pool, s->pool);
+    assert_true(lease->attempt >= 1 && lease->attempt <= 3 && lease->addresses_n > 0);
+    s->lease = *lease;
+    bit = 1U << backend_of(s);
+    assert_false(s->tried & bit);
+    s->tried |= bit;
+    s->stage = LEASED;
+}
+
+static inline void end(struct model_worker *w, struct model_session *s)
+{
+    s->stage = NONE;
+    admission_end(admission, &w->worker, s->id, &(struct msg_end){.is_sent = true}, m.now_ms);
+}
+
+static inline void deliver(const struct on_way *a)
+{
+    struct model_session *s = find(a->worker, a->id);
+
+    if (!s)
+        return; /* it has ended meanwhile */
+    switch (a->what) {
+    case GO:
+        assert_int_equal(s->stage, OPEN_ASKED);
+        s->stage = OPEN;
+        return;
+    case LEASE:
+        take_lease(s, &a->lease);
+        return;
+    case YES:
+        assert_int_equal(s->stage, OK_ASKED);
+        s->stage = DONE;
+        m.logins++;
+        return;
+    case REFUSE:
+        assert_true(s->stage == OPEN_ASKED || s->stage == ADMIT_ASKED || s->stage == OK_ASKED ||
+                    s->stage == FAILED_ASKED);
+        s->stage = s->stage == OPEN_ASKED ? NONE : OPEN;
+        return;
+    case KICK:
+        /* Who relays may go on for a while, anybody else ends at once. */
+        if (s->stage == DONE)
+            s->is_kicked = true;
+        else
+            end(a->worker, s);
+        return;
+    }
+}
+
+/* In the order of each worker's channel, of several in any. */
+static inline void deliver_some(size_t n)
+{
+    while (n-- > 0 && m.queue_n > 0) {
+        const struct model_worker *w = m.queue[draw((uint32_t)m.queue_n)].worker;
+        struct on_way next;
+        size_t i = 0;
+
+        while (m.queue[i].worker != w)
+            i++;
+        next = m.queue[i];
+        m.queue_n--;
+        memmove(m.queue + i, m.queue + i + 1, (m.queue_n - i) * sizeof m.queue[0]);
+        deliver(&next);
+    }
+}
+
+/* --- workers to control -------------------------------------------------------------------- */
+
+static inline void must(const char *wrong)
+{
+    if (wrong)
+        fail_msg("%s", wrong);
+}
+
+static inline struct addr some_address(void)
+{
+    static const char *const addresses[] = {"192.0.2.1", "192.0.2.2", "2001:db8:1:1::1",
+                                            "2001:db8:1:2::1", "127.0.0.1"};
+    uint32_t i = draw(sizeof addresses / sizeof addresses[0] + 1);
+    struct addr a = {0};
+
+    if (i < sizeof addresses / sizeof addresses[0])
+        assert_true(addr_parse_ip(slice_str(addresses[i]), (uint16_t)draw(65536), &a));
+    return a;
+}
+
+static inline void say_open(struct model_worker *w, struct model_session *s)
+{
+    struct msg_open open = {.client = s->client, .listener = s->pool};
+
+    s->stage = OPEN_ASKED;
+    must(admission_open(admission, &w->worker, s->id, &open));
+}
+
+static inline void say_admit(struct model_worker *w, struct model_session *s)
+{
+    struct msg_admit a = {.client = s->client};
+
+    s->stage = ADMIT_ASKED;
+    s->tried = 0;
+    must(admission_admit(admission, &w->worker, s->id, &a, name_of(s->user), m.now_ms));
+}
+
+static inline void say_result(struct model_worker *w, struct model_session *s, enum result result)
+{
+    struct msg_result r = {.lease = s->lease.lease, .result = result};
+
+    s->stage = result == RESULT_OK ? OK_ASKED : result == RESULT_FAILED ? FAILED_ASKED : OPEN;
+    must(admission_result(admission, &w->worker, s->id, &r, m.now_ms));
+}
+
+static inline void say_replay(struct model_worker *w, const struct model_session *s)
+{
+    struct msg_replay r = {.client = s->client,
+                           .listener = s->pool,
+                           .pool = s->lease.pool,
+                           .backend = s->lease.backend,
+                           .lease = s->lease.lease,
+                           .attempt = s->lease.attempt};
+    bool is_named = s->stage >= LEASED;
+
+    r.stage = s->stage == DONE ? REPLAY_RELAY : is_named ? REPLAY_LEASED : REPLAY_OPEN;
+    must(admission_replay(admission, &w->worker, s->id, &r, is_named ? name_of(s->user) : SLICE(""),
+                          m.now_ms));
+}
+
+static inline void replay(struct model_worker *w)
+{
+    for (int i = 0; i < SESSIONS; i++) {
+        struct model_session *s = &w->sessions[i];
+
+        /* One whose OPEN is open may be replayed or not; both are asked again. */
+        if (s->stage != NONE && (s->stage != OPEN_ASKED || draw(2)))
+            say_replay(w, s);
+    }
+    w->has_replayed = m.was_replayed = true;
+    must(admission_replayed(admission, &w->worker, m.now_ms));
+    for (int i = 0; i < SESSIONS; i++) {
+        struct model_session *s = &w->sessions[i];
+
+        s->tried = s->stage == FAILED_ASKED ? 1U << backend_of(s) : 0;
+        if (s->stage == OPEN_ASKED)
+            say_open(w, s);
+        else if (s->stage == ADMIT_ASKED)
+            say_admit(w, s);
+        else if (s->stage == OK_ASKED)
+            say_result(w, s, RESULT_OK);
+        else if (s->stage == FAILED_ASKED)
+            say_result(w, s, RESULT_FAILED);
+    }
+}
+
+static inline void step_session(struct model_worker *w, struct model_session *s)
+{
+    if (s->stage == NONE) {
+        *s = (struct model_session){
+            .id = m.next_id++, .pool = draw(4) ? SHARED : OWN, .client = some_address()};
+        say_open(w, s);
+    } else if (draw(6) == 0 || (s->is_kicked && draw(2))) {
+        end(w, s);
+    } else if (s->stage == OPEN) {
+        s->user = draw(USERS);
+        if (draw(8) == 0) /* a proxy tells who it is */
+            s->client = some_address();
+        say_admit(w, s);
+    } else if (s->stage == LEASED) {
+        /* Nobody has the password of the last users. */
+        uint32_t r = s->user < GOOD_USERS ? draw(8) : 4 + draw(4);
+
+        say_result(w, s, r < 4 ? RESULT_OK : r < 6 ? RESULT_FAILED : RESULT_REFUSED);
+    }
+}
+
+/* Things that no honest worker says; none may have an effect. */
+static inline void talk_nonsense(struct model_worker *w, const struct model_session *s)
+{
+    struct msg_open open = {.listener = 2 + draw(3)};
+    struct msg_result r = {.lease = {m.epoch, 1000000 + draw(1000)}, .result = draw(4)};
+    struct msg_admit admit = {.client = some_address()};
+    struct msg_replay again = {.pool = (uint16_t)draw(4), .backend = (uint16_t)draw(9)};
+    size_t before = m.queue_n;
+    uint32_t id = draw(2) ? s->id : draw(UINT32_MAX) | 1U << 31;
+
+    assert_non_null(admission_open(admission, &w->worker, id, &open));
+    assert_non_null(admission_result(admission, &w->worker, id, &r, m.now_ms));
+    assert_non_null(
+        admission_admit(admission, &w->worker, id | 1U << 31, &admit, SLICE("ann"), m.now_ms));
+    assert_non_null(admission_admit(admission, &w->worker, id, &admit, SLICE(""), m.now_ms));
+    if (w->has_replayed && w->worker.is_replayed)
+        assert_non_null(
+            admission_replay(admission, &w->worker, id, &again, SLICE("ann"), m.now_ms));
+    admission_end(admission, &w->worker, id | 1U << 31, &(struct msg_end){0}, m.now_ms);
+    assert_int_equal(m.queue_n, before);
+}
+
+#endif
