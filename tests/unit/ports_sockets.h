@@ -133,8 +133,10 @@ static inline struct look *answer(struct question *q)
     struct err err = {0};
 
     q->params.ports = q->ports;
-    if (look_take(&q->params, &look, &err) != 0)
-        fail_msg("%s", err.text);
+    if (look_take(&q->params, &look, &err) != 0 || !look) {
+        print_error("%s\n", err.text);
+        abort(); /* not to return, as gcc knows */
+    }
     return look;
 }
 
@@ -161,6 +163,8 @@ static inline const struct look_socket *seen(const struct look *look, const stru
     const struct look_socket *found = find_inode(look, s->inode);
 
     assert_non_null(found);
+    if (!found)
+        abort(); /* gcc does not know that this cannot be */
     return found;
 }
 

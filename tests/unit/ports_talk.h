@@ -62,7 +62,7 @@ static inline void assert_talk(const struct look *look, const struct talk *t)
     const struct look_connections *c = connections_of(look, addr_port(&t->s.addr));
 
     assert_non_null(c);
-    for (unsigned i = 0; i < LOOK_TCP_STATES; i++) {
+    for (unsigned i = 0; c && i < LOOK_TCP_STATES; i++) {
         if (i != TIME_WAIT)
             assert_int_equal(c->by_state[i], expected[i]);
     }
