@@ -290,7 +290,7 @@ static void plan_probe(struct ports_facts *f, const struct target *t, const stru
     const struct addr asked = to_ask(addr);
 
     for (size_t i = 0; i < f->probes_n; i++)
-        if (memcmp(&f->probes[i].addr, &asked, sizeof asked) == 0 && f->probes[i].target == t)
+        if (addr_equals(&f->probes[i].addr, &asked) && f->probes[i].target == t)
             return;
     if (f->probes_n == PORTS_PROBES_MAX) {
         f->probes_left_out++;
@@ -432,7 +432,7 @@ static int find_free(struct ports_facts *f, const struct options *o)
     }
     free(ports);
     if (code == PORTS_FOUND && n < o->free_n) {
-        fprintf(stderr, "usher ports: only %zu of %u ports are free from %u to %u\n", n, o->free_n,
+        fprintf(stderr, "usher ports: only %zu of %u ports are free from %d to %d\n", n, o->free_n,
                 is_given ? t->first : FREE_FIRST, is_given ? t->last : FREE_LAST);
         code = PORTS_NONE;
     }
