@@ -322,7 +322,8 @@ static struct addr addr_of(const char *ip, uint16_t port)
 
 static void test_addresses_are_equal_by_family_ip_port_and_scope(void **state)
 {
-    const struct addr all[] = {{0},
+    const struct addr none = {.sa = {.sa_family = AF_UNSPEC}};
+    const struct addr all[] = {none,
                                addr_of("192.0.2.1", 143),
                                addr_of("192.0.2.1", 993),
                                addr_of("192.0.2.2", 143),
