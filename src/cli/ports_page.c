@@ -57,17 +57,6 @@ void page_style(struct page *page, enum term_style style, const char *fmt, ...)
     va_end(args);
 }
 
-void page_note(struct page *page, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    fputs("\n", page->out);
-    write_text(page, TERM_WARN, fmt, args);
-    fputs("\n", page->out);
-    va_end(args);
-}
-
 /* As much of `s` as a line takes, broken at a blank. A word that is longer than a line stays whole:
  * addresses of the web are there to be copied. */
 static struct slice line_of(struct slice s, size_t width)
@@ -84,23 +73,10 @@ static struct slice line_of(struct slice s, size_t width)
     return slice_sub(s, 0, n > 0 ? n : line.n);
 }
 
-void page_field(struct page *page, const char *label, enum term_style style, const char *fmt, ...)
+/* Lines of at most `room` columns, 0 for one line; `left` blanks before each but the first. */
+static void write_lines(const struct page *page, enum term_style style, struct slice rest,
+                        size_t room, int left)
 {
-    enum { LEFT = PAGE_INDENT + PAGE_LABEL, TEXT_LEAST = 20 };
-    const size_t room = page->width > LEFT + TEXT_LEAST ? page->width - LEFT : 0;
-    struct buf text;
-    struct slice rest;
-    va_list args;
-
-    buf_init(&text, TEXT_MOST, false);
-    va_start(args, fmt);
-    if (format(&text, fmt, args) != 0)
-        page->is_failed = true;
-    va_end(args);
-    fprintf(page->out, "%*s", PAGE_INDENT, "");
-    write_styled(page, TERM_DIM, slice_str(label));
-    fprintf(page->out, "%*s", PAGE_LABEL - (int)strlen(label), "");
-    rest = buf_slice(&text);
     for (;;) {
         struct slice line = line_of(rest, room);
 
@@ -111,9 +87,45 @@ void page_field(struct page *page, const char *label, enum term_style style, con
             rest = slice_sub(rest, 1, rest.n);
         if (rest.n == 0)
             break;
-        fprintf(page->out, "%*s", LEFT, "");
+        fprintf(page->out, "%*s", left, "");
     }
+}
+
+__attribute__((format(printf, 4, 0))) static void
+write_paragraph(struct page *page, enum term_style style, int left, const char *fmt, va_list args)
+{
+    enum { TEXT_LEAST = 20 };
+    const size_t indent = (size_t)left;
+    struct buf text;
+
+    buf_init(&text, TEXT_MOST, false);
+    if (format(&text, fmt, args) != 0)
+        page->is_failed = true;
+    write_lines(page, style, buf_slice(&text),
+                page->width > indent + TEXT_LEAST ? page->width - indent : 0, left);
     buf_release(&text);
+}
+
+void page_note(struct page *page, const char *fmt, ...)
+{
+    va_list args;
+
+    fputs("\n", page->out);
+    va_start(args, fmt);
+    write_paragraph(page, TERM_WARN, 0, fmt, args);
+    va_end(args);
+}
+
+void page_field(struct page *page, const char *label, enum term_style style, const char *fmt, ...)
+{
+    va_list args;
+
+    fprintf(page->out, "%*s", PAGE_INDENT, "");
+    write_styled(page, TERM_DIM, slice_str(label));
+    fprintf(page->out, "%*s", PAGE_LABEL - (int)strlen(label), "");
+    va_start(args, fmt);
+    write_paragraph(page, style, PAGE_INDENT + PAGE_LABEL, fmt, args);
+    va_end(args);
 }
 
 void page_table(struct page *page, struct table *t)

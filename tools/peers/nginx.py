@@ -69,7 +69,7 @@ class Nginx:
         services: Mapping[int, Service],
         certificate: Certificate | None = None,
     ) -> None:
-        """Starts the server from what fetch() gave; returns when it listens. `services` maps ports
+        """Starts the server from what fetch() gave; returns when it serves. `services` maps ports
         to what is there."""
         self.address = address
         folder.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ class Nginx:
             [tree / PROGRAM, "-e", log, "-c", config, "-p", folder], env=libraries(tree)
         )
         try:
-            wait_until(lambda: self._listens(list(services)), START_S, "nginx listens")
+            wait_until(lambda: self._serves(list(services)), START_S, "nginx serves")
         except BaseException as error:
             self.process.kill()
             said = log.read_text() if log.exists() else ""
@@ -114,11 +114,21 @@ class Nginx:
     def __exit__(self, *_: object) -> None:
         self.process.stop()
 
-    def _listens(self, ports: list[int]) -> bool:
+    def _serves(self, ports: list[int]) -> bool:
+        """Whether somebody does anything about what no protocol begins with."""
         if not self.process.is_running():
             raise RuntimeError(f"nginx ended with status {self.process.wait(0)}")
         for port in ports:
-            with socket.socket() as client:
-                if client.connect_ex((self.address, port)) != 0:
+            try:
+                client = socket.create_connection((self.address, port), timeout=5)
+            except OSError:
+                return False
+            with client:
+                try:
+                    client.sendall(b"\r\nnothing\r\n\r\n")
+                    client.recv(1)
+                except ConnectionResetError:
+                    pass
+                except TimeoutError:
                     return False
         return True
