@@ -1,7 +1,7 @@
 #!/usr/bin/python3
-"""Makes the C source of the port registry's table (src/ports/registry_table.h) from src/tables/iana-ports.tsv; run by Meson:
+"""Makes the C source of the port registry's table (src/ports/iana_table.h) from src/tables/iana-ports.tsv; run by Meson:
 
-    tools/ports_table.py iana-ports.tsv registry_table.c
+    tools/ports_table.py iana-ports.tsv iana_table.c
 
 Rows that differ in nothing but the protocol become one entry of 64 bits. All texts are in one pool, each once, and a
 text that another one ends with lies in that one.
@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import ports_data
 
-# As registry_table.h has them.
+# As iana_table.h has them.
 PORT_SHIFT, PROTOCOLS_SHIFT, SERVICE_SHIFT, OFFSET_BITS = 48, 44, 20, 20
 MAX_BYTES = 300 * 1024  # what the table may take in the program
 SHOWN_AS_IS = frozenset(b" !#$%&'()*+,-./0123456789:;<=>@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~")
@@ -68,15 +68,15 @@ def make(path: pathlib.Path) -> str:
     # The literal's own NUL ends the last text.
     return "\n".join([
         f"/* Made by tools/ports_table.py from {path.name}. */",
-        '#include "ports/registry_table.h"',
+        '#include "ports/iana_table.h"',
         "",
-        f"const size_t registry_table_n = {len(entries)};",
-        f"const uint64_t registry_table[{len(entries)}] = {{",
+        f"const size_t iana_table_n = {len(entries)};",
+        f"const uint64_t iana_table[{len(entries)}] = {{",
         *(f"    0x{number:016x}," for number in numbers),
         "};",
         "",
-        f"const size_t registry_texts_n = {size};",
-        f"const char registry_texts[{size}] =",
+        f"const size_t iana_texts_n = {size};",
+        f"const char iana_texts[{size}] =",
         *(f"    {literal(data + bytes(1))}" for data in pool[:-1]),
         f"    {literal(pool[-1])};",
         "",
@@ -85,7 +85,7 @@ def make(path: pathlib.Path) -> str:
 
 def main() -> None:
     if len(sys.argv) != 3:
-        sys.exit("usage: ports_table.py iana-ports.tsv registry_table.c")
+        sys.exit("usage: ports_table.py iana-ports.tsv iana_table.c")
     try:
         text = make(pathlib.Path(sys.argv[1]))
         pathlib.Path(sys.argv[2]).write_text(text, encoding="ascii")

@@ -253,7 +253,7 @@ int admin_flush(struct call *c, struct err *err)
     n = has_backend ? operate_flush_backend(c->operate, r->backend)
                     : operate_flush_user(c->operate, r->user);
     if (has_backend)
-        return said(c, numbers(c, "users", n), "forgot where %zu user%s of %s were", n, plural(n),
+        return said(c, numbers(c, "users", n), "forgot %zu user%s of %s", n, plural(n),
                     title(c, r->backend));
     return said(c, numbers(c, "users", n),
                 n ? "forgot where %.*s was" : "nothing was remembered of %.*s", SHOW(r->user));

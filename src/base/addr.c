@@ -26,6 +26,19 @@ void addr_set_port(struct addr *a, uint16_t port)
         a->in.sin_port = htons(port);
 }
 
+bool addr_equals(const struct addr *a, const struct addr *b)
+{
+    if (a->sa.sa_family != b->sa.sa_family)
+        return false;
+    if (a->sa.sa_family == AF_INET)
+        return a->in.sin_port == b->in.sin_port && a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
+    if (a->sa.sa_family == AF_INET6)
+        return a->in6.sin6_port == b->in6.sin6_port &&
+               a->in6.sin6_scope_id == b->in6.sin6_scope_id &&
+               IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
+    return true;
+}
+
 struct addr addr_from_sockaddr(const struct sockaddr_storage *ss)
 {
     struct addr a;

@@ -35,6 +35,9 @@ socklen_t addr_len(const struct addr *a);
 uint16_t addr_port(const struct addr *a);
 void addr_set_port(struct addr *a, uint16_t port);
 
+/* Family, address, scope and port. Two that are not set are equal. */
+bool addr_equals(const struct addr *a, const struct addr *b);
+
 /* From what accept() or getsockname() gave; an IPv4-mapped IPv6 address becomes IPv4, another
  * family none. */
 struct addr addr_from_sockaddr(const struct sockaddr_storage *ss);

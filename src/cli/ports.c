@@ -26,7 +26,8 @@ enum {
      * what goes out. */
     FREE_FIRST = 10000,
     FREE_LAST = 32767,
-    CA_FILE_MAX = 16 << 20
+    CA_FILE_MAX = 16 << 20,
+    TIMEOUT_S = 20 /* for all that is asked of one address */
 };
 
 /* Exit statuses, beside CLI_USAGE. */
@@ -40,8 +41,8 @@ static const uint16_t tls_ports[] = {443,   465,   636,   853,   993,   995,   3
                                      10243, 10465, 10993, 10995, 31465, 31993, 31995};
 
 struct options {
-    const char *file; /* -c; NULL: the usual one, if it is there */
-    uint32_t timeout_s;
+    const char *file;   /* -c; NULL: the usual one, if it is there */
+    uint32_t timeout_s; /* 0: not said */
     unsigned free_n;
     bool is_free, with_udp, with_probe, is_json, is_how;
 };
@@ -290,7 +291,7 @@ static void plan_probe(struct ports_facts *f, const struct target *t, const stru
     const struct addr asked = to_ask(addr);
 
     for (size_t i = 0; i < f->probes_n; i++)
-        if (memcmp(&f->probes[i].addr, &asked, sizeof asked) == 0 && f->probes[i].target == t)
+        if (addr_equals(&f->probes[i].addr, &asked) && f->probes[i].target == t)
             return;
     if (f->probes_n == PORTS_PROBES_MAX) {
         f->probes_left_out++;
@@ -341,7 +342,8 @@ static int probe_all(struct ports_facts *f, const struct options *o, struct err 
                                       .tls_first = is_tls_port(addr_port(&p->addr)),
                                       .connect_ms = 3000,
                                       .silence_ms = 2000,
-                                      .total_ms = 1000 * o->timeout_s,
+                                      .total_ms =
+                                          1000 * (o->timeout_s > 0 ? o->timeout_s : TIMEOUT_S),
                                       .ca_pem = slice_of(ca, ca_n)};
 
         tell_progress(p);
@@ -432,7 +434,7 @@ static int find_free(struct ports_facts *f, const struct options *o)
     }
     free(ports);
     if (code == PORTS_FOUND && n < o->free_n) {
-        fprintf(stderr, "usher ports: only %zu of %u ports are free from %u to %u\n", n, o->free_n,
+        fprintf(stderr, "usher ports: only %zu of %u ports are free from %d to %d\n", n, o->free_n,
                 is_given ? t->first : FREE_FIRST, is_given ? t->last : FREE_LAST);
         code = PORTS_NONE;
     }
@@ -460,8 +462,10 @@ static int check_options(const struct options *o, const struct targets *t)
         return wrong("--free and --probe do not go together", NULL);
     if (o->is_free && t->n > 1)
         return wrong("--free takes one range", NULL);
-    if (o->file && t->n > 0)
-        return wrong("-c is for the overview: write no port beside it", NULL);
+    if (o->file && (t->n > 0 || o->is_free || o->is_how))
+        return wrong("-c is for the overview: write no port and no such option beside it", NULL);
+    if (o->timeout_s > 0 && !o->with_probe)
+        return wrong("--timeout is for --probe", NULL);
     return CLI_OK;
 }
 
@@ -492,7 +496,7 @@ static int run(int argc, char **argv, const struct options *o, struct targets *t
 
 int cli_ports(int argc, char **argv)
 {
-    struct options o = {.timeout_s = 20};
+    struct options o = {0};
     struct targets *targets = calloc(1, sizeof *targets);
     struct ports_facts *f = calloc(1, sizeof *f);
     struct err err = {.text = "out of memory"};

@@ -59,11 +59,10 @@ static bool is_any(const struct addr *a)
 
 static bool is_same_ip(const struct addr *a, const struct addr *b)
 {
-    if (a->sa.sa_family != b->sa.sa_family)
-        return false;
-    if (a->sa.sa_family == AF_INET)
-        return a->in.sin_addr.s_addr == b->in.sin_addr.s_addr;
-    return IN6_ARE_ADDR_EQUAL(&a->in6.sin6_addr, &b->in6.sin6_addr);
+    struct addr other = *b;
+
+    addr_set_port(&other, addr_port(a));
+    return addr_equals(a, &other);
 }
 
 bool ports_serves(const struct look_socket *s, const struct addr *addr)

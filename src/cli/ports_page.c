@@ -15,7 +15,8 @@ struct page page_of(const struct ports_facts *f, FILE *out)
 }
 
 /* A text of ours with others' words in it, made safe. */
-static int format(struct buf *out, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static int format(struct buf *out, const char *fmt,
+                                                        va_list args)
 {
     char *raw;
     int n = vasprintf(&raw, fmt, args);
@@ -34,7 +35,8 @@ static void write_styled(const struct page *page, enum term_style style, struct 
             page->is_coloured ? term_sgr_end(style) : "");
 }
 
-static void write_text(struct page *page, enum term_style style, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void
+write_text(struct page *page, enum term_style style, const char *fmt, va_list args)
 {
     struct buf text;
 
@@ -55,18 +57,8 @@ void page_style(struct page *page, enum term_style style, const char *fmt, ...)
     va_end(args);
 }
 
-void page_note(struct page *page, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    fputs("\n", page->out);
-    write_text(page, TERM_WARN, fmt, args);
-    fputs("\n", page->out);
-    va_end(args);
-}
-
-/* As much of `s` as a line takes, broken at a blank if there is one. */
+/* As much of `s` as a line takes, broken at a blank. A word that is longer than a line stays whole:
+ * addresses of the web are there to be copied. */
 static struct slice line_of(struct slice s, size_t width)
 {
     struct slice line = width > 0 ? term_text_cut(s, width) : s;
@@ -76,26 +68,15 @@ static struct slice line_of(struct slice s, size_t width)
         return line;
     while (n > 0 && s.p[n] != ' ')
         n--;
-    return n > 0 ? slice_sub(s, 0, n) : line.n > 0 ? line : s;
+    while (n == 0 && line.n < s.n && s.p[line.n] != ' ')
+        line.n++;
+    return slice_sub(s, 0, n > 0 ? n : line.n);
 }
 
-void page_field(struct page *page, const char *label, enum term_style style, const char *fmt, ...)
+/* Lines of at most `room` columns, 0 for one line; `left` blanks before each but the first. */
+static void write_lines(const struct page *page, enum term_style style, struct slice rest,
+                        size_t room, int left)
 {
-    enum { LEFT = PAGE_INDENT + PAGE_LABEL, TEXT_LEAST = 20 };
-    const size_t room = page->width > LEFT + TEXT_LEAST ? page->width - LEFT : 0;
-    struct buf text;
-    struct slice rest;
-    va_list args;
-
-    buf_init(&text, TEXT_MOST, false);
-    va_start(args, fmt);
-    if (format(&text, fmt, args) != 0)
-        page->is_failed = true;
-    va_end(args);
-    fprintf(page->out, "%*s", PAGE_INDENT, "");
-    write_styled(page, TERM_DIM, slice_str(label));
-    fprintf(page->out, "%*s", PAGE_LABEL - (int)strlen(label), "");
-    rest = buf_slice(&text);
     for (;;) {
         struct slice line = line_of(rest, room);
 
@@ -106,9 +87,45 @@ void page_field(struct page *page, const char *label, enum term_style style, con
             rest = slice_sub(rest, 1, rest.n);
         if (rest.n == 0)
             break;
-        fprintf(page->out, "%*s", LEFT, "");
+        fprintf(page->out, "%*s", left, "");
     }
+}
+
+__attribute__((format(printf, 4, 0))) static void
+write_paragraph(struct page *page, enum term_style style, int left, const char *fmt, va_list args)
+{
+    enum { TEXT_LEAST = 20 };
+    const size_t indent = (size_t)left;
+    struct buf text;
+
+    buf_init(&text, TEXT_MOST, false);
+    if (format(&text, fmt, args) != 0)
+        page->is_failed = true;
+    write_lines(page, style, buf_slice(&text),
+                page->width > indent + TEXT_LEAST ? page->width - indent : 0, left);
     buf_release(&text);
+}
+
+void page_note(struct page *page, const char *fmt, ...)
+{
+    va_list args;
+
+    fputs("\n", page->out);
+    va_start(args, fmt);
+    write_paragraph(page, TERM_WARN, 0, fmt, args);
+    va_end(args);
+}
+
+void page_field(struct page *page, const char *label, enum term_style style, const char *fmt, ...)
+{
+    va_list args;
+
+    fprintf(page->out, "%*s", PAGE_INDENT, "");
+    write_styled(page, TERM_DIM, slice_str(label));
+    fprintf(page->out, "%*s", PAGE_LABEL - (int)strlen(label), "");
+    va_start(args, fmt);
+    write_paragraph(page, style, PAGE_INDENT + PAGE_LABEL, fmt, args);
+    va_end(args);
 }
 
 void page_table(struct page *page, struct table *t)
@@ -151,6 +168,7 @@ static void show_certificate(struct page *page, const struct probe_report *r)
     const struct tls_facts *c = &r->certificate;
     const int64_t now = time(NULL), left = (c->not_after - now) / DAY_S;
     char from[16], until[16], names[1024] = "";
+    const char *since = date_of(c->not_before, from), *last = date_of(c->not_after, until);
 
     for (size_t i = 0; i < c->names_n && strlen(names) + TLS_NAME_TEXT < sizeof names; i++)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i > 0 ? ", " : "",
@@ -159,12 +177,12 @@ static void show_certificate(struct page *page, const struct probe_report *r)
                names[0] ? names : "no name", strchr(names, ',') || c->names_n < 2 ? "" : " ...");
     page_field(page, "", TERM_PLAIN, "issued by %s", r->issuer);
     if (now > c->not_after)
-        page_field(page, "", TERM_BAD, "expired on %s", date_of(c->not_after, until));
+        page_field(page, "", TERM_BAD, "expired on %s", last);
     else if (now < c->not_before)
-        page_field(page, "", TERM_BAD, "not valid before %s", date_of(c->not_before, from));
+        page_field(page, "", TERM_BAD, "not valid before %s", since);
     else
         page_field(page, "", left < 14 ? TERM_WARN : TERM_PLAIN,
-                   "valid from %s to %s, %lld days left", from, until, (long long)left);
+                   "valid from %s to %s, %lld days left", since, last, (long long)left);
     if (r->untrusted[0])
         page_field(page, "", TERM_WARN, "clients here would refuse it: %s", r->untrusted);
 }
@@ -177,6 +195,8 @@ static void show_tls(struct page *page, const struct probe_report *r)
                    r->is_implicit_tls ? "from the first byte" : "by STARTTLS");
     else if (r->offers_starttls)
         page_field(page, "TLS", TERM_WARN, "offered (STARTTLS), but it did not come about");
+    else if (r->is_implicit_tls)
+        page_field(page, "TLS", TERM_WARN, "from the first byte, but it did not come about");
     else if (r->speaks != SPEAKS_NOTHING && r->speaks != SPEAKS_SSH)
         page_field(page, "TLS", TERM_WARN, "none");
     if (r->has_certificate)
@@ -194,6 +214,8 @@ static void show_probe(struct page *page, const struct ports_probe *p)
         page_style(page, TERM_BAD, " does not answer");
     else if (r->speaks == SPEAKS_NOTHING)
         page_style(page, TERM_WARN, " says nothing to anything that we ask");
+    else if (r->speaks == SPEAKS_UNKNOWN)
+        page_style(page, TERM_WARN, " says something that we do not know%s", header_of(r->proxy));
     else
         page_style(page, TERM_GOOD, " speaks %s%s", speaks_name(r->speaks), header_of(r->proxy));
     fputs("\n", page->out);

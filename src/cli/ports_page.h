@@ -27,7 +27,7 @@ struct page page_of(const struct ports_facts *f, FILE *out);
 void page_style(struct page *page, enum term_style style, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* A paragraph behind a blank line, on one long line. */
+/* A paragraph behind a blank line, broken as page_field() does. */
 void page_note(struct page *page, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* "  label        text", the text broken between words where the line is full. */

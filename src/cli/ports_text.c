@@ -25,7 +25,7 @@ static bool is_same_place(const struct look_socket *a, const struct look_socket 
 {
     return a->protocol == b->protocol && a->namespace_i == b->namespace_i &&
            a->takes_ipv4 == b->takes_ipv4 && strcmp(a->interface, b->interface) == 0 &&
-           strcmp(a->path, b->path) == 0 && memcmp(&a->addr, &b->addr, sizeof a->addr) == 0;
+           strcmp(a->path, b->path) == 0 && addr_equals(&a->addr, &b->addr);
 }
 
 static bool has_process(const struct place *p, const struct look_process *process)
@@ -107,17 +107,14 @@ static const char *unit_of(const struct look_process *p)
     return p->container[0] ? p->container : p->unit;
 }
 
-static const char *namespace_of(const struct page *page, const struct look_socket *s)
+static void namespace_cell(const struct page *page, struct table *t, const struct look_socket *s)
 {
     const struct look_namespace *n = &page->f->look->namespaces[s->namespace_i];
-    static char text[64];
 
-    if (n->is_ours)
-        return "";
-    if (n->name[0])
-        return n->name;
-    snprintf(text, sizeof text, "net:[%llu]", (unsigned long long)n->inode);
-    return text;
+    if (n->is_ours || n->name[0])
+        table_cell(t, TERM_WARN, "%s", n->is_ours ? "" : n->name);
+    else
+        table_cell(t, TERM_WARN, "net:[%llu]", (unsigned long long)n->inode);
 }
 
 static void owner_cells(struct table *t, const struct place *p, size_t i)
@@ -190,7 +187,7 @@ static void listener_row(const struct page *page, struct table *t, const struct 
     else
         table_cell(t, TERM_PLAIN, "%llu", (unsigned long long)p->queue);
     owner_cells(t, p, 0);
-    table_cell(t, TERM_WARN, "%s", namespace_of(page, s));
+    namespace_cell(page, t, s);
     table_cell(t, TERM_DIM, "%s", p->processes_n > 0 ? p->processes[0]->command : "");
     further_processes(t, p, 5);
 }
@@ -230,9 +227,17 @@ static void show_listeners(struct page *page, const struct target *target)
 
 /* --- one port --------------------------------------------------------------------------------- */
 
-static void show_class(struct page *page, uint16_t port)
+/* Root of a user namespace has the capability, and not over a network from outside: bind tells. */
+static bool may_bind(const struct page *page, const struct target *t)
+{
+    return page->f->machine.may_bind_all &&
+           ports_judge(page->f, t->first, &t->addr, PORT_TCP).code != EACCES;
+}
+
+static void show_class(struct page *page, const struct target *t)
 {
     const struct machine *m = &page->f->machine;
+    const uint16_t port = t->first;
     const enum port_class class = port_class(port);
     char right[160], ephemeral[120] = "";
     uint16_t first, last;
@@ -242,7 +247,7 @@ static void show_class(struct page *page, uint16_t port)
         snprintf(right, sizeof right, "any user may bind it");
     else
         snprintf(right, sizeof right, "to bind it takes CAP_NET_BIND_SERVICE%s",
-                 m->may_bind_all ? ", which we have" : ", which we do not have");
+                 may_bind(page, t) ? ", which we have" : ", which we do not have");
     if (machine_is_ephemeral(m, port))
         snprintf(ephemeral, sizeof ephemeral,
                  "; in this machine's ephemeral range (%u-%u): a connection that goes out may have "
@@ -255,19 +260,19 @@ static void show_class(struct page *page, uint16_t port)
                right, ephemeral);
 }
 
-static void show_neighbours(struct page *page, uint16_t port)
+static void show_neighbours(struct page *page, const char *label, uint16_t port)
 {
     struct iana_entry below, above;
     const bool has_below = iana_below(port, &below), has_above = iana_above(port, &above);
 
     if (has_below && has_above)
-        page_field(page, "IANA", TERM_PLAIN, "not assigned; neighbours are %u %s and %u %s",
+        page_field(page, label, TERM_PLAIN, "not assigned; neighbours are %u %s and %u %s",
                    below.port, below.service, above.port, above.service);
     else if (has_below)
-        page_field(page, "IANA", TERM_PLAIN, "not assigned; the last that is: %u %s", below.port,
+        page_field(page, label, TERM_PLAIN, "not assigned; the last that is: %u %s", below.port,
                    below.service);
     else
-        page_field(page, "IANA", TERM_PLAIN, "not assigned");
+        page_field(page, label, TERM_PLAIN, "not assigned");
 }
 
 static void show_registry(struct page *page, uint16_t port)
@@ -289,7 +294,7 @@ static void show_registry(struct page *page, uint16_t port)
                    e.service[0] && e.description[0] ? ": " : "", e.description);
     }
     if (!is_assigned)
-        show_neighbours(page, port);
+        show_neighbours(page, n == 0 ? "IANA" : "", port);
     for (unsigned p = 0; p < PORT_PROTOCOLS; p++) {
         const char *name = services_differs(page->f->services, port, (enum port_protocol)p);
 
@@ -312,9 +317,9 @@ static void show_custom(struct page *page, uint16_t port)
     }
 }
 
-static void show_connections(struct page *page, uint16_t port)
+static void show_connections(struct page *page, const struct target *t)
 {
-    const struct look_connections *c = ports_connections(page->f, port);
+    const struct look_connections *c = ports_connections(page->f, t->first);
     char text[256] = "";
 
     for (unsigned state = 1; c && state < LOOK_TCP_STATES; state++)
@@ -322,7 +327,8 @@ static void show_connections(struct page *page, uint16_t port)
             snprintf(text + strlen(text), sizeof text - strlen(text), "%s%u %s",
                      text[0] ? ", " : "", c->by_state[state], look_state_name(state));
     if (text[0])
-        page_field(page, "connections", TERM_PLAIN, "%s", text);
+        page_field(page, "connections", TERM_PLAIN, "%s%s", text,
+                   addr_is_set(&t->addr) ? ", at any of our addresses" : "");
 }
 
 /* What a state means, and what is to be done. */
@@ -384,13 +390,13 @@ static void show_heading(struct page *page, const struct target *t)
 static void show_port(struct page *page, const struct target *t)
 {
     show_heading(page, t);
-    show_class(page, t->first);
+    show_class(page, t);
     show_registry(page, t->first);
     show_custom(page, t->first);
     show_state(page, t, PORT_TCP);
     if (page->f->with_udp)
         show_state(page, t, PORT_UDP);
-    show_connections(page, t->first);
+    show_connections(page, t);
     show_listeners(page, t);
 }
 
@@ -457,7 +463,7 @@ static void port_rows(const struct page *page, struct table *t, const struct tar
             table_cell(t, TERM_PLAIN, "%s", addr_format(&s[i].addr, text));
             table_cell(t, TERM_PLAIN, "%s", port_protocol_name(s[i].protocol));
             owner_cells(t, &p, 0);
-            table_cell(t, TERM_WARN, "%s", namespace_of(page, &s[i]));
+            namespace_cell(page, t, &s[i]);
         }
         i += p.n;
         free(p.processes);
@@ -542,10 +548,11 @@ static void show_notes(struct page *page)
         page_note(page, "A socket without a process is the kernel's own, or of a process that is "
                         "hidden from us: of the host that runs this container, for example.");
     if (f->look->hidden_namespaces > 0)
-        page_note(page,
-                  "%zu other network namespaces (containers?) are closed to us; root may look into "
-                  "them.",
-                  f->look->hidden_namespaces);
+        page_note(
+            page,
+            "Other network namespaces (of containers?) are closed to us, %zu in all; root may "
+            "look into them.",
+            f->look->hidden_namespaces);
     if (f->probes_left_out > 0)
         page_note(page, "%zu more addresses were not asked: %d are the most.", f->probes_left_out,
                   PORTS_PROBES_MAX);

@@ -235,7 +235,7 @@ static void on_moved(void *arg, const struct move *m, uint64_t now_ms)
 
     log_begin(&l, LOG_MOVED);
     log_move(arg, &l, m);
-    log_uint(&l, "duration", now_ms - m->since_ms);
+    log_uint(&l, "duration_ms", now_ms - m->since_ms);
     log_end(&l);
 }
 

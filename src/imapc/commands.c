@@ -124,13 +124,16 @@ static void put_id_strings(struct imapc *c)
         put(c, SLICE("\r\n"));
 }
 
-static void put_id(struct imapc *c)
+bool imapc_put_id(struct imapc *c)
 {
+    if (c->params.id.n == 0 || c->is_id_sent || !imapc_offers(c, "ID"))
+        return false;
     put_command(c, "ID ");
     c->is_id_sent = true;
     c->id_tag = c->tag;
     c->part = 0;
     put_id_strings(c);
+    return true;
 }
 
 void imapc_go_on(struct imapc *c)
@@ -189,12 +192,9 @@ void imapc_put_login(struct imapc *c)
     c->stage = IMAPC_STAGE_LOGIN;
     if (!choose_way(c))
         return;
-    if (c->params.id.n > 0 && !c->is_id_sent && imapc_offers(c, "ID")) {
-        put_id(c);
-        if (c->is_plus_due || !is_in_one_piece(c)) {
-            imapc_enter(c, PHASE_ID, IMAPC_STAGE_ID);
-            return;
-        }
+    if (imapc_put_id(c) && (c->is_plus_due || !is_in_one_piece(c))) {
+        imapc_enter(c, PHASE_ID, IMAPC_STAGE_ID);
+        return;
     }
     if (c->mech)
         put_authenticate(c);

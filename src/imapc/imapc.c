@@ -47,6 +47,22 @@ bool imapc_offers(const struct imapc *c, const char *capability)
     return capability_has(buf_slice(&c->before.list), slice_str(capability));
 }
 
+struct slice imapc_capabilities(const struct imapc *c)
+{
+    return buf_slice(&c->before.list);
+}
+
+/* All is known for a login, or for those who came to look. */
+static void log_in_or_look(struct imapc *c)
+{
+    if (!c->params.only_looks)
+        imapc_put_login(c);
+    else if (imapc_put_id(c))
+        imapc_enter(c, PHASE_ID, IMAPC_STAGE_ID);
+    else
+        imapc_enter(c, PHASE_DONE, c->stage);
+}
+
 /* What the greeting, STARTTLS or CAPABILITY has left to be done. */
 static void go_on(struct imapc *c)
 {
@@ -62,29 +78,51 @@ static void go_on(struct imapc *c)
         imapc_enter(c, PHASE_CAPABILITY, IMAPC_STAGE_CAPABILITY);
         imapc_put_capability(c);
     } else {
-        imapc_put_login(c);
+        log_in_or_look(c);
     }
 }
 
 /* ---- What the server says ---- */
 
+static void on_welcome(struct imapc *c, const struct response *r)
+{
+    struct slice caps;
+
+    if (capability_in_text(r->text, &caps))
+        set_caps(c, caps);
+    go_on(c);
+}
+
+static void on_preauth(struct imapc *c, const struct response *r)
+{
+    c->is_preauth = true;
+    if (!c->params.only_looks)
+        imapc_fail(c, "the greeting is PREAUTH: somebody is logged in already", r->text);
+    else if (c->params.wants_starttls)
+        imapc_fail(c, "the greeting is PREAUTH: it is too late for STARTTLS", r->text);
+    else
+        on_welcome(c, r);
+}
+
 static void on_greeting(struct imapc *c, struct slice frame)
 {
     struct response r;
-    struct slice caps;
     bool is_imap = response_parse(frame, &r) && r.tag.n == 0;
 
     if (is_imap && r.kind == RESPONSE_OK) {
-        if (capability_in_text(r.text, &caps))
-            set_caps(c, caps);
-        go_on(c);
+        on_welcome(c, &r);
     } else if (is_imap && r.kind == RESPONSE_PREAUTH) {
-        imapc_fail(c, "the greeting is PREAUTH: somebody is logged in already", r.text);
+        on_preauth(c, &r);
     } else if (is_imap && r.kind == RESPONSE_BYE) {
         imapc_fail(c, "the server greets with BYE", r.text);
     } else {
         imapc_fail_foreign(c, frame);
     }
+}
+
+static bool answers_id(const struct imapc *c, const struct response *r)
+{
+    return c->is_id_sent && r->kind == RESPONSE_DATA && slice_ieq(r->word, SLICE("ID"));
 }
 
 /* Not for the client: an ID answers ours; capabilities in a NO or BAD tell nothing by the RFC, and
@@ -94,7 +132,7 @@ static bool is_for_us(const struct imapc *c, const struct response *r)
     struct slice caps;
 
     if (r->kind == RESPONSE_DATA)
-        return c->is_id_sent && slice_ieq(r->word, SLICE("ID"));
+        return answers_id(c, r);
     return r->kind != RESPONSE_OK && capability_in_text(r->text, &caps);
 }
 
@@ -104,6 +142,14 @@ static void on_continue(struct imapc *c, struct slice frame)
         imapc_go_on(c);
     else
         imapc_fail(c, "the server asks to go on where there is nothing to go on with", frame);
+}
+
+/* Of several the last one counts. */
+static void keep_id(struct imapc *c, struct slice list)
+{
+    buf_release(&c->id_answer);
+    if (buf_put(&c->id_answer, list) < 0)
+        imapc_fail_memory(c);
 }
 
 static void on_untagged(struct imapc *c, const struct response *r, struct slice frame)
@@ -120,6 +166,8 @@ static void on_untagged(struct imapc *c, const struct response *r, struct slice 
         set_caps(c, r->text);
     else if (r->kind == RESPONSE_OK && capability_in_text(r->text, &caps))
         set_caps(c, caps);
+    else if (c->params.only_looks && answers_id(c, r))
+        keep_id(c, r->text);
     else if (is_login_sent(c) && !is_for_us(c, r) && buf_put(&c->untagged, frame) < 0)
         imapc_fail_memory(c);
 }
@@ -232,7 +280,7 @@ static void on_id_answer(struct imapc *c, const struct response *r)
     c->id_tag = 0;
     if (c->phase == PHASE_ID) {
         c->is_plus_due = false;
-        imapc_put_login(c);
+        log_in_or_look(c);
     }
 }
 
@@ -376,6 +424,7 @@ struct imapc *imapc_new(const struct imapc_params *params)
     buf_init(&c->before.list, params->max_line, false);
     buf_init(&c->after.list, params->max_line, false);
     buf_init(&c->untagged, params->max_untagged, true);
+    buf_init(&c->id_answer, params->max_untagged, false);
     start_frame(c);
     return c;
 }
@@ -389,6 +438,7 @@ void imapc_free(struct imapc **c)
     buf_release(&(*c)->before.list);
     buf_release(&(*c)->after.list);
     buf_release(&(*c)->untagged);
+    buf_release(&(*c)->id_answer);
     if ((*c)->text)
         wipe((*c)->text, strlen((*c)->text));
     free((*c)->text);
@@ -453,7 +503,7 @@ void imapc_closed(struct imapc *c)
 
 const struct imapc_answer *imapc_answer(const struct imapc *c)
 {
-    INSIST(c->phase == PHASE_DONE);
+    INSIST(c->phase == PHASE_DONE && !c->params.only_looks);
     return &c->answer;
 }
 
@@ -461,6 +511,16 @@ struct slice imapc_log_text(const struct imapc *c)
 {
     INSIST(c->phase == PHASE_DONE);
     return c->log_text;
+}
+
+struct slice imapc_id(const struct imapc *c)
+{
+    return buf_slice(&c->id_answer);
+}
+
+bool imapc_is_preauth(const struct imapc *c)
+{
+    return c->is_preauth;
 }
 
 enum imapc_stage imapc_stage(const struct imapc *c)

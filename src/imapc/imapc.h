@@ -1,6 +1,6 @@
 /* The dialogue of an IMAP client with a server, from the greeting to the verdict on the login.
- * Pure: no socket, clock or global. Used by a session towards its backend, later by probes, sync
- * and the port inspector.
+ * Pure: no socket, clock or global. Used by a session towards its backend and by the port
+ * inspector, later by probes and sync.
  *
  * The caller puts what the server sent into imapc_in(), calls imapc_step(), and sends what lies in
  * imapc_out() after every call:
@@ -8,7 +8,8 @@
  *     IMAPC_MORE      send out, read more
  *     IMAPC_STARTTLS  shake hands now (nothing is to be sent), then imapc_tls_started()
  *     IMAPC_DONE      the server has answered the login: imapc_answer(). What lies in imapc_in()
- *                     behind the answer belongs to the session
+ *                     behind the answer belongs to the session. For those who only look: all was
+ *                     asked
  *     IMAPC_FAILED    no verdict was reached: imapc_failure()
  *
  * The way: greeting; STARTTLS if asked for (never without; never back to clear); CAPABILITY where
@@ -26,6 +27,10 @@
  * else the login follows its answer. A NO or BAD to it is no failure, and its untagged answer is
  * not passed on. A server that answers the login first has failed: RFC 9051 section 5.5 would let
  * it, but none does.
+ *
+ * Those who only look (`only_looks`) go the same way up to ID, whose answer they wait for, and end
+ * there: no login is ever sent. PREAUTH is no failure then, but in the way of STARTTLS, which
+ * RFC 9051 section 6.2.1 does not allow any more.
  *
  * Failures, never a refused password (RFC 5530): a greeting that is PREAUTH, BYE or no IMAP at all;
  * BYE at any time; a BAD to the login; lines, literals and untagged data above the limits; lines
@@ -47,6 +52,7 @@ struct imapc;
 
 struct imapc_params {
     bool wants_starttls;
+    bool only_looks;                      /* user, authzid and password do not count */
     struct slice user, authzid, password; /* the caller keeps the bytes until IMAPC_DONE or
                                              IMAPC_FAILED. NUL in them is a failure, since no IMAP
                                              can carry it; authzid may be empty, password too */
@@ -104,7 +110,7 @@ void imapc_tls_started(struct imapc *c);
  * now on, and imapc_failure() says in the midst of what. */
 void imapc_closed(struct imapc *c);
 
-/* After IMAPC_DONE; slices live until imapc_free(). */
+/* After IMAPC_DONE, but not for those who only look; slices live until imapc_free(). */
 const struct imapc_answer *imapc_answer(const struct imapc *c);
 
 /* After IMAPC_DONE: the answer's text for the log, which may hold any byte of the server's but not
@@ -114,6 +120,18 @@ struct slice imapc_log_text(const struct imapc *c);
 /* Whether the server offered it before the login, as far as it has told: after STARTTLS, within
  * TLS. At any time, also after IMAPC_DONE and IMAPC_FAILED. */
 bool imapc_offers(const struct imapc *c, const char *capability);
+
+/* All of these, as they were told: "IMAP4rev1 STARTTLS ..."; empty when none were. At any time;
+ * lives until the next call. */
+struct slice imapc_capabilities(const struct imapc *c);
+
+/* For those who only look: the list that the server answered ID with (imap/id.h reads it; it may be
+ * none), empty when it gave no answer. Any bytes but NUL. At any time; lives until the next call.
+ */
+struct slice imapc_id(const struct imapc *c);
+
+/* For those who only look: whether the greeting was PREAUTH. At any time. */
+bool imapc_is_preauth(const struct imapc *c);
 
 enum imapc_stage imapc_stage(const struct imapc *c);
 const char *imapc_stage_name(enum imapc_stage stage);

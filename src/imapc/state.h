@@ -41,13 +41,15 @@ struct imapc {
     unsigned tag;    /* the number of the last command */
     unsigned id_tag; /* the number of our ID, until it is answered; else 0 */
     bool is_id_sent;
-    bool is_plus_due;                /* the server has to say "+" before more is sent */
-    struct slice due;                /* LOGIN and ID: the literal that is to be sent then */
-    size_t part;                     /* LOGIN and ID: how many of their strings are sent or due */
-    const struct sasl_mech *mech;    /* the way to log in; NULL: the command LOGIN */
-    unsigned step;                   /* how many messages of `mech` are sent */
-    bool is_tls;                     /* by STARTTLS */
+    bool is_plus_due;             /* the server has to say "+" before more is sent */
+    struct slice due;             /* LOGIN and ID: the literal that is to be sent then */
+    size_t part;                  /* LOGIN and ID: how many of their strings are sent or due */
+    const struct sasl_mech *mech; /* the way to log in; NULL: the command LOGIN */
+    unsigned step;                /* how many messages of `mech` are sent */
+    bool is_tls;                  /* by STARTTLS */
+    bool is_preauth;
     struct known_caps before, after; /* the login; `before`: told since TLS began */
+    struct buf id_answer;            /* for those who only look */
     struct buf untagged;             /* for the answer */
     size_t untagged_seen;            /* bytes of all untagged lines, kept or not */
     char *text;                      /* for the answer */
@@ -68,6 +70,10 @@ static inline void imapc_enter(struct imapc *c, enum phase phase, enum imapc_sta
 
 void imapc_put_starttls(struct imapc *c);
 void imapc_put_capability(struct imapc *c);
+
+/* Sends ID, up to where the server has to say "+", if there is something to say, it is offered and
+ * was not sent before. Says whether it has. */
+bool imapc_put_id(struct imapc *c);
 
 /* Sends ID if it is still to be sent, and the login with it or, where that has to wait for ID's
  * answer, not yet. */

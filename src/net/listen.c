@@ -82,8 +82,8 @@ static int explain(const struct addr *addr, int code, struct err *err)
     case EADDRINUSE:
         return err_set(err, code,
                        "cannot listen on %s: somebody listens there already; "
-                       "`ss -ltnp` tells who",
-                       text);
+                       "`usher ports %u` tells who",
+                       text, addr_port(addr));
     case EACCES:
         return err_set(err, code,
                        "cannot listen on %s: ports below 1024 need root, "
@@ -164,6 +164,22 @@ int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err)
     }
     *addr = bound;
     return 0;
+}
+
+int listen_mend(int fd, const struct addr *addr, struct err *err)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int is_listening = 0;
+    socklen_t len = sizeof is_listening;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &len) == 0 && is_listening)
+        return 0;
+    /* Ends the connection that it may have become. Then it has no port only if the kernel had
+     * chosen that; with one, bind() says EINVAL. */
+    (void)connect(fd, &none, sizeof none);
+    if ((bind(fd, &addr->sa, addr_len(addr)) != 0 && errno != EINVAL) || listen(fd, BACKLOG) != 0)
+        return explain(addr, errno, err);
+    return 1;
 }
 
 int listen_accept(int fd, struct addr *out_peer, struct addr *out_local)

@@ -24,6 +24,11 @@ int listen_addresses(const char *text, struct addr out_addrs[2], struct err *err
  * privileges. */
 int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
 
+/* Makes a socket of listen_open(), bound to `addr`, listen again if it was shut down or connected:
+ * a process that it was given to shares it with us, and may have been taken over. Returns 0 if it
+ * listened, 1 if it did not and does now, -1 if it cannot. */
+int listen_mend(int fd, const struct addr *addr, struct err *err) MUST_CHECK;
+
 /* Accepts one connection, non-blocking and close-on-exec. Returns it, or -1 with errno; EAGAIN when
  * there is none. Connections that died in the queue are passed over. With EMFILE, ENFILE, ENOBUFS
  * or ENOMEM the connection stays in the queue, and the event with it: stop watching for a while.

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -281,6 +282,14 @@ static void on_after_sleep(struct ev_loop *ev, ev_check *watcher, int events)
     loop->now_ms = clock_ms();
 }
 
+/* Instead of libev's perror(), which duplicates a descriptor, and so would end a process in its
+ * sandbox for that. */
+static void on_failure_of_libev(const char *call)
+{
+    fprintf(stderr, "usher: %s: %s\n", call, strerror(errno));
+    abort();
+}
+
 struct loop *loop_new(struct err *err)
 {
     struct loop *loop = calloc(1, sizeof *loop);
@@ -289,6 +298,7 @@ struct loop *loop_new(struct err *err)
         (void)err_sys(err, ENOMEM, "the event loop");
         return NULL;
     }
+    ev_set_syserr_cb(on_failure_of_libev);
     /* A loop of our own, not libev's default one: that one takes SIGCHLD and reaps every child. */
     loop->ev = ev_loop_new(EVBACKEND_EPOLL | EVFLAG_NOENV);
     if (!loop->ev) {

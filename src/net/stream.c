@@ -136,7 +136,7 @@ enum io stream_read(struct stream *s, void *p, size_t cap, size_t *out_n)
 
 enum io stream_peek(struct stream *s, void *p, size_t cap, size_t *out_n)
 {
-    INSIST(s->is_open && !s->tls && cap > 0);
+    INSIST(s->is_open && (!s->tls || s->tls_needs & TLS_NEEDS_SHAKE) && cap > 0);
     return clear_read(s, p, cap, MSG_PEEK, out_n);
 }
 
@@ -169,14 +169,24 @@ void stream_finish(struct stream *s)
     (void)shutdown(stream_fd(s), SHUT_WR);
 }
 
-enum io stream_handshake(struct stream *s)
+static enum io shake(struct stream *s, bool reads)
 {
     enum io io;
 
     INSIST(s->is_open && s->tls);
-    io = tls_stream_handshake(s);
+    io = tls_stream_handshake(s, reads);
     watch_again(s);
     return io;
+}
+
+enum io stream_handshake(struct stream *s)
+{
+    return shake(s, true);
+}
+
+enum io stream_hello(struct stream *s)
+{
+    return shake(s, false);
 }
 
 const char *stream_tls_version(const struct stream *s)

@@ -35,6 +35,7 @@
 
 struct ssl_st;
 struct tls_context;
+struct tls_facts;
 
 enum io {
     IO_OK,    /* some bytes went */
@@ -83,7 +84,8 @@ void stream_want(struct loop *loop, struct stream *s, unsigned events);
  * only. */
 enum io stream_read(struct stream *s, void *p, size_t cap, size_t *out_n);
 
-/* As stream_read, but the bytes stay where they are and are read again. In clear only, before TLS.
+/* As stream_read, but the bytes stay where they are and are read again: in clear, or, where TLS was
+ * begun but nothing of the peer's was read, what it answers to stream_hello(): it need not be TLS.
  */
 enum io stream_peek(struct stream *s, void *p, size_t cap, size_t *out_n);
 
@@ -112,6 +114,11 @@ int stream_tls_connect(struct stream *s, struct tls_context *tls, const char *na
  * IO_OK, bytes may be pending that came right behind the handshake. */
 enum io stream_handshake(struct stream *s);
 
+/* A client's hello alone, in place of the first stream_handshake(): nothing is read, so
+ * stream_peek() sees what the peer makes of it. IO_AGAIN: said, or to be tried again when there is
+ * room. */
+enum io stream_hello(struct stream *s);
+
 /* SHA-256 of the peer's public key (its SubjectPublicKeyInfo, as RFC 7469 pins it), after the
  * handshake. False when the peer has shown no certificate. */
 bool stream_tls_key(const struct stream *s, unsigned char out_digest[32]);
@@ -120,6 +127,20 @@ bool stream_tls_key(const struct stream *s, unsigned char out_digest[32]);
  * to `cap` (at least 1). False, with `out` untouched, when it has shown none. A session that was
  * resumed has that of its full handshake. */
 bool stream_tls_subject(const struct stream *s, char *out, size_t cap);
+
+/* The same of who has issued it. */
+bool stream_tls_issuer(const struct stream *s, char *out, size_t cap);
+
+/* What the peer's certificate says of itself, be it good or not. False, with *out_facts untouched,
+ * when it has shown none or its dates cannot be read. */
+bool stream_tls_facts(const struct stream *s, struct tls_facts *out_facts);
+
+/* Why a client that believes the context's CAs, and means the name that stream_tls_connect() was
+ * given, refuses the peer's certificate: each reason in OpenSSL's words, with ", " between, cut to
+ * `cap` (at least 1); "" when it does not. For a client whose context does not verify; one that
+ * does has done so. After the handshake; not for a session that was resumed, which lacks the chain.
+ */
+void stream_tls_distrust(const struct stream *s, char *out, size_t cap);
 
 /* After the handshake: whether it went on with an earlier session. */
 bool stream_tls_is_resumed(const struct stream *s);
@@ -133,12 +154,19 @@ void stream_tls_cleanse(struct stream *s, bool on);
 /* "TLSv1.3"; "" in clear. */
 const char *stream_tls_version(const struct stream *s);
 
+/* "TLS_AES_256_GCM_SHA384", "ECDHE-RSA-AES128-GCM-SHA256": OpenSSL's names. After the handshake; ""
+ * in clear. */
+const char *stream_tls_cipher(const struct stream *s);
+
 /* Words for what broke last (errno's or OpenSSL's, with the reason of a failed verification); takes
  * it away. */
 void stream_error(struct stream *s, struct err *err);
 
 /* Whether the last IO_FAILED was TLS' doing, not the connection's. */
 bool stream_error_is_tls(const struct stream *s);
+
+/* Whether it was a handshake's, and what the peer has sent is none of TLS. */
+bool stream_error_is_foreign(const struct stream *s);
 
 /* Stops watching, frees TLS, closes; says no more to the peer than the kernel does (a FIN). With
  * bytes unread this resets the connection, as the kernel does. Harmless twice. */

@@ -60,6 +60,8 @@ SSL_CTX *tls_ssl_new(struct tls_context *ctx, const struct tls_policy *policy, s
     /* A bare end of the connection is an ordinary one: see stream.h. */
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_IGNORE_UNEXPECTED_EOF | SSL_OP_CLEANSE_PLAINTEXT);
+    /* openssl.cnf may ask for TLS in the kernel, whose options of sockets no sandbox allows. */
+    SSL_CTX_clear_options(ssl, SSL_OP_ENABLE_KTLS);
     /* Retried writes come from buffers that may have moved or grown meanwhile. Chains are shown as
      * they are written, not completed with what is there for verifying others. */
     SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |

@@ -110,7 +110,9 @@ struct tls_client_params {
      * system's, which OpenSSL reads from files at the time of a handshake; a process that cannot
      * open files is given the text of tls_system_ca_file() instead. */
     struct slice ca_pem;
-    bool verifies;                /* false: any certificate will do, and no CAs are needed */
+    /* False: any certificate will do, and no CAs are needed; those that are named all the same
+     * serve stream_tls_distrust() alone. */
+    bool verifies;
     struct tls_identity identity; /* what to show when asked */
 };
 

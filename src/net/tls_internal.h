@@ -23,7 +23,7 @@ enum {
 /* Each sets s->tls_needs and, with IO_FAILED, s->error; the contracts are those of stream.h. */
 enum io tls_stream_read(struct stream *s, void *p, size_t cap, size_t *out_n);
 enum io tls_stream_write(struct stream *s, struct slice data, size_t *out_n);
-enum io tls_stream_handshake(struct stream *s);
+enum io tls_stream_handshake(struct stream *s, bool reads);
 
 /* Whether anything lies inside TLS, be it only a part of a record. */
 bool tls_stream_holds_bytes(const struct stream *s);

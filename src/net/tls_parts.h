@@ -7,7 +7,7 @@
  *     tls_names.c     the names in certificates and in client hellos
  *     tls_trust.c     whom to believe: CAs and CRLs
  *     tls_tickets.c   sessions that are resumed
- *     tls_look.c      for those who only look at certificates
+ *     tls_look.c      for those who only look at certificates, texts and peers' ones
  *     tls_stream.c    connections
  *
  * STACK_OF(X509) is written out as what it is, struct stack_st_X509: clang-format takes the macro

@@ -128,13 +128,13 @@ enum io tls_stream_write(struct stream *s, struct slice data, size_t *out_n)
     return IO_OK;
 }
 
-enum io tls_stream_handshake(struct stream *s)
+enum io tls_stream_handshake(struct stream *s, bool reads)
 {
     enum io io;
     int ret;
 
     s->tls_needs &= (uint8_t)~TLS_NEEDS_SHAKE;
-    s->tls_reads = READS_A_CALL;
+    s->tls_reads = reads ? READS_A_CALL : 0;
     before_call();
     ret = SSL_do_handshake(s->tls);
     if (ret == 1)
@@ -191,6 +191,11 @@ void stream_tls_cleanse(struct stream *s, bool on)
         SSL_clear_options(s->tls, SSL_OP_CLEANSE_PLAINTEXT);
 }
 
+const char *stream_tls_cipher(const struct stream *s)
+{
+    return s->tls ? SSL_get_cipher_name(s->tls) : "";
+}
+
 const char *tls_stream_version(const struct stream *s)
 {
     return SSL_get_version(s->tls);
@@ -231,14 +236,28 @@ int tls_error(struct err *err, unsigned long code, const char *fmt, ...)
     return err_set(err, 0, "%s: error %lx of OpenSSL", text, code);
 }
 
+static int reason_of(const struct stream *s)
+{
+    return ERR_GET_LIB(s->error) == ERR_LIB_SSL ? ERR_GET_REASON(s->error) : 0;
+}
+
+static bool is_foreign(int reason)
+{
+    return reason == SSL_R_WRONG_VERSION_NUMBER || reason == SSL_R_HTTP_REQUEST ||
+           reason == SSL_R_HTTPS_PROXY_REQUEST;
+}
+
+bool stream_error_is_foreign(const struct stream *s)
+{
+    return s->error_is_tls && is_foreign(reason_of(s));
+}
+
 /* What OpenSSL's reason means to whoever reads the log. */
 static const char *meaning_of(int reason)
 {
-    switch (reason) {
-    case SSL_R_WRONG_VERSION_NUMBER:
-    case SSL_R_HTTP_REQUEST:
-    case SSL_R_HTTPS_PROXY_REQUEST:
+    if (is_foreign(reason))
         return "what the peer speaks here does not look like TLS";
+    switch (reason) {
     case SSL_R_UNSUPPORTED_PROTOCOL:
     case SSL_R_VERSION_TOO_LOW:
     case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
@@ -254,7 +273,7 @@ static const char *meaning_of(int reason)
 
 void tls_stream_error(const struct stream *s, struct err *err)
 {
-    int reason = ERR_GET_LIB(s->error) == ERR_LIB_SSL ? ERR_GET_REASON(s->error) : 0;
+    int reason = reason_of(s);
     const char *meaning = meaning_of(reason);
 
     if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)

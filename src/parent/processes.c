@@ -3,6 +3,7 @@
 #include "parent/internal.h"
 
 #include "base/log.h"
+#include "net/listen.h"
 #include "proc/child.h"
 
 #include <errno.h>
@@ -43,7 +44,21 @@ static int place_fd(int fd, int to)
     return dup2(fd, to);
 }
 
-/* In the forked child, where only async-signal-safe calls are sure. */
+/* A line of its own, past what waits in the log's memory: those lines are the parent's to write. */
+static _Noreturn void cannot_become(const char *what, int status)
+{
+    struct log_line l;
+    struct err err;
+
+    err_sys(&err, errno, "%s", what);
+    log_begin(&l, LOG_FATAL);
+    log_str(&l, "detail", err.text);
+    l.text[l.len++] = '\n';
+    (void)!write(STDERR_FILENO, l.text, l.len);
+    _exit(status);
+}
+
+/* In the forked child, which leaves the parent's loop, channels and lines of the log alone. */
 static _Noreturn void become(const struct process *pr, int channel, int log, int null)
 {
     static const char *const titles[ROLE_COUNT] = {"usher: parent", "usher: control",
@@ -57,14 +72,19 @@ static _Noreturn void become(const struct process *pr, int channel, int log, int
     /* Both above all that they are moved to, so that neither move covers the other. */
     channel = fcntl(channel, F_DUPFD, CHILD_FD_LOG + 1);
     log = fcntl(log, F_DUPFD, CHILD_FD_LOG + 1);
-    if (place_fd(null, STDIN_FILENO) < 0 || place_fd(channel, CHILD_FD_PARENT) < 0 ||
-        place_fd(log, CHILD_FD_LOG) < 0 || close_range(CHILD_FD_LOG + 1, ~0U, 0) < 0)
-        _exit(126);
+    /* What libraries say goes to our description of the log, which appends: by another one, a file
+     * of the log could be written over. */
+    if (place_fd(null, STDIN_FILENO) < 0 || place_fd(null, STDOUT_FILENO) < 0 ||
+        place_fd(log, STDERR_FILENO) < 0 || place_fd(channel, CHILD_FD_PARENT) < 0 ||
+        place_fd(log, CHILD_FD_LOG) < 0)
+        cannot_become("cannot hand over descriptors", 126);
+    /* Also where the host denies close_range(), which containers' hosts once did. */
+    closefrom(CHILD_FD_LOG + 1);
     /* A function that is looked up when it is first called has the vector registers put aside on
      * the stack, with the piece of a password that copying may have left in one. */
     setenv("LD_BIND_NOW", "1", 1);
     execv("/proc/self/exe", argv);
-    _exit(127);
+    cannot_become("cannot execute /proc/self/exe", 127);
 }
 
 static pid_t spawn(const struct process *pr, int channel, struct err *err)
@@ -140,6 +160,26 @@ void process_give_tickets(struct process *pr, void *ignored)
         channel_send(&pr->channel, MSG_TICKETS, 0, &pr->parent->tickets, no_tail, -1);
 }
 
+/* The last process in this place may have left its socket otherwise. Without it the others take all
+ * connections. */
+static bool is_listening(const struct port *port, const struct process *pr)
+{
+    struct log_line l;
+    struct err err;
+    int mended = listen_mend(port->fds[pr->slot], &port->addr, &err);
+
+    if (mended == 0)
+        return true;
+    log_begin(&l, LOG_LISTENER_BROKEN);
+    log_str(&l, "listener", pr->parent->conf->listeners[port->listener].title);
+    log_addr(&l, "address", &port->addr);
+    log_uint(&l, "slot", pr->slot);
+    if (mended < 0)
+        log_str(&l, "detail", err.text);
+    log_end(&l);
+    return mended > 0;
+}
+
 static void give_worker(struct process *pr)
 {
     struct parent *p = pr->parent;
@@ -151,7 +191,8 @@ static void give_worker(struct process *pr)
     for (size_t i = 0; i < p->ports_n; i++) {
         const struct msg_listener m = {.listener = p->ports[i].listener};
 
-        give(pr, MSG_LISTENER, &m, no_tail, p->ports[i].fds[pr->slot]);
+        if (is_listening(&p->ports[i], pr))
+            give(pr, MSG_LISTENER, &m, no_tail, p->ports[i].fds[pr->slot]);
     }
 }
 

@@ -66,8 +66,9 @@ static void tell_who_has(const struct addr *addr, struct err *err)
     char text[ADDR_TEXT], who[256];
 
     if (err->code == EADDRINUSE && look_who(addr, PORT_TCP, who, sizeof who)[0])
-        err_set(err, EADDRINUSE, "cannot listen on %s: %s listens there already",
-                addr_format(addr, text), who);
+        err_set(err, EADDRINUSE,
+                "cannot listen on %s: it is taken by %s; `usher ports %u` tells more",
+                addr_format(addr, text), who, addr_port(addr));
 }
 
 static int open_port(struct parent *p, unsigned listener, struct addr addr, struct err *err)

@@ -11,7 +11,8 @@
 
 /* 0: bound, and let go again; else the errno value of bind(2) or socket(2): EADDRINUSE, EACCES,
  * EADDRNOTAVAIL ... With SO_REUSEADDR for TCP, as servers bind, so connections in TIME_WAIT do not
- * count. An IPv6 address is bound for IPv6 alone. */
+ * count. An IPv6 address is bound for IPv6 alone. TCP and UDP only: else EPROTONOSUPPORT, since to
+ * ask would have the kernel load a module. */
 int bind_try(const struct addr *addr, enum port_protocol protocol);
 
 /* The same of 0.0.0.0 and [::], the second only if the machine has IPv6; the first failure. */

@@ -113,19 +113,28 @@ static void set_container(struct cgroup *out, const char *kind, struct slice nam
     snprintf(out->container, sizeof out->container, "%s %.*s", kind, SLICE_ARG(name));
 }
 
-/* systemd's escapes: "my\x2dmachine" is "my-machine". Returns what is in `out`. */
+/* What "\x2d" at the beginning stands for; 0: there is no such thing. */
+static char escaped_char(struct slice s)
+{
+    int high, low;
+
+    if (s.n < 4 || s.p[0] != '\\' || s.p[1] != 'x')
+        return '\0';
+    high = hex_digit(s.p[2]);
+    low = hex_digit(s.p[3]);
+    return (char)(high >= 0 && low >= 0 ? high * 16 + low : 0);
+}
+
+/* Without systemd's escapes: "my\x2dmachine" is "my-machine". Returns what is in `out`. */
 static struct slice unescaped(struct slice s, char *out, size_t cap)
 {
     size_t n = 0;
 
-    for (size_t i = 0; i < s.n && n < cap; i++) {
-        if (s.n - i >= 4 && s.p[i] == '\\' && s.p[i + 1] == 'x' && hex_digit(s.p[i + 2]) >= 0 &&
-            hex_digit(s.p[i + 3]) >= 0) {
-            out[n++] = (char)(hex_digit(s.p[i + 2]) * 16 + hex_digit(s.p[i + 3]));
-            i += 3;
-        } else {
-            out[n++] = s.p[i];
-        }
+    while (s.n > 0 && n < cap) {
+        char c = escaped_char(s);
+
+        out[n++] = c ? c : s.p[0];
+        s = slice_sub(s, c ? 4 : 1, s.n);
     }
     return slice_of(out, n);
 }
@@ -213,7 +222,8 @@ static bool parse_line(struct slice line, unsigned *out_rank, struct slice *out_
     struct slice controllers;
     uint64_t number;
 
-    if (!second || !num_parse(slice_of(line.p, (size_t)(first - line.p)), UINT32_MAX, &number))
+    if (!second || slice_has(line, '\0') ||
+        !num_parse(slice_of(line.p, (size_t)(first - line.p)), UINT32_MAX, &number))
         return false;
     controllers = slice_of(first + 1, (size_t)(second - first - 1));
     *out_path = slice_sub(line, (size_t)(second + 1 - line.p), line.n);

@@ -52,7 +52,7 @@ void *draft_room(void *p, size_t n, size_t *cap, size_t size)
 
     if (n < *cap)
         return p;
-    p = reallocarray(p, more, size);
+    p = more <= SIZE_MAX / size ? realloc(p, more * size) : NULL;
     if (p)
         *cap = more;
     return p;

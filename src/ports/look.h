@@ -1,5 +1,10 @@
 /* Who listens on this machine: sockets from the kernel (sock_diag(7), netlink), processes from
- * /proc. Nothing is executed and nothing is sent to anybody.
+ * /proc. Nothing is executed and nothing is sent to anybody, but that the machine's name service is
+ * asked for the names of users.
+ *
+ * Where the kernel refuses sock_diag, as it may in a container, /proc/net tells: nothing of
+ * interfaces, of backlogs (0) and of the users of unix sockets, and whether [::] serves IPv4 too is
+ * guessed then: it does unless net.ipv6.bindv6only is on or an IPv4 socket has the same port.
  *
  * Everything is a picture of one moment that was taken over some milliseconds: a process may end in
  * between, then its socket has no process here.
@@ -42,8 +47,8 @@ struct look_process {
     const char *name;      /* /proc/PID/comm */
     const char *command;   /* /proc/PID/cmdline with blanks between the words, cut */
     const char *unit;      /* systemd's: "dovecot.service"; "" when none is known */
-    const char *container; /* "docker 1f2e3d4c5b6a", "podman ...", "lxc NAME", "machine NAME",
-                              "kubernetes ..."; "" when none is known */
+    const char *container; /* "docker 1f2e3d4c5b6a", "podman ...", "containerd ...", "cri-o ...",
+                              "kubernetes ...", "lxc NAME", "machine NAME"; "" when none is known */
 };
 
 struct look_namespace {
@@ -59,12 +64,13 @@ struct look_socket {
     const char *path;            /* of a unix socket, "@" for an abstract one's NUL; else "" */
     bool takes_ipv4;             /* [::] that serves IPv4 too (IPV6_V6ONLY off) */
     const char *interface;       /* bound to that alone (SO_BINDTODEVICE); "" for all */
-    uint32_t uid;                /* of who made it */
+    uint32_t uid;                /* of who made it; UINT32_MAX when the kernel does not tell */
     uint64_t inode;
     uint32_t queue, backlog; /* TCP: connections that wait to be accepted, and how many may; UDP:
                                 bytes that wait, 0 */
-    uint32_t group; /* how many sockets have this address, this one counted: above 1 they share it
-                       by SO_REUSEPORT */
+    uint32_t group; /* how many sockets have this address, protocol and interface in the namespace,
+                       this one counted: above 1 they share it by SO_REUSEPORT (UDP: or
+                       SO_REUSEADDR); 1 of a unix socket */
     size_t namespace_i;  /* into namespaces[] */
     size_t *processes_i; /* into processes[], by pid */
     size_t processes_n;  /* 0: hidden from us, ended, or of the kernel */
@@ -86,7 +92,8 @@ struct look {
         uint32_t by_state[LOOK_TCP_STATES]; /* LISTEN is not counted */
     } * connections;
     size_t connections_n;
-    size_t hidden_processes;  /* whose descriptors we may not see */
+    size_t hidden_processes;  /* whose descriptors we may not see; 0 when there is no socket whose
+                                 processes were to be found */
     size_t hidden_namespaces; /* that we know of and may not enter; 0 when that was not asked */
 };
 
@@ -96,9 +103,17 @@ int look_take(const struct look_params *params, struct look **out_look, struct e
 /* Clears *look; harmless when it is NULL. */
 void look_free(struct look **look);
 
-/* "dovecot (pid 812, user root, dovecot.service)" for an error of one line: who has the address, as
- * bind(2) meets it: an address of its own, or every address. All processes of it, the first few by
- * name. `out` is "" when nobody is seen. Takes its own look. Returns `out`. */
+/* Who has the address, as bind(2) meets it (an address of its own, or every address; IPv6 alone),
+ * for an error of one line:
+ *
+ *     dovecot (pid 812, user root, dovecot.service)
+ *     nginx (pid 12, user root, nginx.service) and 3 more processes
+ *     a process of user www-data that is hidden from us
+ *     curl (pid 99, user ann), which does not listen there
+ *
+ * Processes of one name and unit are named once, by the lowest pid, and three at most. The last is
+ * a connection that goes out from the port, or from Linux 6.8 on a socket that is only bound. `out`
+ * is "" when nobody is seen, for TCP and UDP alone. Takes its own look. Returns `out`. */
 const char *look_who(const struct addr *addr, enum port_protocol protocol, char *out, size_t cap);
 
 #endif

@@ -194,8 +194,13 @@ int namespaces_collect(struct look_draft *d, struct err *err)
     if (own < 0)
         return 0;
     done = find_all(d, own, err);
-    for (size_t i = 1; done == 0 && i < d->look.namespaces_n; i++)
-        done = collect_in(d, i, own, err);
+    /* Who may not come back does not go: within a user namespace of our own those below it are open
+     * to us, and the one that we are in is not. */
+    if (done == 0 && setns(own, CLONE_NEWNET) < 0)
+        d->look.hidden_namespaces = d->look.namespaces_n - 1;
+    else
+        for (size_t i = 1; done == 0 && i < d->look.namespaces_n; i++)
+            done = collect_in(d, i, own, err);
     close(own);
     return done;
 }

@@ -74,7 +74,7 @@ const char *proc_numbers_next(struct proc_numbers *it)
 
 /* --- small files ------------------------------------------------------------------------------ */
 
-/* As much of a file as there is room for, without a line that is cut. */
+/* As much of a file as there is room for. */
 static struct slice read_file(int folder, const char *path, char *out, size_t cap)
 {
     int fd = openat(folder, path, O_RDONLY | O_CLOEXEC);
@@ -95,8 +95,10 @@ void owners_cgroup(int folder, const char *path, struct cgroup *out_cgroup)
     struct slice text = read_file(folder, path, bytes, sizeof bytes);
 
     /* A path that is cut might end in the name of another unit. */
-    while (text.n == sizeof bytes && text.n > 0 && bytes[text.n - 1] != '\n')
-        text.n--;
+    if (text.n == sizeof bytes) {
+        while (text.n > 0 && bytes[text.n - 1] != '\n')
+            text.n--;
+    }
     cgroup_parse(text, out_cgroup);
 }
 
@@ -350,21 +352,28 @@ static int search_all(struct search *s, struct err *err)
     return give_out(s, err);
 }
 
-int owners_find(struct look_draft *d, struct err *err)
+static int find_in(struct look_draft *d, int proc, struct err *err)
 {
-    struct search s = {.d = d};
-    int done;
+    struct search s = {.d = d, .proc = proc};
+    int done = search_all(&s, err);
 
-    if (d->look.sockets_n == 0)
-        return 0;
-    s.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s.proc < 0)
-        return 0; /* nobody is seen; the sockets still are */
-    done = search_all(&s, err);
-    close(s.proc);
     free(s.table);
     free(s.seen);
     free(s.pairs);
     free(s.users);
+    return done;
+}
+
+int owners_find(struct look_draft *d, struct err *err)
+{
+    int proc, done;
+
+    if (d->look.sockets_n == 0)
+        return 0;
+    proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0)
+        return 0; /* nobody is seen; the sockets still are */
+    done = find_in(d, proc, err);
+    close(proc);
     return done;
 }

@@ -200,7 +200,6 @@ static bool is_taken_too(struct search *s, unsigned proxy)
 
 static bool find_proxied(struct search *s)
 {
-
     struct question way;
 
     if (find_behind(s, PROBE_PROXY_V1))

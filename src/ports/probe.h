@@ -1,18 +1,31 @@
 /* What speaks on a port: asks it, without ever logging in.
  *
- * One connection at a time, each with a deadline, few in all, and only to the address that is
- * named. Steps, until one is answered:
+ * One connection at a time, each step and the whole with a deadline, at most 12 connections, and
+ * only to the address that is named. Steps, until one is answered:
  *
- *     plain       connect and wait for a greeting (IMAP, POP3, SMTP, LMTP, ManageSieve, Mirapoint's
- *                 administration protocol, SSH, FTP ... speak first)
- *     tls         a TLS handshake, then as plain within it. First where port or name say TLS
- * (993...) http        a HEAD request, for servers that wait proxy v1    a PROXY header (HAProxy's
- * doc/proxy-protocol.txt), then as plain, then TLS proxy v2    the same; tried beside v1 when that
- * is answered, to tell which are taken
+ *     plain      connect and wait for a greeting (IMAP, POP3, SMTP, LMTP, ManageSieve,
+ *                Mirapoint's administration protocol, SSH, FTP ... speak first)
+ *     tls        a TLS handshake, then as plain within it, then as http. First where the port
+ *                says TLS (993 ...)
+ *     http       a HEAD request, for servers that wait
+ *     proxy v1   a PROXY header (HAProxy's doc/proxy-protocol.txt), then as plain, then TLS,
+ *                and HTTP where that was heard of
+ *     proxy v2   the same; tried beside v1 when that is answered, to tell which are taken
+ *     patiently  as plain, with 3.5 times the silence: for those who greet late, as
+ *                postscreen(8) of Postfix does. Earlier where a server has greeted one whom it
+ *                should not have
  *
- * An IMAP server is asked for CAPABILITY and ID; with STARTTLS offered, again within TLS, by
- * another connection. POP3 (CAPA, STLS), SMTP and LMTP (EHLO, LHLO, STARTTLS) and ManageSieve
- * (STARTTLS) likewise.
+ * A greeting behind a PROXY header is believed to be due to it when the server has dropped those
+ * who began with TLS or HTTP (without a word, or with a complaint), and goes on to understand what
+ * it is asked; else the patient step is taken first, and decides. So a server that greets late, or
+ * complains about the header, is not taken for one that waits for it.
+ *
+ * An IMAP server is asked for CAPABILITY and ID (saying that we are "usher"); with STARTTLS
+ * offered, again within TLS, by another connection. POP3 (CAPA, STLS), SMTP and LMTP (EHLO, LHLO,
+ * STARTTLS) and ManageSieve (STARTTLS) likewise. Who was asked is told good-bye.
+ *
+ * TLS is tried with every suite that OpenSSL would still speak, 1.2 and above; a certificate is
+ * looked at whatever is wrong with it.
  *
  * Whatever the peer sends is bounded, and shown only escaped.
  */
@@ -51,7 +64,8 @@ const char *speaks_key(enum speaks speaks);
 
 /* What a first line tells. Pure; any bytes. `SPEAKS_NOTHING` while more bytes are needed and
  * `is_end` is false: a greeting is judged when its first line is whole, the peer has closed or
- * stopped sending, or 512 bytes are there. */
+ * stopped sending, or 512 bytes are there. SMTP, LMTP and FTP all greet with 220: one without a
+ * word that tells is SMTP here, and probe_run() finds out. */
 enum speaks speaks_recognize(struct slice greeting, bool is_end);
 
 enum { PROBE_TEXT = 512, PROBE_CAPS = 2048 };
@@ -68,7 +82,8 @@ struct probe_params {
 
 enum probe_proxy { PROBE_PROXY_NONE, PROBE_PROXY_V1 = 1, PROBE_PROXY_V2 = 2 };
 
-/* Texts have UTF-8 without control characters and are cut; "": not told. */
+/* Texts have UTF-8 without control characters (escaped as by term_escape() of base/term.h) and are
+ * cut; "": not told. */
 struct probe_report {
     bool is_connected;        /* else `trouble` says why not */
     char trouble[PROBE_TEXT]; /* what went wrong, also later on the way */
@@ -78,20 +93,22 @@ struct probe_report {
     bool offers_starttls;
     char greeting[PROBE_TEXT];
     char server[PROBE_TEXT];     /* what it calls itself: ID's name and version, HTTP's Server,
-                                    ManageSieve's IMPLEMENTATION */
-    char caps_clear[PROBE_CAPS]; /* IMAP, POP3, SMTP, Sieve: blanks between; before TLS */
+                                    IMPLEMENTATION of POP3 and ManageSieve */
+    char caps_clear[PROBE_CAPS]; /* IMAP, POP3, SMTP, Sieve, before TLS: whole words with one blank
+                                    between. Those with values as "AUTH=PLAIN,LOGIN" */
     char caps_tls[PROBE_CAPS];   /* within TLS, implicit or by STARTTLS */
     char tls_version[16], tls_cipher[64];
     bool has_certificate;
     struct tls_facts certificate; /* of the peer's own */
     char subject[PROBE_TEXT], issuer[PROBE_TEXT];
-    char untrusted[PROBE_TEXT]; /* why a client would refuse the certificate; "" it would not, or
-                                   ca_pem was empty */
+    char untrusted[PROBE_TEXT]; /* all reasons why a client would refuse the certificate, in
+                                   OpenSSL's words; "" it would not, or ca_pem was empty */
     unsigned connections;       /* how many were made */
 };
 
 /* Runs a loop of its own until done. Returns 0 also when nobody answers; -1 only for what is ours:
- * memory, descriptors. `out_report` is large: not for the stack. */
+ * memory, descriptors, a ca_pem or name that can be none. `out_report` is large: not for the stack.
+ */
 int probe_run(const struct probe_params *params, struct probe_report *out_report,
               struct err *err) MUST_CHECK;
 

@@ -103,14 +103,18 @@ void text_add_words(char *out, size_t cap, struct slice s)
 
 void text_add_item(char *out, size_t cap, struct slice key, struct slice values)
 {
-    size_t n = strlen(out);
+    size_t n = strlen(out), start;
+    struct slice word;
     bool fits = n == 0 || add(out, cap, SLICE(" "));
-    struct slice value;
     const char *between = "=";
 
-    fits = fits && add(out, cap, key);
-    while (fits && next_word(&values, &value)) {
-        fits = add(out, cap, slice_str(between)) && add(out, cap, value);
+    start = strlen(out);
+    while (fits && next_word(&key, &word))
+        fits = add(out, cap, word);
+    if (strlen(out) == start)
+        fits = false;
+    while (fits && next_word(&values, &word)) {
+        fits = add(out, cap, slice_str(between)) && add(out, cap, word);
         between = ",";
     }
     if (!fits)

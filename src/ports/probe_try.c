@@ -3,6 +3,7 @@
 
 #include "base/addr.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 static void set_trouble(struct attempt *a, const char *words)
@@ -130,6 +131,11 @@ void attempt_run(struct probe *p, const struct question *q, struct attempt *a)
     memset(a, 0, sizeof *a);
     if (!conn_open(p)) {
         set_trouble(a, p->trouble.text);
+        /* A refusal has another code: who resets at once has accepted before. */
+        if (p->trouble.code == ECONNRESET && !p->has_failed) {
+            a->report.is_connected = true;
+            a->answer = ANSWER_GONE;
+        }
         return;
     }
     a->report.is_connected = true;

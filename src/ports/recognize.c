@@ -221,7 +221,7 @@ bool is_complaint(struct slice line)
     /* 554, 521 and 421 refuse a client at once, whatever it says. */
     if (is_code(line) && line.p[0] == '5')
         return !slice_istarts(line, SLICE("554")) && !slice_istarts(line, SLICE("521"));
-    return holds(line, SLICE("PROXY "));
+    return holds(line, SLICE("PROXY ")) && !is_welcome(line); /* "IMAP4 proxy ready" */
 }
 
 bool is_welcome(struct slice line)

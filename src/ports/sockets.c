@@ -73,14 +73,14 @@ static void put_unix(struct nlmsghdr *request, const struct dump *dump)
     ask->udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_RQLEN | UDIAG_SHOW_UID;
 }
 
-static bool ask(struct dump *dump)
+static bool send_request(const struct dump *dump)
 {
     _Alignas(8) char bytes[256];
     struct nlmsghdr *request = mnl_nlmsg_put_header(bytes);
 
     request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
     request->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    request->nlmsg_seq = ++dump->seq;
+    request->nlmsg_seq = dump->seq;
     if (dump->kind->family == AF_UNIX)
         put_unix(request, dump);
     else
@@ -202,7 +202,8 @@ static enum ending dump_once(struct dump *dump)
     _Alignas(8) char bytes[ANSWER];
     bool is_torn = false;
 
-    if (!ask(dump))
+    dump->seq++;
+    if (!send_request(dump))
         return REFUSED;
     for (;;) {
         ssize_t got = mnl_socket_recvfrom(dump->netlink, bytes, sizeof bytes);

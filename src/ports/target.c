@@ -4,8 +4,8 @@
 #include "base/num.h"
 #include "conf/nearest.h"
 #include "ports/custom.h"
-#include "ports/machine.h"
 #include "ports/iana.h"
+#include "ports/machine.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Longer than any file that the configuration names has reason to be. */
@@ -138,6 +140,16 @@ static const char *account_of(const struct child *c)
     return c->role->role == ROLE_WORKER && g->worker_user[0] ? g->worker_user : g->user;
 }
 
+/* Those that an ordinary account has from systemd or from the program's file: the parent alone has
+ * use for them. Root's went with the account. */
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+
+    return (int)syscall(SYS_capset, &head, none);
+}
+
 /* For good. Then, as everything in this process' memory is somebody's password sooner or later: no
  * core, and nobody of the same account looks in. */
 static int drop_privileges(const struct child *c, struct err *err)
@@ -157,6 +169,8 @@ static int drop_privileges(const struct child *c, struct err *err)
         if (setuid(0) == 0)
             return err_set(err, 0, "could become root again");
     }
+    if (drop_capabilities() < 0)
+        return err_sys(err, errno, "cannot drop capabilities");
     return sandbox_prepare(err);
 }
 

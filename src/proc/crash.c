@@ -46,7 +46,7 @@ static struct {
     int fd;
     volatile sig_atomic_t stage; /* enum stage */
     int number;                  /* of the signal */
-    size_t told;                 /* of the line, before the frames */
+    size_t told;                 /* of the line, with the fault's place but no other frame */
     char build_id[BUILD_ID * 2 + 1];
     struct object objects[OBJECTS];
     size_t objects_n;
@@ -143,8 +143,7 @@ static void put_event(enum log_event event)
     put_number((uint64_t)getpid(), 10, 1);
 }
 
-/* A log without a reader delays the
- * end, but does not prevent it. */
+/* A log without a reader delays the end, but does not prevent it. */
 static void write_line(void)
 {
     struct line *l = &crash.line;
@@ -190,16 +189,13 @@ static void put_place(uintptr_t place)
     put("?");
 }
 
-static void put_frames(const ucontext_t *context)
+/* Those that led to the fault. */
+static void put_callers(uintptr_t fault)
 {
     void *frames[FRAMES];
-    uintptr_t fault = fault_place(context);
     int n = backtrace(frames, FRAMES);
     int first = 0;
 
-    put_key("frames");
-    put("\"");
-    put_place(fault);
     /* Before the fault's own frame there are only those of the handler. */
     for (int i = 0; i < n && first == 0; i++)
         first = (uintptr_t)frames[i] == fault ? i + 1 : 0;
@@ -207,7 +203,6 @@ static void put_frames(const ucontext_t *context)
         put(" ");
         put_place((uintptr_t)frames[i]);
     }
-    put("\"");
 }
 
 /* --- the handler ------------------------------------------------------------------------------ */
@@ -248,7 +243,8 @@ static bool has_address(const siginfo_t *info)
                                  info->si_signo == SIGILL || info->si_signo == SIGFPE);
 }
 
-static void put_fault(const siginfo_t *info)
+/* All but what the stack has to tell. */
+static void put_fault(const siginfo_t *info, uintptr_t place)
 {
     if (info->si_signo == SIGSYS && info->si_code == SYS_SECCOMP) {
         put_event(LOG_SANDBOX_VIOLATION);
@@ -267,6 +263,9 @@ static void put_fault(const siginfo_t *info)
         put_key("build_id");
         put(crash.build_id);
     }
+    put_key("frames");
+    put("\"");
+    put_place(place);
 }
 
 static _Noreturn void die(int number)
@@ -276,7 +275,9 @@ static _Noreturn void die(int number)
 
     /* For the parent, whose limit on cores is the administrator's. */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    sigaction(number, &action, NULL);
+    /* SIGSYS has it since its handler was called: crash_begin(). */
+    if (number != SIGSYS)
+        sigaction(number, &action, NULL);
     sigemptyset(&set);
     sigaddset(&set, number);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
@@ -285,22 +286,25 @@ static _Noreturn void die(int number)
 }
 
 /* A second fault comes from within the first one's handler: most likely from the unwinder, which
- * reads a stack that may be broken. Then the line goes out without frames. */
+ * reads a stack that may be broken. Then the line goes out with the fault's own place only. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
+    uintptr_t place = fault_place(context);
+
     if (crash.stage == STAGE_NONE) {
         crash.number = number;
         crash.stage = STAGE_FAULT;
-        put_fault(info);
+        put_fault(info, place);
         crash.told = crash.line.n;
         crash.stage = STAGE_FRAMES;
-        put_frames(context);
+        put_callers(place);
     } else if (crash.stage == STAGE_FRAMES) {
         crash.line.n = crash.told;
     } else {
         die(crash.number);
     }
     crash.stage = STAGE_WRITE;
+    put("\"");
     write_line();
     die(crash.number);
 }
@@ -374,6 +378,14 @@ static int take_object(struct dl_phdr_info *info, size_t size, void *arg)
     return ++crash.objects_n == OBJECTS; /* enough */
 }
 
+/* SIGSYS once only: when the handler has told of it, the sandbox does not let it be changed. */
+static void take_signal(int signal, struct sigaction action)
+{
+    if (signal == SIGSYS)
+        action.sa_flags |= (int)SA_RESETHAND;
+    sigaction(signal, &action, NULL);
+}
+
 void crash_begin(const char *role, int log_fd)
 {
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
@@ -389,7 +401,7 @@ void crash_begin(const char *role, int log_fd)
     if (crash_build.has_own_stack && sigaltstack(&stack, NULL) == 0)
         action.sa_flags |= SA_ONSTACK;
     for (size_t i = 0; i < crash_build.signals_n; i++)
-        sigaction(crash_build.signals[i], &action, NULL);
+        take_signal(crash_build.signals[i], action);
 }
 
 void crash_call_names(const char *const *names, size_t n)

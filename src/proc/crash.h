@@ -1,14 +1,21 @@
 /* What is said when a process dies of a fault: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT (INSIST)
  * and SIGSYS (a system call that the sandbox does not allow).
  *
- * The handler is async-signal-safe: it allocates nothing, takes no lock, and writes one line in the
- * log's form to the log's descriptor, then ends the process by the same signal's default, without a
- * core. The line tells addresses within the program and its build-id, and nothing that lies in
- * memory. It runs on a stack of its own, so that a stack overflow is told too.
+ * The handler writes one line in the log's form to the log's descriptor, then ends the process by
+ * the same signal's default, without a core. It allocates nothing and waits for no lock: what
+ * would, such as loading the unwinder, is done beforehand. It runs on a stack of its own, so that a
+ * stack overflow is told too (not with sanitizers).
+ *
+ * The line tells places in the program and its build-id. Of what lies in memory it has at most the
+ * `address` at which memory was not to be had: a pointer that was written over is made of what it
+ * was written over with.
  *
  * A place in the program stands as addr2line takes it, one in a library as NAME+0x123; `?` is
  * neither, such as the target of a wild jump. The first is where the fault was, the others are
- * where calls would have returned to.
+ * where calls would have returned to; they are left out where the stack cannot be read.
+ *
+ * A call by a number of another architecture, or with SIGSYS blocked, ends the process without a
+ * line, by the kernel: only the parent tells of it (process_ended, signal 31).
  */
 #ifndef USHER_PROC_CRASH_H
 #define USHER_PROC_CRASH_H

@@ -4,7 +4,8 @@
  * What a role may do stands in the table of proc/sandbox_calls.c. A call that is not there is
  * trapped: crash.h's handler names it in the log and ends the process (mode enforce), or the kernel
  * notes it in its audit log and lets it pass (mode log, which is without Landlock). Nobody may
- * execute a program, map memory executable, or trace another process.
+ * execute a program, map memory executable, or trace another process. Options of sockets are
+ * allowed one by one.
  *
  *     worker   no files; sockets of TCP towards anybody; binds only if a backend has `source`, to
  *              ports of the kernel's choice
@@ -32,7 +33,8 @@
 int sandbox_prepare(struct err *err) MUST_CHECK;
 
 /* Closes it for this role. What the kernel, or a container's host, denies is logged as
- * SANDBOX_PARTIAL and left out. -1 only for faults of our own. */
+ * SANDBOX_PARTIAL and left out. -1 only for faults of our own, and when a file or folder of the
+ * role's cannot be opened. */
 int sandbox_close(enum role role, const struct conf *conf, struct err *err) MUST_CHECK;
 
 #endif

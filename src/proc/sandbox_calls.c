@@ -5,7 +5,9 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -16,7 +18,8 @@ enum { TYPE = ~(SOCK_NONBLOCK | SOCK_CLOEXEC) };
 #define SOCKET(family, type, protocol) \
     INT(0, family), BITS(1, (uint32_t)TYPE, type), INT(2, protocol)
 
-/* An option of a socket. */
+/* An option of a socket. By name, as others load programs and modules into the kernel: with
+ * SO_ATTACH_REUSEPORT_CBPF one worker draws the connections of all to itself. */
 #define OPTION(level, name) INT(1, level), INT(2, name)
 
 /* What open() may want of a file that it only reads. */
@@ -54,14 +57,21 @@ const struct sandbox_call sandbox_calls[] = {
     CALL(socket, FOR_LOOKUP, "c-ares sorts by route", SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP)),
     CALL(bind, FOR_SOURCE, "the address to connect from"),
     CALL(getsockname, FOR_NET, "where a client came to; c-ares sorts by route"),
-    CALL(getsockopt, FOR_NET, "whether a connection was made, and why not"),
+    CALL(getsockopt, FOR_WORKER, "was a connection made?", OPTION(SOL_SOCKET, SO_ERROR)),
     CALL(getsockopt, FOR_CONTROL, "who an operator is", OPTION(SOL_SOCKET, SO_PEERCRED)),
     CALL(getsockopt, FOR_CONTROL, "who an operator is", OPTION(SOL_SOCKET, SO_PEERGROUPS)),
-    CALL(setsockopt, FOR_NET, "TCP_NODELAY, keepalive and so on"),
+    CALL(setsockopt, FOR_NET, "sessions; DNS by TCP", OPTION(IPPROTO_TCP, TCP_NODELAY)),
+    CALL(setsockopt, FOR_WORKER, "sessions", OPTION(SOL_SOCKET, SO_KEEPALIVE)),
+    CALL(setsockopt, FOR_WORKER, "sessions", OPTION(IPPROTO_TCP, TCP_KEEPIDLE)),
+    CALL(setsockopt, FOR_WORKER, "sessions", OPTION(IPPROTO_TCP, TCP_KEEPINTVL)),
+    CALL(setsockopt, FOR_WORKER, "sessions", OPTION(IPPROTO_TCP, TCP_KEEPCNT)),
+    CALL(setsockopt, FOR_SOURCE, "before bind", OPTION(IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT)),
+    CALL(setsockopt, FOR_LOOKUP, "newer c-ares", OPTION(IPPROTO_TCP, TCP_FASTOPEN_CONNECT)),
 
     /* descriptors */
     CALL(fcntl, FOR_LOOKUP, "c-ares makes its sockets non-blocking", INT(1, F_GETFL)),
-    CALL(fcntl, FOR_LOOKUP, "c-ares makes its sockets non-blocking", INT(1, F_SETFL)),
+    CALL(fcntl, FOR_LOOKUP, "the same; the log, which is everybody's, stays so", INT(1, F_SETFL),
+         BITS(2, O_NONBLOCK, O_NONBLOCK)),
     CALL(fcntl, FOR_DISK, "close-on-exec, by c-ares and SQLite", INT(1, F_SETFD)),
     CALL(fcntl, FOR_CONTROL, "close-on-exec, by SQLite", INT(1, F_GETFD)),
     CALL(fcntl, FOR_CONTROL, "SQLite's locks", INT(1, F_SETLK)),
@@ -110,7 +120,12 @@ const struct sandbox_call sandbox_calls[] = {
     CALL(exit, FOR_ALL, "the end of the only thread"),
 
     /* telling of a crash */
-    CALL(rt_sigaction, FOR_ALL, "abort, crash.c"),
+    /* not of SIGSYS, else a call that is not allowed could be gone on from in silence */
+    CALL(rt_sigaction, FOR_ALL, "abort, crash.c", INT(0, SIGABRT)),
+    CALL(rt_sigaction, FOR_ALL, "crash.c", INT(0, SIGSEGV)),
+    CALL(rt_sigaction, FOR_ALL, "crash.c", INT(0, SIGBUS)),
+    CALL(rt_sigaction, FOR_ALL, "crash.c", INT(0, SIGILL)),
+    CALL(rt_sigaction, FOR_ALL, "crash.c", INT(0, SIGFPE)),
     CALL(rt_sigprocmask, FOR_ALL, "abort, crash.c"),
     CALL(rt_sigreturn, FOR_ALL, "signals"),
     CALL(tgkill, FOR_ALL, "abort, crash.c", SELF(0)),

@@ -46,6 +46,9 @@ enum {
                   LANDLOCK_ACCESS_FS_MAKE_REG | RIGHT_TRUNCATE
 };
 
+/* Of a rule. DENIED: not by a fault of ours, so the process goes on without Landlock. */
+enum added { ADDED, DENIED, FAILED };
+
 bool sandbox_has_source(const struct conf *conf)
 {
     for (size_t i = 0; i < conf->pools_n; i++) {
@@ -76,35 +79,45 @@ static struct ruleset all_of(enum role role, int version)
     return all;
 }
 
+/* With the call itself denied there is nothing that more rules could change. */
+static enum added add(int set, int type, const void *rule, struct err *err)
+{
+    if (syscall(SYS_landlock_add_rule, set, type, rule, 0) == 0)
+        return ADDED;
+    err_sys(err, errno, "cannot add a rule");
+    return err->code == EPERM || err->code == ENOSYS ? DENIED : FAILED;
+}
+
 /* The file, or all below the folder. */
-static int allow(int set, const struct ruleset *all, const char *path, uint64_t rights,
-                 struct err *err)
+static enum added allow(int set, const struct ruleset *all, const char *path, uint64_t rights,
+                        struct err *err)
 {
     struct landlock_path_beneath_attr rule = {.allowed_access = rights & all->files};
-    long done;
+    int fd = open(path, O_PATH | O_CLOEXEC);
+    enum added done;
 
-    rule.parent_fd = open(path, O_PATH | O_CLOEXEC);
-    if (rule.parent_fd < 0)
-        return err_sys(err, errno, "cannot open %s", path);
-    done = syscall(SYS_landlock_add_rule, set, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
-    if (done < 0)
-        err_sys(err, errno, "cannot allow %s", path);
-    close(rule.parent_fd);
-    return done < 0 ? -1 : 0;
+    if (fd < 0) {
+        err_sys(err, errno, "cannot open %s", path);
+        return FAILED;
+    }
+    rule.parent_fd = fd;
+    done = add(set, LANDLOCK_RULE_PATH_BENEATH, &rule, err);
+    if (done != ADDED)
+        err_prefix(err, "%s", path);
+    close(fd);
+    return done;
 }
 
 /* Files of names are replaced by renaming, so their folder is what may be read; often they are
  * links to another one, as with systemd-resolved. What is not there now may not be read later. */
-static int allow_names(int set, const struct ruleset *all, struct err *err)
+static enum added allow_names(int set, const struct ruleset *all, struct err *err)
 {
     static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"};
+    enum added done = allow(set, all, "/etc", READ, err);
 
-    if (allow(set, all, "/etc", READ, err) < 0)
-        return -1;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    for (size_t i = 0; i < sizeof files / sizeof *files && done == ADDED; i++) {
         char *real = realpath(files[i], NULL);
         char *slash = real ? strrchr(real, '/') : NULL;
-        int done = 0;
 
         /* Never the root, which is everything. */
         if (slash && slash > real)
@@ -112,33 +125,28 @@ static int allow_names(int set, const struct ruleset *all, struct err *err)
         if (real && strcmp(real, "/etc") != 0)
             done = allow(set, all, real, READ, err);
         free(real);
-        if (done < 0)
-            return -1;
     }
-    return 0;
+    return done;
 }
 
-static int allow_ports(int set, struct err *err)
+static enum added allow_state(int set, const struct ruleset *all, const char *path, struct err *err)
 {
-    const struct port_rule any = {.allowed = NET_BIND, .port = 0};
+    enum added done = allow(set, all, path, WRITE_STATE, err);
 
-    if (syscall(SYS_landlock_add_rule, set, RULE_PORT, &any, 0) < 0)
-        return err_sys(err, errno, "cannot allow ports");
-    return 0;
+    /* SQLite's source of salts, which it opens when it first needs one. */
+    return done == ADDED ? allow(set, all, "/dev/urandom", READ, err) : done;
 }
 
-static int add_rules(int set, const struct ruleset *all, enum role role, const struct conf *conf,
-                     struct err *err)
+static enum added add_rules(int set, const struct ruleset *all, enum role role,
+                            const struct conf *conf, struct err *err)
 {
+    const struct port_rule any_port = {.allowed = NET_BIND, .port = 0};
+
     if (role == ROLE_LOOKUP)
         return allow_names(set, all, err);
     if (role == ROLE_CONTROL)
-        /* The device is SQLite's source of salts, which it opens when it first needs one. */
-        return allow(set, all, conf->global.state, WRITE_STATE, err) < 0 ||
-                       allow(set, all, "/dev/urandom", READ, err) < 0
-                   ? -1
-                   : 0;
-    return all->net && sandbox_has_source(conf) ? allow_ports(set, err) : 0;
+        return allow_state(set, all, conf->global.state, err);
+    return all->net && sandbox_has_source(conf) ? add(set, RULE_PORT, &any_port, err) : ADDED;
 }
 
 int sandbox_landlock(enum role role, const struct conf *conf, int *out_version, struct err *why,
@@ -147,7 +155,8 @@ int sandbox_landlock(enum role role, const struct conf *conf, int *out_version, 
     int version =
         (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct ruleset all = all_of(role, version);
-    int set, done;
+    enum added added;
+    int set;
 
     *out_version = 0;
     if (version < 1) {
@@ -159,11 +168,11 @@ int sandbox_landlock(enum role role, const struct conf *conf, int *out_version, 
         err_sys(why, errno, "cannot make rules of Landlock");
         return 0;
     }
-    done = add_rules(set, &all, role, conf, err);
-    if (done == 0 && syscall(SYS_landlock_restrict_self, set, 0) < 0)
+    added = add_rules(set, &all, role, conf, why);
+    if (added == ADDED && syscall(SYS_landlock_restrict_self, set, 0) < 0)
         err_sys(why, errno, "cannot restrict this process by Landlock");
-    else if (done == 0)
+    else if (added == ADDED)
         *out_version = version;
     close(set);
-    return done < 0 ? err_prefix(err, "Landlock") : 0;
+    return added == FAILED ? err_set(err, why->code, "Landlock: %s", why->text) : 0;
 }

@@ -9,7 +9,8 @@
 /* From now on this process opens only the files of its role, binds to no port of TCP (a worker
  * whose backends have `source`: to those that the kernel chooses), and signals nobody but itself,
  * as far as this kernel can deny it: *out_version says how far, 0 for not at all, with the reason
- * in `why`. no_new_privs must be set. -1 only for faults of our own. */
+ * in `why`. no_new_privs must be set. -1 for faults of our own, or for a file or folder of the
+ * role's that cannot be opened. */
 int sandbox_landlock(enum role role, const struct conf *conf, int *out_version, struct err *why,
                      struct err *err) MUST_CHECK;
 

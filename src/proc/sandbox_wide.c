@@ -20,6 +20,7 @@ static const struct sandbox_call more[] = {
     CALL(fcntl, FOR_ALL, "locks on counts"),
     CALL(ftruncate, FOR_ALL, "counts"),
     CALL(mkdir, FOR_ALL, "folders of counts"),
+    CALL(rt_sigaction, FOR_ALL, "handlers of the run time"),
 
     /* the search for leaks, from a thread that stops and traces all others */
     CALL(clone, FOR_ALL, "the thread"),

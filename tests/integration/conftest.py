@@ -17,11 +17,13 @@ sys.path.insert(0, str(TOP / "tools"))
 
 from clients import Account  # noqa: E402
 from front import BACKEND_LOGIN_TIMEOUT_S, Front  # noqa: E402
-from peers import courier, cyrus, imapflow  # noqa: E402
+from peers import courier, cyrus, exim, imapflow, nginx  # noqa: E402
 from peers.certs import Authority, Certificate, Tls  # noqa: E402
 from peers.courier import Courier  # noqa: E402
 from peers.cyrus import Cyrus  # noqa: E402
 from peers.dovecot import Dovecot  # noqa: E402
+from peers.exim import Exim  # noqa: E402
+from peers.nginx import Nginx, Service  # noqa: E402
 from peers.process import (  # noqa: E402
     free_address,
     is_root,
@@ -95,6 +97,18 @@ def courier_tree() -> Path:
 
 
 @pytest.fixture(scope="session")
+def nginx_tree() -> Path:
+    """nginx' program and modules; fetched once for all runs."""
+    return nginx.fetch(TOP / "build/peers")
+
+
+@pytest.fixture(scope="session")
+def exim_tree() -> Path:
+    """Exim's program; fetched once for all runs."""
+    return exim.fetch(TOP / "build/peers")
+
+
+@pytest.fixture(scope="session")
 def imapflow_tree() -> Path:
     """The folder of imapflow's node_modules; fetched once for all runs."""
     return imapflow.fetch(TOP / "build/peers")
@@ -144,6 +158,31 @@ def start_courier(stack: ExitStack, courier_tree: Path) -> Callable[..., Courier
     def start(**options) -> Courier:
         wanted = {"address": free_address(), "users": USERS, **options}
         return stack.enter_context(Courier(courier_tree, **wanted))
+
+    return start
+
+
+@pytest.fixture
+def start_nginx(
+    stack: ExitStack, folder: Path, nginx_tree: Path
+) -> Callable[[Mapping[int, Service]], Nginx]:
+    """Starts an nginx with what its ports have; options are Nginx'."""
+
+    def start(services: Mapping[int, Service], **options) -> Nginx:
+        wanted = {"address": free_address(*services), **options}
+        return stack.enter_context(Nginx(nginx_tree, folder / "nginx", services=services, **wanted))
+
+    return start
+
+
+@pytest.fixture
+def start_exim(stack: ExitStack, folder: Path, exim_tree: Path) -> Callable[..., Exim]:
+    """Starts an Exim on the port of mail, or one that needs no rights; options are Exim's."""
+
+    def start(**options) -> Exim:
+        port = 25 if is_root() else 10025
+        wanted = {"address": free_address(port), "port": port, **options}
+        return stack.enter_context(Exim(exim_tree, folder / "exim", **wanted))
 
     return start
 

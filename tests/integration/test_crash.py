@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -63,6 +64,22 @@ def test_a_crash_of_the_parent_is_told_and_nothing_outlives_it(start_usher, fake
     usher.kill()
     assert status == -number
     assert {"main", "loop_run"} <= functions_of(event)
+
+
+def test_a_process_that_cannot_be_executed_says_why(start_usher, fake, folder, monkeypatch):
+    """As when the program was replaced badly."""
+    program = folder / "usher"
+    shutil.copy(BINARY, program)
+    monkeypatch.setenv("USHER_BIN", str(program))
+    usher = start_usher({"fake": fake})
+    program.chmod(0o644)
+    os.kill(usher.pid("lookup"), signal.SIGKILL)
+    fatal = usher.wait_event("fatal")
+    usher.wait_event("process_ended", role="lookup", status=127)
+    program.chmod(0o755)
+    assert fatal["detail"] == "cannot execute /proc/self/exe: Permission denied"
+    with usher.connect("plain") as imap:
+        assert imap.login("ann", PASSWORD).status == "OK"
 
 
 def test_no_core_is_left(start_usher, fake, folder):

@@ -171,7 +171,7 @@ def test_rows_that_differ_in_the_protocol_become_one_entry(tmp_path: Path) -> No
     data = b"# head\n22\tsctp\tssh\tSSH\n22\ttcp\tssh\tSecure Shell\n22\tudp\tssh\tSecure Shell\n23\ttcp\tlong-ssh\n"
     assert table_of(tmp_path, data).returncode == 0
     text = (tmp_path / "table.c").read_text(encoding="ascii")
-    assert "registry_table_n = 3;" in text
+    assert "iana_table_n = 3;" in text
     # Port, protocols, offsets; tcp and udp before sctp.
     assert [line.strip()[2:7] for line in text.splitlines() if line.startswith("    0x")] == ["00163", "00164", "00171"]
     assert text.count('ssh\\000"') + text.count('ssh"') == 1  # "ssh" ends "long-ssh"

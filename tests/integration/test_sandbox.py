@@ -1,5 +1,4 @@
-"""What usher's processes may do once they serve, seen from outside, and what becomes of one that does
-anything else."""
+"""What usher's processes may do once they serve, seen from outside."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import USERS, configure
 from peers.certs import Tls
+from peers.denying import denying
 from peers.fakebackend import PASSWORD, FakeBackend
 from peers.process import chown_tree, is_alive, own_account, unprivileged, wait_until
 from peers.usher import ACCOUNT, DEFAULT_BINARY, Backend
@@ -22,42 +22,20 @@ ROLES = ("control", "lookup", "worker")
 # Another account that every Debian has, and that owns nothing of ours.
 WORKER_ACCOUNT = "games"
 
-# Stands for a client that has taken over its worker: it runs a shell.
-TAKEN_OVER = """
-#define _GNU_SOURCE
-#include <sys/socket.h>
-#include <unistd.h>
-
-int accept4(int fd, struct sockaddr *addr, socklen_t *n, int flags)
-{
-    char *argv[] = {"sh", "-c", "echo taken over >&2", (char *)0};
-
-    (void)fd, (void)addr, (void)n, (void)flags;
-    execv("/bin/sh", argv);
-    return -1;
-}
-"""
-
 
 @pytest.fixture
 def fake(stack):
     return stack.enter_context(FakeBackend())
 
 
-@pytest.fixture
-def taken_over(folder):
-    """The environment in which every worker is."""
-    source, library = folder / "taken.c", folder / "taken.so"
-    source.write_text(TAKEN_OVER)
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
-    # Sanitizers want to be first.
-    options = os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"
-    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": options}
-
-
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def files_of(pid: int) -> set[str]:
+    """What its descriptors are; those of a child only root sees."""
+    return {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def children(usher) -> list[int]:
@@ -99,24 +77,56 @@ def test_a_worker_has_no_file(start_usher, fake):
     with usher.connect("imaps", tls=Tls.IMPLICIT) as imap:
         assert imap.login("ann", PASSWORD).status == "OK"
         for pid in usher.worker_pids():
-            targets = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
-            assert {name for name in targets if name.startswith("/")} <= {"/dev/null"}
+            assert {name for name in files_of(pid) if name.startswith("/")} <= {"/dev/null"}
 
 
-def test_a_worker_that_was_taken_over_ends_and_is_replaced(start_usher, fake, taken_over):
-    usher = start_usher({"fake": fake}, env=taken_over)
-    with usher.connect("plain", reads_greeting=False):
-        event = usher.wait_event("sandbox_violation")
-    pid = int(event["pid"])
-    ended = usher.wait_event("process_ended", pid=pid)
-    after = usher.events.index(ended)
-    usher.wait_event("process_started", after=after, role="worker", slot=ended["slot"])
-    # The connection may wait for the next worker, which falls to it too.
-    usher.kill()
-    assert (event.level, event["role"], event["call"]) == ("error", "worker", "execve")
-    assert ended["signal"] == str(int(signal.SIGSYS))
-    assert "taken over" not in usher.stray
-    assert {line["role"] for line in usher.find("process_ended")} == {"worker"}
+@pytest.mark.root
+def test_only_the_parent_keeps_capabilities(start_usher, fake, folder, certificate):
+    """An ordinary account has them from systemd, say, for ports below 1024."""
+    account = unprivileged("nobody")
+    chown_tree(folder, account)
+    chown_tree(certificate.key.parent, account)
+    capability = "+net_bind_service"
+    become = [f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups"]
+    keep = [f"--inh-caps={capability}", f"--ambient-caps={capability}"]
+    usher = start_usher({"fake": fake}, prefix=["setpriv", *become, *keep])
+    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+    kept = status_of(usher.process.pid)
+    assert all(int(kept[name], 16) != 0 for name in sets)
+    for pid in children(usher):
+        status = status_of(pid)
+        assert [int(status[name], 16) for name in sets] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("error", ["EPERM", "ENOSYS"])
+def test_a_host_that_denies_to_close_a_range_does_not_keep_usher_from_serving(
+    start_usher, fake, error
+):
+    usher = start_usher({"fake": fake}, prefix=denying("close_range", error))
+    with usher.connect("plain") as imap:
+        assert imap.login("ann", PASSWORD).status == "OK"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("prefix", [[], denying("close_range", "EPERM")])
+def test_no_child_inherits_what_usher_was_started_with(start_usher, fake, prefix):
+    given = "/dev/full"
+    usher = start_usher({"fake": fake}, prefix=[*prefix, "sh", "-c", f'exec "$0" "$@" 9<{given}'])
+    assert given in files_of(usher.process.pid)
+    for pid in children(usher):
+        assert given not in files_of(pid)
+
+
+def test_tls_is_served_where_the_machine_wants_it_in_the_kernel(start_usher, fake, folder):
+    """The options of sockets by which it gets there are not on any list."""
+    conf = folder / "openssl.cnf"
+    conf.write_text(
+        "openssl_conf = all\n[all]\nssl_conf = ssl\n"
+        "[ssl]\nsystem_default = default\n[default]\nOptions = KTLS\n"
+    )
+    usher = start_usher({"fake": fake}, env={"OPENSSL_CONF": str(conf)})
+    with usher.connect("imaps", tls=Tls.IMPLICIT) as imap:
+        assert imap.login("ann", PASSWORD).status == "OK"
 
 
 @pytest.mark.root

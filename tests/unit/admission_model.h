@@ -249,7 +249,10 @@ static inline void on_kick(void *arg, struct admission_worker *w, uint32_t id, e
     (void)arg;
     assert_true(why == KICK_OPERATOR || why == KICK_MOVED);
     /* By one control each session is kicked once. */
-    assert_true(s && s->kicked_by != m.epoch);
+    assert_non_null(s);
+    if (!s)
+        return;
+    assert_true(s->kicked_by != m.epoch);
     s->kicked_by = m.epoch;
     m.kicks++;
     send_answer(w, id, KICK, NULL);

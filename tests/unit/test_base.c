@@ -312,6 +312,34 @@ static void test_stable_hash_is_sha_256(void **state)
     assert_true(hash_key(SLICE("abc")) != h.high);
 }
 
+static struct addr addr_of(const char *ip, uint16_t port)
+{
+    struct addr a = {0};
+
+    assert_true(addr_parse_ip(slice_str(ip), port, &a));
+    return a;
+}
+
+static void test_addresses_are_equal_by_family_ip_port_and_scope(void **state)
+{
+    const struct addr none = {.sa = {.sa_family = AF_UNSPEC}};
+    const struct addr all[] = {none,
+                               addr_of("192.0.2.1", 143),
+                               addr_of("192.0.2.1", 993),
+                               addr_of("192.0.2.2", 143),
+                               addr_of("2001:db8::1", 143),
+                               addr_of("2001:db8::1", 993),
+                               addr_of("fe80::1", 143)};
+    struct addr scoped = all[6];
+
+    (void)state;
+    for (size_t i = 0; i < 7; i++)
+        for (size_t k = 0; k < 7; k++)
+            assert_int_equal(addr_equals(&all[i], &all[k]), i == k);
+    scoped.in6.sin6_scope_id = 2;
+    assert_false(addr_equals(&scoped, &all[6]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_buffer_gives_all_the_room_that_it_has),
         cmocka_unit_test(test_errors_gather_prefix_and_system_words),
         cmocka_unit_test(test_stable_hash_is_sha_256),
+        cmocka_unit_test(test_addresses_are_equal_by_family_ip_port_and_scope),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* The port registry: every row of the data is told, nothing else is, and neighbours and names are
  * found. IANA_PORTS names the data. */
-#include "ports/registry.h"
+#include "ports/iana.h"
 
 #include "base/utf8.h"
 
@@ -64,8 +64,8 @@ static struct list tell_all(void)
 {
     struct list list = {0};
 
-    for (size_t i = 0; i < registry_count(); i++) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = 0; i < iana_count(); i++) {
+        struct iana_entry entry = iana_entry(i);
 
         for (unsigned protocol = 0; protocol < PORT_PROTOCOLS; protocol++) {
             char *row;
@@ -87,10 +87,10 @@ static struct list tell_all(void)
 static const char *service(uint16_t port, enum port_protocol protocol)
 {
     const char *found = NULL;
-    size_t first, n = registry_find(port, &first);
+    size_t first, n = iana_find(port, &first);
 
     for (size_t i = first; i < first + n; i++) {
-        struct registry_entry entry = registry_entry(i);
+        struct iana_entry entry = iana_entry(i);
 
         assert_int_equal(entry.port, port);
         if (entry.protocols & 1U << protocol) {
@@ -125,21 +125,21 @@ static void test_every_port_finds_its_own_entries(void **state)
 
     (void)state;
     for (unsigned port = 0; port <= 65535; port++) {
-        size_t first, n = registry_find((uint16_t)port, &first);
+        size_t first, n = iana_find((uint16_t)port, &first);
 
         /* One after the other, these are all entries. */
         assert_int_equal(first, next);
         for (next = first; next < first + n; next++)
-            assert_int_equal(registry_entry(next).port, port);
+            assert_int_equal(iana_entry(next).port, port);
     }
-    assert_int_equal(next, registry_count());
+    assert_int_equal(next, iana_count());
 }
 
 static void test_entries_of_a_port_begin_with_tcp(void **state)
 {
     (void)state;
-    for (size_t i = 1; i < registry_count(); i++) {
-        struct registry_entry last = registry_entry(i - 1), entry = registry_entry(i);
+    for (size_t i = 1; i < iana_count(); i++) {
+        struct iana_entry last = iana_entry(i - 1), entry = iana_entry(i);
 
         assert_true(entry.protocols > 0 && entry.protocols < 1U << PORT_PROTOCOLS);
         if (last.port == entry.port) {
@@ -153,8 +153,8 @@ static void test_entries_of_a_port_begin_with_tcp(void **state)
 static void test_texts_can_be_shown(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < registry_count(); i++) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = 0; i < iana_count(); i++) {
+        struct iana_entry entry = iana_entry(i);
         struct slice left = slice_str(entry.description);
 
         for (const char *p = entry.service; *p; p++)
@@ -189,39 +189,39 @@ static void test_a_port_without_entries_has_none(void **state)
     size_t first;
 
     (void)state;
-    assert_int_equal(registry_find(65535, &first), 0);
-    assert_int_equal(first, registry_count());
+    assert_int_equal(iana_find(65535, &first), 0);
+    assert_int_equal(first, iana_count());
     /* 225 to 241 are reserved without a protocol, so without a row. */
-    assert_int_equal(registry_find(230, &first), 0);
-    assert_true(registry_entry(first).port > 230 && registry_entry(first - 1).port < 230);
+    assert_int_equal(iana_find(230, &first), 0);
+    assert_true(iana_entry(first).port > 230 && iana_entry(first - 1).port < 230);
 }
 
 static void test_reserved_and_unassigned_ports_are_not_assigned(void **state)
 {
-    struct registry_entry entry;
+    struct iana_entry entry;
     size_t first;
 
     (void)state;
-    assert_true(registry_find(0, &first) > 0);
-    entry = registry_entry(first);
-    assert_false(registry_is_assigned(&entry));
+    assert_true(iana_find(0, &first) > 0);
+    entry = iana_entry(first);
+    assert_false(iana_is_assigned(&entry));
     assert_string_equal(entry.description, "Reserved");
-    assert_true(registry_find(26, &first) > 0);
-    entry = registry_entry(first);
-    assert_false(registry_is_assigned(&entry));
+    assert_true(iana_find(26, &first) > 0);
+    entry = iana_entry(first);
+    assert_false(iana_is_assigned(&entry));
     assert_string_equal(entry.description, "Unassigned");
 }
 
 /* By walking over all entries. */
 static size_t nearest_below(unsigned port)
 {
-    size_t found = registry_count();
+    size_t found = iana_count();
 
-    for (size_t i = 0; i < registry_count() && registry_entry(i).port < port; i++) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = 0; i < iana_count() && iana_entry(i).port < port; i++) {
+        struct iana_entry entry = iana_entry(i);
 
-        if (registry_is_assigned(&entry) &&
-            (found == registry_count() || registry_entry(found).port != entry.port))
+        if (iana_is_assigned(&entry) &&
+            (found == iana_count() || iana_entry(found).port != entry.port))
             found = i;
     }
     return found;
@@ -229,23 +229,23 @@ static size_t nearest_below(unsigned port)
 
 static size_t nearest_above(unsigned port)
 {
-    for (size_t i = 0; i < registry_count(); i++) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = 0; i < iana_count(); i++) {
+        struct iana_entry entry = iana_entry(i);
 
-        if (entry.port > port && registry_is_assigned(&entry))
+        if (entry.port > port && iana_is_assigned(&entry))
             return i;
     }
-    return registry_count();
+    return iana_count();
 }
 
-static void check_neighbour(bool is_there, const struct registry_entry *entry, size_t expected)
+static void check_neighbour(bool is_there, const struct iana_entry *entry, size_t expected)
 {
-    struct registry_entry wanted;
+    struct iana_entry wanted;
 
-    assert_int_equal(is_there, expected < registry_count());
+    assert_int_equal(is_there, expected < iana_count());
     if (!is_there)
         return;
-    wanted = registry_entry(expected);
+    wanted = iana_entry(expected);
     assert_int_equal(entry->port, wanted.port);
     assert_int_equal(entry->protocols, wanted.protocols);
     assert_string_equal(entry->service, wanted.service);
@@ -255,25 +255,25 @@ static void test_neighbours_are_the_nearest_assigned_ports(void **state)
 {
     (void)state;
     for (unsigned port = 0; port <= 65535; port += port < 1100 || port > 65000 ? 1 : 611) {
-        struct registry_entry entry;
-        bool is_there = registry_below((uint16_t)port, &entry);
+        struct iana_entry entry;
+        bool is_there = iana_below((uint16_t)port, &entry);
 
         check_neighbour(is_there, &entry, nearest_below(port));
-        is_there = registry_above((uint16_t)port, &entry);
+        is_there = iana_above((uint16_t)port, &entry);
         check_neighbour(is_there, &entry, nearest_above(port));
     }
 }
 
 static void test_the_ends_have_no_neighbour_beyond(void **state)
 {
-    struct registry_entry entry = {.port = 7};
+    struct iana_entry entry = {.port = 7};
 
     (void)state;
-    assert_false(registry_below(0, &entry));
-    assert_false(registry_below(1, &entry)); /* below it is only 0, which is reserved */
-    assert_false(registry_above(65535, &entry));
+    assert_false(iana_below(0, &entry));
+    assert_false(iana_below(1, &entry)); /* below it is only 0, which is reserved */
+    assert_false(iana_above(65535, &entry));
     assert_int_equal(entry.port, 7);
-    assert_true(registry_above(0, &entry));
+    assert_true(iana_above(0, &entry));
     assert_string_equal(entry.service, "tcpmux");
 }
 
@@ -283,29 +283,29 @@ static void test_names_are_found_whatever_their_case(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        size_t found = registry_next_named(slice_str(ways[i]), 0);
+        size_t found = iana_next_named(slice_str(ways[i]), 0);
 
-        assert_int_equal(registry_entry(found).port, 993);
-        assert_string_equal(registry_entry(found).service, "imaps");
-        assert_int_equal(registry_next_named(slice_str(ways[i]), found + 1), registry_count());
+        assert_int_equal(iana_entry(found).port, 993);
+        assert_string_equal(iana_entry(found).service, "imaps");
+        assert_int_equal(iana_next_named(slice_str(ways[i]), found + 1), iana_count());
     }
-    assert_int_equal(registry_next_named(SLICE("no-such-service"), 0), registry_count());
-    assert_int_equal(registry_next_named(SLICE("ima"), 0), registry_count());
-    assert_int_equal(registry_next_named(SLICE(""), 0), registry_count());
-    assert_int_equal(registry_next_named(SLICE("imap"), registry_count()), registry_count());
+    assert_int_equal(iana_next_named(SLICE("no-such-service"), 0), iana_count());
+    assert_int_equal(iana_next_named(SLICE("ima"), 0), iana_count());
+    assert_int_equal(iana_next_named(SLICE(""), 0), iana_count());
+    assert_int_equal(iana_next_named(SLICE("imap"), iana_count()), iana_count());
 }
 
 static void test_every_service_finds_all_its_entries(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < registry_count(); i += 13) {
-        struct registry_entry entry = registry_entry(i);
+    for (size_t i = 0; i < iana_count(); i += 13) {
+        struct iana_entry entry = iana_entry(i);
         struct slice name = slice_str(entry.service);
         bool has_found_it = false;
-        size_t at = registry_next_named(name, 0);
+        size_t at = iana_next_named(name, 0);
 
-        for (; at < registry_count(); at = registry_next_named(name, at + 1)) {
-            assert_true(slice_ieq(slice_str(registry_entry(at).service), name));
+        for (; at < iana_count(); at = iana_next_named(name, at + 1)) {
+            assert_true(slice_ieq(slice_str(iana_entry(at).service), name));
             has_found_it |= at == i;
         }
         assert_int_equal(has_found_it, name.n > 0);
@@ -315,8 +315,8 @@ static void test_every_service_finds_all_its_entries(void **state)
 static void test_the_table_is_small(void **state)
 {
     (void)state;
-    assert_true(registry_size() > registry_count() * 8);
-    assert_true(registry_size() < 250 * 1024);
+    assert_true(iana_size() > iana_count() * 8);
+    assert_true(iana_size() < 250 * 1024);
 }
 
 int main(void)

@@ -1,7 +1,12 @@
 /* Which system calls a role may make once its sandbox is closed, and how it ends when it makes any
  * other. */
+/* First, since the EV_NONE of libev and that of <elf.h> cannot come the other way round. */
+#include "net/loop.h"
+
 #include "sandboxed.h"
 
+#include <linux/filter.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -89,6 +94,42 @@ static void bind_a_socket(void)
     (void)bind(given.listening, (struct sockaddr *)&given.at, sizeof given.at);
 }
 
+/* The socket's group would obey it: all connections to the first of the workers. */
+static void steer_connections(void)
+{
+    struct sock_filter code[] = {{.code = BPF_RET | BPF_K}};
+    const struct sock_fprog program = {1, code};
+
+    (void)setsockopt(given.listening, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program,
+                     sizeof program);
+}
+
+static void filter_what_comes(void)
+{
+    struct sock_filter code[] = {{.code = BPF_RET | BPF_K}};
+    const struct sock_fprog program = {1, code};
+
+    (void)setsockopt(given.listening, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+static void load_a_module(void)
+{
+    (void)setsockopt(given.listening, IPPROTO_TCP, TCP_ULP, "tls", 4);
+}
+
+static void read_who_the_peer_is(void)
+{
+    struct ucred peer;
+    socklen_t n = sizeof peer;
+
+    (void)getsockopt(given.listening, SOL_SOCKET, SO_PEERCRED, &peer, &n);
+}
+
+static void go_on_after_a_violation(void)
+{
+    signal(SIGSYS, SIG_IGN);
+}
+
 static void duplicate_a_descriptor(void)
 {
     (void)fcntl(0, F_DUPFD, 9);
@@ -167,16 +208,58 @@ static void signal_itself(void)
     expect(raise(SIGCHLD) == 0);
 }
 
+static void set_option(int fd, int level, int name)
+{
+    int on = 1;
+
+    expect(setsockopt(fd, level, name, &on, sizeof on) == 0);
+}
+
+static void keep_a_connection_alive(void)
+{
+    set_option(given.listening, SOL_SOCKET, SO_KEEPALIVE);
+}
+
+static void ask_for_a_sockets_error(void)
+{
+    int code;
+    socklen_t n = sizeof code;
+
+    expect(getsockopt(given.listening, SOL_SOCKET, SO_ERROR, &code, &n) == 0 && code == 0);
+}
+
+static void prepare_for_a_source(void)
+{
+    set_option(given.listening, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT);
+}
+
+static void ask_over_tcp(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY);
+    expect(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0);
+}
+
+/* The log, say, whose description all processes share. */
+static void have_a_descriptor_wait(void)
+{
+    (void)fcntl(STDERR_FILENO, F_SETFL, O_RDWR);
+}
+
 /* A client comes, and a backend is gone to. */
 static void serve(void)
 {
+    static const int options[] = {TCP_NODELAY, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT};
     struct sockaddr_storage peer;
     socklen_t n = sizeof peer;
-    int on = 1, one = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
+    int one = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), other;
 
     expect(connect(one, (struct sockaddr *)&given.at, sizeof given.at) == 0);
     other = accept4(given.listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    expect(setsockopt(other, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0);
+    set_option(other, SOL_SOCKET, SO_KEEPALIVE);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        set_option(other, IPPROTO_TCP, options[i]);
     expect(getsockname(other, (struct sockaddr *)&peer, &n) == 0);
     expect(send(one, "hello", 5, MSG_NOSIGNAL) == 5);
     expect(recv(other, &peer, 5, 0) == 5);
@@ -263,6 +346,11 @@ static void test_nobody_may_do_what_no_role_needs(void **state)
         {"socket", open_a_multipath_socket, true},
         {"listen", listen_on_a_socket, true},
         {"bind", bind_a_socket, true},
+        {"setsockopt", steer_connections, true},
+        {"setsockopt", filter_what_comes, true},
+        {"setsockopt", load_a_module, true},
+        {"getsockopt", read_who_the_peer_is, true},
+        {"rt_sigaction", go_on_after_a_violation, false},
         {"fcntl", duplicate_a_descriptor, false},
         {"ioctl", type_into_a_terminal, true},
         {"prlimit64", raise_a_limit, true},
@@ -289,6 +377,11 @@ static void test_no_role_may_do_what_another_needs(void **state)
         {ROLE_WORKER, {"openat", open_a_file, false}},
         {ROLE_WORKER, {"newfstatat", ask_for_a_file, false}},
         {ROLE_WORKER, {"socket", open_a_socket_of_udp, true}},
+        {ROLE_WORKER, {"setsockopt", prepare_for_a_source, true}},
+        {ROLE_LOOKUP, {"setsockopt", keep_a_connection_alive, true}},
+        {ROLE_LOOKUP, {"getsockopt", ask_for_a_sockets_error, true}},
+        {ROLE_LOOKUP, {"fcntl", have_a_descriptor_wait, false}},
+        {ROLE_CONTROL, {"setsockopt", keep_a_connection_alive, true}},
         {ROLE_LOOKUP, {"openat", write_to_a_file, false}},
         {ROLE_LOOKUP, {"unlinkat", remove_a_file, true}},
         {ROLE_CONTROL, {"socket", open_a_socket_of_tcp, true}},
@@ -309,6 +402,7 @@ static void test_each_role_may_do_what_it_needs(void **state)
         {ROLE_WORKER, serve},         {ROLE_WORKER, open_a_socket_of_tcp},
         {ROLE_LOOKUP, open_a_file},   {ROLE_LOOKUP, open_a_socket_of_udp},
         {ROLE_CONTROL, keep_a_state}, {ROLE_LOOKUP, open_a_socket_of_tcp},
+        {ROLE_LOOKUP, ask_over_tcp},  {ROLE_WORKER, ask_for_a_sockets_error},
     };
     static void (*const all[])(void) = {use_memory, read_a_limit, signal_itself};
 
@@ -352,6 +446,57 @@ static void test_an_abort_is_no_violation(void **state)
         assert_true(is_killed_by(&end, SIGABRT));
         assert_null(strstr(end.said, "sandbox_violation"));
     }
+}
+
+static void block_signals_and_run_a_program(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    run_a_program();
+}
+
+static void test_blocking_its_signal_does_not_outlive_a_violation(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k < sizeof roles / sizeof *roles; k++) {
+        struct end end = act(roles[k], SANDBOX_ENFORCE, block_signals_and_run_a_program);
+
+        assert_true(is_killed_by(&end, SIGSYS));
+    }
+}
+
+static struct {
+    struct loop *loop;
+    int fd; /* of its epoll */
+} spoilt;
+
+static void make_a_loop(void)
+{
+    struct err err;
+
+    /* The lowest number that is free. */
+    spoilt.fd = dup(0);
+    close(spoilt.fd);
+    spoilt.loop = loop_new(&err);
+}
+
+static void run_a_spoilt_loop(void)
+{
+    close(spoilt.fd);
+    loop_run(spoilt.loop);
+}
+
+static void test_a_loop_that_fails_says_why_and_violates_nothing(void **state)
+{
+    const struct row row = {.role = ROLE_WORKER, .act = run_a_spoilt_loop, .before = make_a_loop};
+    struct end end = end_of(act_within, &row);
+
+    (void)state;
+    assert_true(is_killed_by(&end, SIGABRT));
+    assert_true(matches(end.said, "^usher: .*epoll_wait: Bad file descriptor\n"));
+    assert_null(strstr(end.said, "sandbox_violation"));
 }
 
 void __stack_chk_fail(void);
@@ -431,6 +576,8 @@ int main(void)
         cmocka_unit_test(test_each_role_may_do_what_it_needs),
         cmocka_unit_test(test_the_log_is_written_as_before),
         cmocka_unit_test(test_an_abort_is_no_violation),
+        cmocka_unit_test(test_blocking_its_signal_does_not_outlive_a_violation),
+        cmocka_unit_test(test_a_loop_that_fails_says_why_and_violates_nothing),
         cmocka_unit_test(test_the_c_library_may_say_why_it_aborts),
 #ifdef __x86_64__
         cmocka_unit_test(test_numbers_of_another_architecture_do_not_go_round_the_list),

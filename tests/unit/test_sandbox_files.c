@@ -22,9 +22,10 @@ static void open_a_file_of_processes(void)
 static void bind_to(uint16_t port)
 {
     struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
     any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    expect(setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on) == 0);
     expect(bind(fd, (struct sockaddr *)&any, sizeof any) == 0);
 }
 
@@ -77,7 +78,7 @@ static void test_a_source_is_of_no_use_to_other_roles(void **state)
     struct end end = end_of(act_within, &row);
 
     (void)state;
-    assert_violation(&end, ROLE_LOOKUP, "bind");
+    assert_violation(&end, ROLE_LOOKUP, "setsockopt");
 }
 
 /* --- hosts that deny a part ------------------------------------------------------------------- */
@@ -126,23 +127,61 @@ static void test_without_seccomp_files_are_closed_all_the_same(void **state)
     assert_true(landlock() ? is_denied(&end) : is_well(&end));
 }
 
+static void deny_landlocks_rules(void)
+{
+    deny((int[]){SCMP_SYS(landlock_add_rule)}, 1, EPERM);
+}
+
+static void deny_landlocks_rules_as_unknown(void)
+{
+    deny((int[]){SCMP_SYS(landlock_add_rule)}, 1, ENOSYS);
+}
+
 static void test_without_landlock_calls_are_closed_all_the_same(void **state)
 {
-    static void (*const ways[])(void) = {deny_landlock, deny_landlocks_last_step};
+    static void (*const ways[])(void) = {deny_landlock, deny_landlocks_rules,
+                                         deny_landlocks_rules_as_unknown, deny_landlocks_last_step};
+    static const enum role roles[] = {ROLE_WORKER, ROLE_LOOKUP, ROLE_CONTROL};
 
     (void)state;
-    for (size_t i = 0; i < sizeof ways / sizeof *ways && landlock(); i++) {
-        struct row row = {.role = ROLE_LOOKUP, .act = open_a_file_of_processes, .before = ways[i]};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways * 3 && landlock(); i++) {
+        enum role role = roles[i % 3];
+        struct row row = {.role = role,
+                          .has_source = landlock() >= 4, /* a rule for each role */
+                          .act = role == ROLE_WORKER ? bind_to_any_port : open_a_file_of_processes,
+                          .before = ways[i / 3]};
         struct end end = end_of(act_within, &row);
+        char pattern[128];
 
+        if (role == ROLE_WORKER && !row.has_source)
+            continue;
+        snprintf(pattern, sizeof pattern,
+                 "Z warning sandbox_partial role=%s part=landlock detail=\".+\"\n$",
+                 role_name(role));
         assert_true(is_log_line(end.said));
-        assert_true(matches(
-            end.said, "Z warning sandbox_partial role=lookup part=landlock detail=\".+\"\n$"));
+        assert_true(matches(end.said, pattern));
         assert_true(is_well(&end));
         row.act = run_a_program;
         end = end_of(act_within, &row);
         assert_true(is_killed_by(&end, SIGSYS));
     }
+}
+
+static void lose_the_folder(void)
+{
+    folder[strlen(folder) - 1] = '/';
+}
+
+static void test_a_state_directory_that_cannot_be_opened_is_no_partial_sandbox(void **state)
+{
+    struct row row = {.role = ROLE_CONTROL, .act = open_a_file, .before = lose_the_folder};
+    struct end end = end_of(act_within, &row);
+
+    (void)state;
+    if (!landlock())
+        return;
+    assert_true(matches(end.said, "^Landlock: cannot open .+: No such file or directory\n$"));
+    assert_true(WIFEXITED(end.status) && WEXITSTATUS(end.status) == FAILED);
 }
 
 int main(void)
@@ -153,6 +192,7 @@ int main(void)
         cmocka_unit_test(test_a_source_is_of_no_use_to_other_roles),
         cmocka_unit_test(test_without_seccomp_files_are_closed_all_the_same),
         cmocka_unit_test(test_without_landlock_calls_are_closed_all_the_same),
+        cmocka_unit_test(test_a_state_directory_that_cannot_be_opened_is_no_partial_sandbox),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -28,8 +28,8 @@ def unpack(
     wanted: str,
     complete: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Unpacks below `folder`, once, what apt would install for `packages` on this machine, as far
-    as the names of its packages begin as the pattern `wanted` says. `complete` adds to the tree
+    """Unpacks below `folder`, once, `packages` and what apt would install for them on this machine,
+    as far as the names of all these begin as the pattern `wanted` says. `complete` adds to the tree
     what else it needs.
 
     Returns the root of the unpacked tree. Needs apt's package lists, and no rights.
@@ -46,11 +46,17 @@ def unpack(
             remove_dir(old)
             old.mkdir()
         plan = run("apt-get", "-s", "install", "--no-install-recommends", *packages)
-        names = re.findall(rf"^Inst ((?:{wanted})\S*)", plan, re.MULTILINE)
-        run("apt-get", "download", *names, cwd=debs)
+        names = {name for name in packages if re.match(wanted, name)}
+        names |= set(re.findall(rf"^Inst ((?:{wanted})\S*)", plan, re.MULTILINE))
+        run("apt-get", "download", *sorted(names), cwd=debs)
         for deb in debs.iterdir():
             run("dpkg", "-x", deb, fresh)
         if complete:
             complete(fresh)
         fresh.rename(tree)
     return tree
+
+
+def libraries(tree: Path) -> dict[str, str]:
+    """The environment in which programs of an unpacked tree find their libraries there first."""
+    return {"LD_LIBRARY_PATH": ":".join(map(str, tree.glob("usr/lib/*-linux-gnu*")))}

@@ -25,7 +25,7 @@ PROXY_HELLO = b"PROXY UNKNOWN\r\n"
 LONGEST_SOCKET = len("/run/token-login/imap-urlauth-login.12345678")
 
 CONFIG = """
-protocols = imap
+protocols = imap {others}
 base_dir = {run}
 state_dir = {run}
 instance_name = {name}
@@ -105,7 +105,46 @@ service anvil {{
 service stats {{
   chroot =
 }}
+{listeners}
 """
+
+# Its other servers, by the words that "protocols" has for them.
+OTHERS = {
+    "pop3": """service pop3-login {{
+  chroot =
+  inet_listener pop3 {{
+    port = {port}
+  }}
+  inet_listener pop3s {{
+    port = 0
+  }}
+}}
+""",
+    "submission": """submission_relay_host = 127.0.0.1
+service submission-login {{
+  chroot =
+  inet_listener submission {{
+    port = {port}
+  }}
+  inet_listener submissions {{
+    port = 0
+  }}
+}}
+""",
+    "sieve": """service managesieve-login {{
+  chroot =
+  inet_listener sieve {{
+    port = {port}
+  }}
+}}
+""",
+    "lmtp": """service lmtp {{
+  inet_listener lmtp {{
+    port = {port}
+  }}
+}}
+""",
+}
 
 
 class Dovecot:
@@ -133,6 +172,7 @@ class Dovecot:
         trusted_networks: str = "",
         idle_notify_s: int = 120,
         compress: bool = False,
+        others: Mapping[str, int] | None = None,
         mail: Path | None = None,
     ) -> None:
         """Starts the server and returns when it greets.
@@ -143,7 +183,8 @@ class Dovecot:
         connection must begin with a PROXY header, and from `trusted_networks` the ID command may
         tell of the client. Above one, `clients_per_process` makes many sessions cheap. Who idles
         hears "* OK Still here" about every `idle_notify_s`. `compress` offers COMPRESS=DEFLATE.
-        `mail` is where users' mail lies, if servers share it; every account may walk there.
+        `others` has ports of OTHERS, which share TLS and users. `mail` is where users' mail lies, if
+        servers share it; every account may walk there.
         """
         self.folder = folder
         self.name = name
@@ -193,6 +234,8 @@ class Dovecot:
                 trusted=trusted_networks,
                 idle_notify=idle_notify_s,
                 imap_plugins="imap_zlib" if compress else "",
+                others=" ".join(others or {}),
+                listeners="".join(OTHERS[key].format(port=at) for key, at in (others or {}).items()),
                 passwd=passwd,
                 mail_uid=self.account.pw_uid,
                 mail_gid=self.account.pw_gid,

@@ -12,16 +12,21 @@ START_S = 20
 
 
 def wait_for_greeting(
-    process: Process, address: str, port: int, tls: Tls, hello: bytes = b""
+    process: Process,
+    address: str,
+    port: int,
+    tls: Tls,
+    hello: bytes = b"",
+    start: bytes = b"*",
 ) -> None:
-    """Returns when the server at `address` greets; raises if `process` ends before that. `hello` is
-    sent first, to a server that waits for a PROXY header."""
+    """Returns when the server at `address` greets with what begins with `start`; raises if `process`
+    ends before that. `hello` is sent first, to a server that waits for a PROXY header."""
 
     def greets() -> bool:
         if not process.is_running():
             raise RuntimeError(f"{process.name} ended with status {process.wait(0)}")
         try:
-            return read_greeting(address, port, tls, hello).startswith(b"*")
+            return read_greeting(address, port, tls, hello).startswith(start)
         except OSError:
             return False
 
