@@ -64,6 +64,15 @@ static bool read_number(const char *word, uint64_t max, uint64_t *out_value)
     return num_parse(slice_str(word), max, out_value) && *out_value > 0;
 }
 
+/* Of letters in one word optind has not gone beyond the word yet; optopt is 0 for long options. */
+static int wrong_option(int c, char **argv)
+{
+    char letter[] = {'-', (char)optopt, '\0'};
+
+    return wrong(c == ':' ? "a value is missing behind" : "unknown option",
+                 optopt > 0 && optopt < 128 && c == '?' ? letter : argv[optind - 1]);
+}
+
 /* CLI_OK, or CLI_USAGE when it was told. */
 static int read_options(int argc, char **argv, struct options *o)
 {
@@ -107,8 +116,7 @@ static int read_options(int argc, char **argv, struct options *o)
             o->timeout_s = (uint32_t)value;
             break;
         default:
-            return wrong(c == ':' ? "a value is missing behind" : "unknown option",
-                         argv[optind - 1]);
+            return wrong_option(c, argv);
         }
     }
     return CLI_OK;
@@ -221,12 +229,14 @@ static bool asks_for_imap(const struct ports_facts *f)
     return false;
 }
 
-static int look(struct ports_facts *f, struct err *err)
+/* JSON tells connections of every port; a table shows none. */
+static int look(struct ports_facts *f, bool is_json, struct err *err)
 {
     uint64_t ports[65536 / 64];
     struct look_params params = {.ports = ports,
                                  .with_udp = f->with_udp,
                                  .with_unix = asks_for_imap(f),
+                                 .with_connections = is_json,
                                  .with_other_namespaces = true};
 
     ports_of(f, ports);
@@ -266,11 +276,24 @@ static bool is_tls_port(uint16_t port)
     return false;
 }
 
-/* An address that stands for all is asked on the loopback. */
-static struct addr to_ask(const struct addr *addr)
+static bool has_ipv6_loopback(void)
+{
+    const struct addr loopback = {
+        .in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT}};
+
+    return bind_try(&loopback, PORT_TCP) != EADDRNOTAVAIL;
+}
+
+/* An address that stands for all is asked on the loopback; `takes_ipv4`: on that of IPv4 where
+ * net.ipv6.conf.all.disable_ipv6 leaves sockets of IPv6 without an address. */
+static struct addr to_ask(const struct addr *addr, bool takes_ipv4)
 {
     struct addr a = *addr;
 
+    if (takes_ipv4 && !has_ipv6_loopback()) {
+        a = (struct addr){.in.sin_family = AF_INET};
+        addr_set_port(&a, addr_port(addr));
+    }
     if (a.sa.sa_family == AF_INET && a.in.sin_addr.s_addr == htonl(INADDR_ANY))
         a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     else if (a.sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a.in6.sin6_addr))
@@ -286,9 +309,10 @@ static const char *name_of_host(const struct target *t)
     return t->host[0] && !addr_parse_ip(slice_str(t->host), 0, &ignored) ? t->host : NULL;
 }
 
-static void plan_probe(struct ports_facts *f, const struct target *t, const struct addr *addr)
+static void plan_probe(struct ports_facts *f, const struct target *t, const struct addr *addr,
+                       bool takes_ipv4)
 {
-    const struct addr asked = to_ask(addr);
+    const struct addr asked = to_ask(addr, takes_ipv4);
 
     for (size_t i = 0; i < f->probes_n; i++)
         if (addr_equals(&f->probes[i].addr, &asked) && f->probes[i].target == t)
@@ -307,15 +331,17 @@ static void plan_target(struct ports_facts *f, const struct target *t)
     const struct look_socket *s;
 
     if (addr_is_set(&t->addr)) {
-        plan_probe(f, t, &t->addr);
+        plan_probe(f, t, &t->addr, false);
         return;
     }
     for (unsigned port = t->first; port <= t->last; port++) {
         size_t n = ports_sockets(f, (uint16_t)port, &s);
 
         for (size_t i = 0; i < n; i++)
-            if (s[i].protocol == PORT_TCP && f->look->namespaces[s[i].namespace_i].is_ours)
-                plan_probe(f, t, &s[i].addr);
+            /* Those that share an address lie side by side. */
+            if ((i == 0 || !addr_equals(&s[i].addr, &s[i - 1].addr)) && s[i].protocol == PORT_TCP &&
+                f->look->namespaces[s[i].namespace_i].is_ours)
+                plan_probe(f, t, &s[i].addr, s[i].takes_ipv4);
     }
 }
 
@@ -359,37 +385,48 @@ static int probe_all(struct ports_facts *f, const struct options *o, struct err 
 
 /* --- answering -------------------------------------------------------------------------------- */
 
-static bool is_target_taken(const struct ports_facts *f, const struct target *t)
+/* PORTS_FOUND: somebody has one of its ports, or has answered. PORTS_FAILED: it is another
+ * machine's address that was not asked. */
+static int status_of(const struct ports_facts *f, const struct target *t)
 {
+    bool is_here = true;
+
     for (unsigned port = t->first; port <= t->last; port++) {
         for (unsigned p = PORT_TCP; p <= (f->with_udp ? PORT_UDP : PORT_TCP); p++) {
             enum port_state state =
                 ports_judge(f, (uint16_t)port, &t->addr, (enum port_protocol)p).state;
 
             if (state == PORT_TAKEN || state == PORT_BLOCKED)
-                return true;
+                return PORTS_FOUND;
+            is_here &= state != PORT_NOT_HERE;
         }
     }
     for (size_t i = 0; i < f->probes_n; i++)
         if (f->probes[i].target == t && f->probes[i].report->is_connected)
-            return true;
-    return false;
+            return PORTS_FOUND;
+    return is_here || f->with_probe ? PORTS_NONE : PORTS_FAILED;
 }
 
 static int answer(struct ports_facts *f, const struct options *o)
 {
+    int code = PORTS_NONE;
     struct err err;
 
-    if (look(f, &err) != 0)
+    if (look(f, o->is_json, &err) != 0)
         return failed(&err);
     if (f->with_probe && probe_all(f, o, &err) != 0)
         return failed(&err);
     if ((o->is_json ? ports_show_json(f, &err) : ports_show_text(f, &err)) != 0)
         return failed(&err);
-    for (size_t i = 0; i < f->targets_n; i++)
-        if (is_target_taken(f, &f->targets[i]))
+    for (size_t i = 0; i < f->targets_n; i++) {
+        int status = status_of(f, &f->targets[i]);
+
+        if (status == PORTS_FOUND)
             return PORTS_FOUND;
-    return PORTS_NONE;
+        if (status == PORTS_FAILED)
+            code = PORTS_FAILED;
+    }
+    return code;
 }
 
 /* Where nobody has said which range: a port that is nobody's by registry or custom, and that the
@@ -476,8 +513,12 @@ static int run(int argc, char **argv, const struct options *o, struct targets *t
     struct err err;
     int code;
 
-    if (services_read("/etc/services", &f->services, &err) != 0)
-        return failed(&err);
+    /* Names are not worth failing for. */
+    if (services_read("/etc/services", &f->services, &err) != 0) {
+        fprintf(stderr, "usher ports: warning: %s\n", err.text);
+        if (services_parse(SLICE(""), &f->services, &err) != 0)
+            return failed(&err);
+    }
     if (read_targets(argv + optind, words_n, f->services, t, &err) != 0)
         return wrong(err.text, NULL);
     code = check_options(o, t);

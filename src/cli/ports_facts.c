@@ -65,12 +65,21 @@ static bool is_same_ip(const struct addr *a, const struct addr *b)
     return addr_equals(a, &other);
 }
 
+/* Whether this machine has the address, so that who listens on every address listens there too. */
+static bool is_here(const struct addr *addr)
+{
+    struct addr any_port = *addr;
+
+    addr_set_port(&any_port, 0);
+    return bind_try(&any_port, PORT_TCP) != EADDRNOTAVAIL;
+}
+
 bool ports_serves(const struct look_socket *s, const struct addr *addr)
 {
     if (!addr_is_set(addr))
         return true;
     if (is_any(&s->addr) && (s->addr.sa.sa_family == addr->sa.sa_family || s->takes_ipv4))
-        return true;
+        return s->namespace_i != 0 || is_here(addr);
     /* Asked for every address of a family: each of them is one of those. */
     if (is_any(addr) && s->addr.sa.sa_family == addr->sa.sa_family)
         return true;
@@ -110,10 +119,18 @@ struct port_verdict ports_judge(const struct ports_facts *f, uint16_t port, cons
 
 const struct look_connections *ports_connections(const struct ports_facts *f, uint16_t port)
 {
-    for (size_t i = 0; i < f->look->connections_n; i++)
-        if (f->look->connections[i].port == port)
-            return &f->look->connections[i];
-    return NULL;
+    const struct look_connections *all = f->look->connections;
+    size_t low = 0, high = f->look->connections_n;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (all[middle].port < port)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < f->look->connections_n && all[low].port == port ? &all[low] : NULL;
 }
 
 bool ports_hides_owners(const struct ports_facts *f)

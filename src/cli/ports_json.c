@@ -32,6 +32,12 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
+/* -1 is nobody's number, and stands for one that is not known. */
+static json_t *user_number(uint32_t uid)
+{
+    return uid == UINT32_MAX ? json_null() : number(uid);
+}
+
 /* "" is null: not known. */
 static json_t *text(const char *s)
 {
@@ -141,7 +147,7 @@ static json_t *process(struct writer *w, const struct look_process *p)
     put(w, o, "pid", number((uint64_t)p->pid));
     put(w, o, "name", json_string(p->name));
     put(w, o, "command", text(p->command));
-    put(w, o, "uid", number(p->uid));
+    put(w, o, "uid", user_number(p->uid));
     put(w, o, "user", text(p->user));
     put(w, o, "unit", text(p->unit));
     put(w, o, "container", text(p->container));
@@ -184,7 +190,7 @@ static json_t *listener(struct writer *w, const struct look_socket *s)
         put(w, o, "protocol", json_string("unix"));
         put(w, o, "path", json_string(s->path));
     }
-    put(w, o, "uid", number(s->uid));
+    put(w, o, "uid", user_number(s->uid));
     put(w, o, "inode", number(s->inode));
     put(w, o, "queue", number(s->queue));
     put(w, o, "backlog", number(s->backlog));
@@ -303,13 +309,8 @@ static json_t *probes(struct writer *w, const struct target *t, uint16_t port)
 
 static json_t *port_object(struct writer *w, const struct target *t, uint16_t port)
 {
-    const struct look_socket *s;
-    size_t n = ports_sockets(w->f, port, &s);
-    json_t *o = json_object(), *listeners = json_array();
+    json_t *o = json_object();
 
-    for (size_t i = 0; i < n; i++)
-        if (ports_serves(&s[i], &t->addr))
-            append(w, listeners, listener(w, &s[i]));
     put(w, o, "port", number(port));
     put(w, o, "host", text(t->host));
     put(w, o, "class", json_string(port_class_name(port_class(port))));
@@ -322,13 +323,12 @@ static json_t *port_object(struct writer *w, const struct target *t, uint16_t po
     put(w, o, "custom", custom(w, port));
     put(w, o, "tcp", verdict(w, port, &t->addr, PORT_TCP));
     put(w, o, "udp", w->f->with_udp ? verdict(w, port, &t->addr, PORT_UDP) : json_null());
-    put(w, o, "listeners", listeners);
     put(w, o, "connections", connections(w, port));
     put(w, o, "probes", probes(w, t, port));
     return o;
 }
 
-static int dump(struct writer *w, json_t *o, const char *before, struct err *err)
+static int dump_as(struct writer *w, json_t *o, const char *before, size_t flags, struct err *err)
 {
     int done;
 
@@ -337,10 +337,48 @@ static int dump(struct writer *w, json_t *o, const char *before, struct err *err
         return err_set(err, ENOMEM, "out of memory");
     }
     fputs(before, stdout);
-    done = json_dumpf(o, stdout, 0);
+    done = json_dumpf(o, stdout, flags);
     json_decref(o);
     /* With the stream in order it is memory that Jansson lacks. */
     return done == 0 || ferror(stdout) ? 0 : err_set(err, ENOMEM, "out of memory");
+}
+
+static int dump(struct writer *w, json_t *o, const char *before, struct err *err)
+{
+    return dump_as(w, o, before, 0, err);
+}
+
+/* One by one: whoever may listen decides how many there are, and how many processes have them. */
+static int dump_listeners(struct writer *w, const struct look_socket *s, size_t n,
+                          const struct addr *addr, struct err *err)
+{
+    const char *before = "[";
+
+    for (size_t i = 0; i < n; i++) {
+        if (addr && !ports_serves(&s[i], addr))
+            continue;
+        if (dump(w, listener(w, &s[i]), before, err) != 0)
+            return -1;
+        before = ", ";
+    }
+    fputs(*before == '[' ? "[]" : "]", stdout);
+    return 0;
+}
+
+static int dump_port(struct writer *w, const struct target *t, uint16_t port, const char *before,
+                     struct err *err)
+{
+    const struct look_socket *s;
+    size_t n = ports_sockets(w->f, port, &s);
+
+    fputs(before, stdout);
+    if (dump_as(w, port_object(w, t, port), "{", JSON_EMBED, err) != 0)
+        return -1;
+    fputs(", \"listeners\": ", stdout);
+    if (dump_listeners(w, s, n, &t->addr, err) != 0)
+        return -1;
+    fputs("}", stdout);
+    return 0;
 }
 
 static int dump_ports(struct writer *w, struct err *err)
@@ -351,7 +389,7 @@ static int dump_ports(struct writer *w, struct err *err)
         const struct target *t = &w->f->targets[i];
 
         for (unsigned port = t->first; port <= t->last; port++) {
-            if (dump(w, port_object(w, t, (uint16_t)port), before, err) != 0)
+            if (dump_port(w, t, (uint16_t)port, before, err) != 0)
                 return -1;
             before = ",\n";
         }
@@ -362,21 +400,16 @@ static int dump_ports(struct writer *w, struct err *err)
 int ports_show_json(const struct ports_facts *f, struct err *err)
 {
     struct writer w = {.f = f};
-    json_t *sockets = json_array();
-    char tail[128];
+    size_t first = 0; /* of the unix sockets, which are last */
 
-    for (size_t i = 0; i < f->look->sockets_n; i++)
-        if (!addr_is_set(&f->look->sockets[i].addr))
-            append(&w, sockets, listener(&w, &f->look->sockets[i]));
+    while (first < f->look->sockets_n && addr_is_set(&f->look->sockets[first].addr))
+        first++;
     fputs("{\"ports\": [", stdout);
-    if (dump_ports(&w, err) != 0) {
-        json_decref(sockets);
+    if (dump_ports(&w, err) != 0)
         return -1;
-    }
-    snprintf(tail, sizeof tail,
-             "\n],\n\"hidden_processes\": %zu, \"hidden_namespaces\": %zu,\n\"unix\": ",
-             f->look->hidden_processes, f->look->hidden_namespaces);
-    if (dump(&w, sockets, tail, err) != 0)
+    printf("\n],\n\"hidden_processes\": %zu, \"hidden_namespaces\": %zu,\n\"unix\": ",
+           f->look->hidden_processes, f->look->hidden_namespaces);
+    if (dump_listeners(&w, f->look->sockets + first, f->look->sockets_n - first, NULL, err) != 0)
         return -1;
     fputs("}\n", stdout);
     return 0;

@@ -168,13 +168,14 @@ static void show_certificate(struct page *page, const struct probe_report *r)
     const struct tls_facts *c = &r->certificate;
     const int64_t now = time(NULL), left = (c->not_after - now) / DAY_S;
     char from[16], until[16], names[1024] = "";
+    size_t shown = 0;
     const char *since = date_of(c->not_before, from), *last = date_of(c->not_after, until);
 
-    for (size_t i = 0; i < c->names_n && strlen(names) + TLS_NAME_TEXT < sizeof names; i++)
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i > 0 ? ", " : "",
-                 c->names[i]);
+    for (; shown < c->names_n && strlen(names) + 2 + TLS_NAME_TEXT < sizeof names; shown++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", shown > 0 ? ", " : "",
+                 c->names[shown]);
     page_field(page, "certificate", TERM_PLAIN, "%s (%s), for %s%s", r->subject, c->key_kind,
-               names[0] ? names : "no name", strchr(names, ',') || c->names_n < 2 ? "" : " ...");
+               names[0] ? names : "no name", shown < c->names_n ? " ..." : "");
     page_field(page, "", TERM_PLAIN, "issued by %s", r->issuer);
     if (now > c->not_after)
         page_field(page, "", TERM_BAD, "expired on %s", last);
@@ -197,7 +198,7 @@ static void show_tls(struct page *page, const struct probe_report *r)
         page_field(page, "TLS", TERM_WARN, "offered (STARTTLS), but it did not come about");
     else if (r->is_implicit_tls)
         page_field(page, "TLS", TERM_WARN, "from the first byte, but it did not come about");
-    else if (r->speaks != SPEAKS_NOTHING && r->speaks != SPEAKS_SSH)
+    else if (r->caps_clear[0] || r->speaks == SPEAKS_HTTP) /* others were not asked */
         page_field(page, "TLS", TERM_WARN, "none");
     if (r->has_certificate)
         show_certificate(page, r);

@@ -131,6 +131,8 @@ static void owner_cells(struct table *t, const struct place *p, size_t i)
 
         if (user)
             table_cell(t, TERM_PLAIN, "%s", user->pw_name);
+        else if (p->first->uid == UINT32_MAX)
+            table_cell(t, TERM_DIM, "?");
         else
             table_cell(t, TERM_PLAIN, "%u", p->first->uid);
         table_cell(t, TERM_PLAIN, "%s", "");
@@ -436,18 +438,17 @@ static bool is_taken(const struct page *page, const struct target *target,
     return false;
 }
 
-static void port_rows(const struct page *page, struct table *t, const struct target *target,
-                      uint16_t port, bool with_free)
+/* Returns what becomes of the port. */
+static enum port_state port_rows(const struct page *page, struct table *t,
+                                 const struct target *target, uint16_t port, bool with_free)
 {
     const struct look_socket *s;
     size_t n = ports_sockets(page->f, port, &s), shown = 0;
-    enum port_state state = PORT_TAKEN;
+    const enum port_state state = is_taken(page, target, s, n)
+                                      ? PORT_TAKEN
+                                      : ports_judge(page->f, port, &target->addr, PORT_TCP).state;
 
-    if (!is_taken(page, target, s, n)) {
-        if (n == 0 && !with_free)
-            return;
-        state = ports_judge(page->f, port, &target->addr, PORT_TCP).state;
-    }
+    with_free |= state == PORT_BLOCKED;
     for (size_t i = 0; i < n;) {
         struct place p = place_of(page->f->look, &s[i], n - i);
         char text[ADDR_TEXT];
@@ -470,25 +471,28 @@ static void port_rows(const struct page *page, struct table *t, const struct tar
     }
     if (shown == 0 && with_free)
         port_cells(t, port, state);
+    return state;
 }
 
 static void show_range(struct page *page, const struct target *target)
 {
     const unsigned n = (unsigned)target->last - target->first + 1;
     struct table t;
-    unsigned taken = 0;
+    unsigned taken = 0, blocked = 0;
+    char words[48] = "";
 
     table_init(&t, port_columns, sizeof port_columns / sizeof *port_columns);
     for (unsigned port = target->first; port <= target->last; port++) {
-        const struct look_socket *s;
-        size_t sockets = ports_sockets(page->f, (uint16_t)port, &s);
+        enum port_state state = port_rows(page, &t, target, (uint16_t)port, n <= RANGE_WHOLE_MOST);
 
-        taken += is_taken(page, target, s, sockets);
-        port_rows(page, &t, target, (uint16_t)port, n <= RANGE_WHOLE_MOST);
+        taken += state == PORT_TAKEN;
+        blocked += state == PORT_BLOCKED;
     }
     page_table(page, &t);
-    page_note(page, "%u of the %u ports from %u to %u %s taken.", taken, n, target->first,
-              target->last, taken == 1 ? "is" : "are");
+    if (blocked > 0)
+        snprintf(words, sizeof words, ", %u %s blocked", blocked, blocked == 1 ? "is" : "are");
+    page_note(page, "%u of the %u ports from %u to %u %s taken%s.", taken, n, target->first,
+              target->last, taken == 1 ? "is" : "are", words);
 }
 
 static void show_overview(struct page *page)
@@ -497,7 +501,7 @@ static void show_overview(struct page *page)
 
     table_init(&t, port_columns, sizeof port_columns / sizeof *port_columns);
     for (size_t i = 0; i < page->f->targets_n; i++)
-        port_rows(page, &t, &page->f->targets[i], page->f->targets[i].first, true);
+        (void)port_rows(page, &t, &page->f->targets[i], page->f->targets[i].first, true);
     page_table(page, &t);
 }
 

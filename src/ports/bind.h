@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 /* 0: bound, and let go again; else the errno value of bind(2) or socket(2): EADDRINUSE, EACCES,
- * EADDRNOTAVAIL ... With SO_REUSEADDR for TCP, as servers bind, so connections in TIME_WAIT do not
- * count. An IPv6 address is bound for IPv6 alone. TCP and UDP only: else EPROTONOSUPPORT, since to
- * ask would have the kernel load a module. */
+ * EADDRNOTAVAIL ... With SO_REUSEADDR for TCP, as servers bind, so connections that clients had
+ * with a server and that are in TIME_WAIT do not count; one that went out from the port does. An
+ * IPv6 address is bound for IPv6 alone. TCP and UDP only: else EPROTONOSUPPORT, since to ask would
+ * have the kernel load a module. */
 int bind_try(const struct addr *addr, enum port_protocol protocol);
 
 /* The same of 0.0.0.0 and [::], the second only if the machine has IPv6; the first failure. */

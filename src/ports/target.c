@@ -269,8 +269,10 @@ static int parse_ipv6(struct slice s, struct target *t, struct err *err)
         return err_set(err, 0, "\"%s\": behind the %% belongs the name or number of an interface",
                        show(s, shown));
     } else if (num_parse(scope, UINT32_MAX, &number)) {
-        addr.in6.sin6_scope_id = (uint32_t)number;
-        t->addr = addr;
+        /* Elsewhere it means nothing to the kernel, and sockets do not have it. */
+        if (IN6_IS_ADDR_LINKLOCAL(&addr.in6.sin6_addr))
+            addr.in6.sin6_scope_id = (uint32_t)number;
+        t->addr = addr_unmapped(&addr);
     }
     return 0;
 }

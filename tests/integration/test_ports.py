@@ -114,9 +114,33 @@ def test_an_address_where_nobody_listens_is_free():
 
 
 def test_an_address_of_another_machine_is_told():
-    told = tell_port("192.0.2.1:143", status=NONE)
+    told = tell_port("192.0.2.1:143", status=FAILED)
     assert told["tcp"] == {"state": "elsewhere", "error": "Cannot assign requested address"}
-    assert "this machine does not have the address; --probe asks it" in show("192.0.2.1:143", status=NONE)
+    assert "this machine does not have the address; --probe asks it" in show(
+        "192.0.2.1:143", status=FAILED
+    )
+
+
+@pytest.mark.parametrize("every", ["0.0.0.0", "::"])
+def test_a_listener_on_every_address_is_not_at_another_machines(every):
+    with listening(every, v6only=False) as listener:
+        port = listener.getsockname()[1]
+        told = tell_port(f"192.0.2.1:{port}", status=FAILED)
+        assert (told["tcp"]["state"], told["listeners"]) == ("elsewhere", [])
+        assert tell_port(f"127.0.0.1:{port}")["tcp"]["state"] == "taken"
+
+
+def test_connections_and_blocked_ports_are_told_in_a_range():
+    port = quiet_port(3)
+    bound = socket.socket()
+    with bound, listening("127.0.0.1", port) as listener, socket.create_connection(listener.getsockname()):
+        bound.bind(("127.0.0.1", port + 2))
+        first, second, third = tell(f"{port}-{port + 2}")["ports"]
+        assert first["connections"] == {"established": 1}
+        assert [one["tcp"]["state"] for one in (first, second)] == ["taken", "free"]
+        # Kernels since 6.8 tell of a socket that is bound and does not listen.
+        assert third["tcp"]["state"] in ("blocked", "taken")
+        assert "3 ports" in show(f"{port}-{port + 2}")
 
 
 # ---- Families ----
