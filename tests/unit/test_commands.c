@@ -235,7 +235,7 @@ static void test_steering_commands_do_what_they_say(void **state)
         {"{\"command\":\"flush\",\"user\":\"bob\"}", "flush bob; ",
          "{\"done\":{\"users\":0,\"text\":\"nothing was remembered of bob\"}}\n"},
         {"{\"command\":\"flush\",\"backend\":\"disk1\"}", "flush all disk1; ",
-         "{\"done\":{\"users\":2,\"text\":\"forgot where 2 users of disk1 were\"}}\n"},
+         "{\"done\":{\"users\":2,\"text\":\"forgot 2 users of disk1\"}}\n"},
         {"{\"command\":\"penalties clear\",\"user\":\"ann\"}", "clear user; ",
          "{\"done\":{\"text\":\"forgot the failed logins\"}}\n"},
     };

@@ -125,6 +125,14 @@ static void read_who_the_peer_is(void)
     (void)getsockopt(given.listening, SOL_SOCKET, SO_PEERCRED, &peer, &n);
 }
 
+static void read_a_peers_label(void)
+{
+    char label[64];
+    socklen_t n = sizeof label;
+
+    (void)getsockopt(given.listening, SOL_SOCKET, SO_PEERSEC, label, &n);
+}
+
 static void go_on_after_a_violation(void)
 {
     signal(SIGSYS, SIG_IGN);
@@ -349,7 +357,7 @@ static void test_nobody_may_do_what_no_role_needs(void **state)
         {"setsockopt", steer_connections, true},
         {"setsockopt", filter_what_comes, true},
         {"setsockopt", load_a_module, true},
-        {"getsockopt", read_who_the_peer_is, true},
+        {"getsockopt", read_a_peers_label, true},
         {"rt_sigaction", go_on_after_a_violation, false},
         {"fcntl", duplicate_a_descriptor, false},
         {"ioctl", type_into_a_terminal, true},
@@ -381,6 +389,8 @@ static void test_no_role_may_do_what_another_needs(void **state)
         {ROLE_LOOKUP, {"setsockopt", keep_a_connection_alive, true}},
         {ROLE_LOOKUP, {"getsockopt", ask_for_a_sockets_error, true}},
         {ROLE_LOOKUP, {"fcntl", have_a_descriptor_wait, false}},
+        {ROLE_LOOKUP, {"getsockopt", read_who_the_peer_is, true}},
+        {ROLE_WORKER, {"getsockopt", read_who_the_peer_is, true}},
         {ROLE_CONTROL, {"setsockopt", keep_a_connection_alive, true}},
         {ROLE_LOOKUP, {"openat", write_to_a_file, false}},
         {ROLE_LOOKUP, {"unlinkat", remove_a_file, true}},
