@@ -369,7 +369,7 @@ def test_penalties_are_shown_and_forgotten(start_fakes):
     assert steer(usher, "penalties", "--address", "127.0.0.1").done["address_failures"] >= 3
     steer(usher, "penalties", "clear", "--address", "127.0.0.1")
     steer(usher, "penalties", "clear", "ann")
-    assert steer(usher, "penalties", "ann", "127.0.0.1").done["address_failures"] == 0
+    assert steer(usher, "penalties", "ann", "--address", "127.0.0.1").done["address_failures"] == 0
     with enter(usher, "ann", PASSWORD):
         pass
 
