@@ -251,6 +251,15 @@ static bool is_host_name(struct slice s)
     return s.n > 0;
 }
 
+/* As Linux lets them be called, but for what has a meaning of its own here. */
+static bool is_interface(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] <= ' ' || s.p[i] > '~' || strchr("[]/@%", s.p[i]))
+            return false;
+    return s.n > 0 && s.n <= 15;
+}
+
 /* What stands between brackets: an IPv6 address, perhaps with "%" and an interface. */
 static int parse_ipv6(struct slice s, struct target *t, struct err *err)
 {
@@ -265,7 +274,7 @@ static int parse_ipv6(struct slice s, struct target *t, struct err *err)
                        show(s, shown));
     if (percent == s.n) {
         t->addr = addr_unmapped(&addr);
-    } else if (scope.n == 0 || scope.n > 15 || slice_has(scope, '/')) {
+    } else if (!is_interface(scope)) {
         return err_set(err, 0, "\"%s\": behind the %% belongs the name or number of an interface",
                        show(s, shown));
     } else if (num_parse(scope, UINT32_MAX, &number)) {

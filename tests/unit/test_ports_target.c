@@ -317,6 +317,8 @@ static void test_ipv6_addresses_that_are_written_otherwise(void **state)
          "! \"fe80::1%\": behind the % belongs the name or number of an interface"},
         {"[fe80::1%a/b]:143",
          "! \"fe80::1%a/b\": behind the % belongs the name or number of an interface"},
+        {"[fe80::1%[::1]:143",
+         "! \"fe80::1%[::1\": behind the % belongs the name or number of an interface"},
     };
 
     (void)state;
