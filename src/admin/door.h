@@ -2,8 +2,8 @@
  * its role; so it answers from what control knows, without a copy.
  *
  * The parent makes the socket (setting admin_socket) and keeps it; whoever connects is known by the
- * kernel's word (SO_PEERCRED, SO_PEERGROUPS) and by nothing that it says. Root, and the accounts
- * that usher runs as, may see and steer; others as admin_see and admin_steer say. Whoever may
+ * kernel's word (SO_PEERCRED, SO_PEERGROUPS) and by nothing that it says. Root, and the account
+ * that control runs as, may see and steer; others as admin_see and admin_steer say. Whoever may
  * neither is told so when it asks, and let go.
  *
  * The protocol: UTF-8, a request is one JSON object on one line,
