@@ -231,10 +231,10 @@ void penalty_failed(const struct penalty *p, const struct penalty_who *who, uint
 
 void penalty_good(const struct penalty *p, const struct penalty_who *who, uint64_t now_s)
 {
-    struct hash128 key;
+    struct hash128 key = {0};
     struct shared_note pair = {0};
 
-    if (!p->known ||
+    if (!p->known || !is_pair(who) ||
         (find_pair(p, who, now_s, &key, &pair) && now_s - pair.time_s < PENALTY_TOUCH_S))
         return;
     pair.time_s = (uint32_t)now_s;
