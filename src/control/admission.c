@@ -251,11 +251,20 @@ static const char *check_replay(const struct admission *a, const struct admissio
     return NULL;
 }
 
+/* Whether the user has come to be on another backend while the session's worker had no channel. */
+static bool has_come_elsewhere(const struct admission *a, const struct user *u, uint32_t backend)
+{
+    const struct session *first = user_first(u);
+
+    return a->is_recovered && first && first->backend != backend;
+}
+
 /* The session's login, as far as it has come. What it tried before is not told. */
 static void take_login(struct admission *a, struct session *s, const struct msg_replay *m,
                        uint64_t now_ms)
 {
     uint32_t backend = backends_at(a->backends, m->pool, m->backend);
+    bool is_late = has_come_elsewhere(a, s->user, backend);
 
     s->attempt = (uint8_t)(m->attempt < 1              ? 1
                            : m->attempt > ATTEMPTS_MAX ? ATTEMPTS_MAX
@@ -270,7 +279,7 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
         guard_resume(&a->guard, s, now_ms);
     }
     /* Its worker's channel had broken meanwhile. */
-    if (s->user->is_moving)
+    if (s->user->is_moving || is_late)
         admission_kick(a, s, KICK_MOVED);
 }
 
@@ -349,7 +358,9 @@ void admission_detach(struct admission *a, struct admission_worker *w, uint64_t 
 {
     struct ending e = {a, now_ms};
 
+    a->registry.losing_ms = now_ms;
     map_each(&w->sessions, end_each, &e);
+    a->registry.losing_ms = 0;
     registry_detach(&a->registry, w);
     settle(a, w, now_ms);
 }
@@ -358,6 +369,9 @@ void admission_detach(struct admission *a, struct admission_worker *w, uint64_t 
 
 void admission_addresses(struct admission *a, uint32_t backend)
 {
+    /* By an operator's order, given while they waited: as if it had none. */
+    if (a->backends->all[backend].state == BACKEND_DOWN)
+        return;
     list_for_each_safe (it, &a->address_line) {
         struct session *s = CONTAINER(it, struct session, waiting);
 

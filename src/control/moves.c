@@ -11,6 +11,7 @@
 enum {
     USER_CREDIT = 1000, /* what a turn costs */
     STEP_MS = 20,       /* turns are given together rather than nearer to each other */
+    TURNS_MAX = 100,    /* together; others want to be served between them */
     BURST_MS = 100      /* so much of the time that was missed is made up for */
 };
 
@@ -61,12 +62,23 @@ static bool has_sessions_elsewhere(const struct user *u, uint32_t backend)
     return false;
 }
 
+/* Shared storage would have to take the user's one pin, which is about another pool. */
+static bool is_pinned_to_another_pool(const struct moves *m, const struct user *u)
+{
+    const struct order *order = registry_order(registry(m), user_name(u));
+
+    return order && order->pin != BACKEND_NONE &&
+           route_is_shared(admission_route(m->admission), u->pool);
+}
+
 bool moves_concern(const struct moves *m, const struct user *u, uint32_t from)
 {
     uint32_t pin = route_pin(admission_route(m->admission), u->pool, user_name(u));
 
     if (pin != BACKEND_NONE)
         return pin == from;
+    if (is_pinned_to_another_pool(m, u))
+        return false;
     return u->placed == from || moves_is_there(u, from);
 }
 
@@ -78,6 +90,9 @@ static void on_left(void *arg, struct user *u)
     struct move *move = find(m, u);
 
     INSIST(move);
+    /* The worker may live, and its sessions with it. */
+    if (registry(m)->losing_ms)
+        move->retry_ms = registry(m)->losing_ms + MOVES_LOST_MS;
     if (has_sessions_elsewhere(u, move->to))
         return;
     list_remove(&move->node);
@@ -118,7 +133,8 @@ static void end(struct moves *m, struct move *move, uint64_t now_ms)
 /* 0: it is over. */
 static int settle(struct moves *m, struct move *move, uint64_t now_ms, struct err *err)
 {
-    if (m->effects->settle(m->arg, move->user, move->to, now_ms, err) < 0)
+    m->is_failing = m->effects->settle(m->arg, move->user, move->to, now_ms, err) < 0;
+    if (m->is_failing)
         return -1;
     m->effects->moved(m->arg, move, now_ms);
     end(m, move, now_ms);
@@ -153,8 +169,18 @@ static void kick_elsewhere(const struct moves *m, const struct move *move)
     }
 }
 
-int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uint64_t now_ms,
-                struct err *err)
+/* It could not be settled, and is tried again. */
+static void postpone(struct moves *m, struct move *move, uint64_t now_ms)
+{
+    move->tries++;
+    move->retry_ms = now_ms + MOVES_RETRY_MS;
+    list_remove(&move->node);
+    list_append(&m->ready, &move->node);
+}
+
+/* `is_patient`: what cannot be settled at once is tried again. */
+static int begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, bool is_patient,
+                 uint64_t now_ms, struct err *err)
 {
     struct move *move;
 
@@ -167,12 +193,22 @@ int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uin
     if (!has_sessions_elsewhere(u, to)) {
         if (settle(m, move, now_ms, err) == 0)
             return 0;
+        if (is_patient) {
+            postpone(m, move, now_ms);
+            return 0;
+        }
         end(m, move, now_ms);
         return -1;
     }
     m->effects->begun(m->arg, move);
     kick_elsewhere(m, move);
     return 0;
+}
+
+int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uint64_t now_ms,
+                struct err *err)
+{
+    return begin(m, u, from, to, false, now_ms, err);
 }
 
 /* --- batches ------------------------------------------------------------------------------- */
@@ -284,18 +320,36 @@ static bool take_turn(struct moves *m, const struct batch *b, struct user *u, ui
     }
     if (u->is_moving || !moves_concern(m, u, b->from))
         return false;
-    if (moves_begin(m, u, b->from, b->to, now_ms, &err) < 0)
+    if (begin(m, u, b->from, b->to, true, now_ms, &err) < 0)
         m->effects->failed(m->arg, u, &err);
     return true;
 }
 
+/* A batch waits for those under way: there are too many, or the last of them failed. */
 static bool is_full(const struct moves *m, const struct batch *b)
 {
-    return !has_kicks(b) && m->n >= MOVES_MAX;
+    return !has_kicks(b) && (m->n >= MOVES_MAX || (m->is_failing && m->n > 0));
+}
+
+/* Nobody would be served there. Who has not had a turn stays; another batch may begin. */
+static void abandon(struct moves *m, struct batch *b)
+{
+    struct err why;
+
+    err_set(&why, 0, "%s is down; %zu others are not moved either",
+            backends_title(admission_route(m->admission)->backends, b->to), b->n - b->at - 1);
+    m->effects->failed(m->arg, b->users[b->at], &why);
+    end_batch(m, b);
+}
+
+static bool is_down(const struct moves *m, uint32_t backend)
+{
+    return admission_route(m->admission)->backends->all[backend].state == BACKEND_DOWN;
 }
 
 static void run_batch(struct moves *m, struct batch *b, uint64_t now_ms)
 {
+    unsigned turns = 0;
     uint64_t most = (uint64_t)b->per_second * BURST_MS;
     uint64_t passed = now_ms > b->last_ms ? now_ms - b->last_ms : 0;
 
@@ -306,11 +360,17 @@ static void run_batch(struct moves *m, struct batch *b, uint64_t now_ms)
     if (b->credit > most)
         b->credit = most;
     b->last_ms = now_ms;
-    while (b->at < b->n && b->credit >= USER_CREDIT && !is_full(m, b)) {
+    if (b->at < b->n && !has_kicks(b) && is_down(m, b->to)) {
+        abandon(m, b);
+        return;
+    }
+    while (b->at < b->n && b->credit >= USER_CREDIT && turns < TURNS_MAX && !is_full(m, b)) {
         struct user *u = b->users[b->at++];
 
-        if (take_turn(m, b, u, now_ms))
+        if (take_turn(m, b, u, now_ms)) {
             b->credit -= USER_CREDIT;
+            turns++;
+        }
         registry_let_go(registry(m), u);
     }
     if (b->at == b->n)
@@ -363,14 +423,12 @@ static void settle_ready(struct moves *m, struct move *move, uint64_t now_ms)
     }
     if (settle(m, move, now_ms, &err) == 0)
         return;
-    if (++move->tries == MOVES_TRIES) {
-        m->effects->failed(m->arg, move->user, &err);
-        end(m, move, now_ms);
+    if (move->tries + 1 < MOVES_TRIES) {
+        postpone(m, move, now_ms);
         return;
     }
-    move->retry_ms = now_ms + MOVES_RETRY_MS;
-    list_remove(&move->node);
-    list_append(&m->ready, &move->node);
+    m->effects->failed(m->arg, move->user, &err);
+    end(m, move, now_ms);
 }
 
 void moves_tick(struct moves *m, uint64_t now_ms)

@@ -12,12 +12,13 @@
  * Two sessions of the user on two backends there can never be: while the user is being moved no
  * session comes to be logged in, and the user belongs elsewhere only when none is left. A session
  * that does not end, as of a worker that hangs, holds its move up; those who wait to log in are
- * refused one by one by hold_timeout.
+ * refused one by one by hold_timeout. Where a worker's channel ends it may be the channel alone:
+ * what it may tell anew is waited for, for MOVES_LOST_MS.
  *
  * A user in a batch is known (registry_keep()) and costs a pointer; there are as many moves under
- * way as MOVES_MAX, further ones of a batch wait for these. When a user's turn has come it is
- * looked at anew: who does not belong to the backend any more, or was pinned elsewhere, is left
- * alone.
+ * way as MOVES_MAX, further ones of a batch wait for these; so they do while settle() fails. When a
+ * user's turn has come it is looked at anew: who does not belong to the backend any more, or was
+ * pinned elsewhere, is left alone.
  */
 #ifndef USHER_CONTROL_MOVES_H
 #define USHER_CONTROL_MOVES_H
@@ -28,7 +29,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MOVES_MAX = 1000, MOVES_TRIES = 5, MOVES_RETRY_MS = 1000, BATCHES_MAX = 64 };
+enum {
+    MOVES_MAX = 1000,
+    MOVES_TRIES = 5,
+    MOVES_RETRY_MS = 1000,
+    MOVES_LOST_MS = 5000,
+    BATCHES_MAX = 64
+};
 
 struct move {
     struct list node; /* in moves.under_way or ready */
@@ -69,6 +76,7 @@ struct moves {
     struct map by_user;
     size_t n; /* under way or ready */
     size_t batches_n;
+    bool is_failing; /* settle() has failed; batches wait while others try again */
 };
 
 /* `admission` and `effects` outlive it; the registry tells it, and nobody else, who has left. */
@@ -95,7 +103,7 @@ const struct batch *moves_batch(const struct moves *m, uint32_t from, bool is_ki
 bool moves_is_there(const struct user *u, uint32_t backend);
 
 /* Whether the user is one of those whom a batch from there moves: has sessions there, or is placed
- * or pinned there; but not who is pinned elsewhere. */
+ * or pinned there; but not who is pinned elsewhere, with shared storage in whatever pool. */
 bool moves_concern(const struct moves *m, const struct user *u, uint32_t from);
 
 /* The user's move; NULL: none. */

@@ -130,6 +130,7 @@ struct registry {
     /* Told when a session of a user who is being moved is on its backend no more. NULL: nobody is
      * told. Nothing may be done from there but to note it. */
     void (*on_left)(void *arg, struct user *u);
+    uint64_t losing_ms; /* while a worker's sessions go because its channel has ended; else 0 */
     void *left_arg;
 };
 

@@ -262,14 +262,19 @@ bool route_may_stay(const struct route *r, const struct session *s, char out_why
 {
     const struct session *first = user_first(s->user);
     uint32_t place = s->user->placed;
+    uint32_t pin = route_pin(r, s->pool, user_name(s->user));
 
     if (first && first->stage == STAGE_DONE && first->backend != s->backend) {
         snprintf(out_why, ROUTE_WHY, "the user's other sessions are on %s",
                  title_of(r, first->backend));
         return false;
     }
+    if (pin != BACKEND_NONE && pin != s->backend) {
+        snprintf(out_why, ROUTE_WHY, "the user is pinned to %s", title_of(r, pin));
+        return false;
+    }
     if (!route_is_shared(r, s->pool) && place != BACKEND_NONE && place != s->backend &&
-        route_pin(r, s->pool, user_name(s->user)) != s->backend) {
+        pin != s->backend) {
         snprintf(out_why, ROUTE_WHY, "the user is placed on %s", title_of(r, place));
         return false;
     }

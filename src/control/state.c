@@ -28,6 +28,7 @@ struct state {
     sqlite3_stmt *stmts[STATE_WHAT_COUNT]; /* but for PLACE, NULL until they are used */
     struct list queue;                     /* of placement, oldest first */
     size_t queue_n;
+    bool is_busy; /* another program has the file; who asks is told at once */
     char path[];
 };
 
@@ -328,10 +329,22 @@ static int write_all(struct state *s, const struct state_change *changes, size_t
     return run(s, "COMMIT", err);
 }
 
+/* To wait once is enough: behind this one a thousand others may be, and everybody behind them. */
+static void note_busy(struct state *s, bool is_busy)
+{
+    if (s->is_busy == is_busy)
+        return;
+    s->is_busy = is_busy;
+    sqlite3_busy_timeout(s->db, is_busy ? 0 : BUSY_SERVING_MS);
+}
+
 int state_write(struct state *state, const struct state_change *changes, size_t n, struct err *err)
 {
-    if (run(state, "BEGIN IMMEDIATE", err) < 0)
+    if (run(state, "BEGIN IMMEDIATE", err) < 0) {
+        note_busy(state, sqlite3_errcode(state->db) == SQLITE_BUSY);
         return -1;
+    }
+    note_busy(state, false);
     if (write_all(state, changes, n, err) < 0) {
         sqlite3_exec(state->db, "ROLLBACK", NULL, NULL, NULL);
         return -1;

@@ -23,6 +23,20 @@ static void test_the_state_of_a_backend_counts_and_lasts(void **state)
     fails(operate_backend(operate, backend("gone"), BACKEND_UP, &err), "no such backend");
 }
 
+static void test_who_waits_for_addresses_is_not_sent_to_what_is_down_by_then(void **state)
+{
+    (void)state;
+    works(operate_backend(operate, backend("n2"), BACKEND_DOWN, &err));
+    admit(0, 1, NAMED, "ann");
+    assert_told("");
+    works(operate_backend(operate, backend("n1"), BACKEND_DOWN, &err));
+    backends.all[backend("n1")].addresses_n = 1;
+    admission_addresses(admission, backend("n1"));
+    assert_told("");
+    pass(5000);
+    assert_tells("refuse 0.1 UNAVAILABLE");
+}
+
 static void test_a_pin_counts_and_lasts_until_it_is_ended(void **state)
 {
     const char *home = log_in(0, 1, SHARED, "ann");
@@ -42,6 +56,21 @@ static void test_a_pin_counts_and_lasts_until_it_is_ended(void **state)
     reboot();
     all_have_replayed();
     assert_string_equal(log_in(0, 1, SHARED, "ann"), home);
+}
+
+/* As with a placement. */
+static void test_a_pin_counts_for_a_login_that_is_under_way(void **state)
+{
+    const char *home;
+
+    (void)state;
+    admit(0, 1, SHARED, "ann");
+    hush();
+    home = title_of(&leases[0][1]);
+    works(operate_pin(operate, SLICE("ann"), backend(other(home, NULL)), &err));
+    result(0, 1, RESULT_OK);
+    assert_tells("refuse 0.1 UNAVAILABLE: the user is pinned to");
+    assert_string_equal(log_in(0, 2, SHARED, "ann"), other(home, NULL));
 }
 
 static void test_a_hold_makes_logins_wait_and_lasts(void **state)
@@ -248,7 +277,7 @@ static void test_a_session_that_does_not_end_holds_the_move_up(void **state)
     assert_told("refuse 0.2 INUSE: the user is being moved\n");
     assert_int_equal(status().moves, 1);
     detach(0);
-    pass(0);
+    pass(MOVES_LOST_MS);
     assert_int_equal(status().moves, 0);
 }
 
@@ -336,8 +365,57 @@ static void test_a_session_that_comes_back_is_kicked_and_waited_for(void **state
     pass(1000);
     assert_int_equal(status().moves, 1);
     end(0, 1);
-    pass(0);
+    pass(MOVES_LOST_MS);
     assert_int_equal(status().moves, 0);
+}
+
+/* The next turn of the loop is nearer than the worker's new channel. */
+static void test_a_move_waits_for_what_a_lost_channel_may_bring_back(void **state)
+{
+    const char *home = log_in(0, 1, SHARED, "ann");
+    char want[64];
+
+    (void)state;
+    works(move("ann", other(home, NULL)));
+    admit(1, 2, SHARED, "ann");
+    hush();
+    detach(0);
+    pass(MOVES_LOST_MS - 1);
+    assert_told("");
+    attach(0);
+    must(replay(0, 1, at(home, REPLAY_RELAY), "ann"));
+    assert_told("kick 0.1 moved\n");
+    pass(1000);
+    assert_told("");
+    end(0, 1);
+    pass(0);
+    snprintf(want, sizeof want, "lease 1.2 %s attempt 1\n", other(home, NULL));
+    assert_told(want);
+}
+
+static void test_a_lost_worker_does_not_hold_a_move_up(void **state)
+{
+    const char *home = log_in(0, 1, SHARED, "ann");
+
+    (void)state;
+    works(move("ann", other(home, NULL)));
+    hush();
+    detach(0);
+    pass(MOVES_LOST_MS);
+    assert_int_equal(status().moves, 0);
+}
+
+static void test_who_comes_back_when_the_user_is_elsewhere_is_kicked(void **state)
+{
+    const char *home = log_in(0, 1, SHARED, "ann");
+
+    (void)state;
+    detach(0);
+    works(move("ann", other(home, NULL)));
+    assert_string_equal(log_in(1, 2, SHARED, "ann"), other(home, NULL));
+    attach(0);
+    must(replay(0, 1, at(home, REPLAY_RELAY), "ann"));
+    assert_told("kick 0.1 moved\n");
 }
 
 static void test_a_move_dies_with_its_control(void **state)
@@ -511,6 +589,52 @@ static void test_nobody_at_all_is_moved_or_kicked(void **state)
     works(operate_kick_all(operate, backend("o1"), 1, now_ms, &k, &err));
     assert_int_equal(n + k, 0);
     assert_int_equal(operate_due_ms(operate), 0);
+}
+
+static void test_who_is_pinned_to_another_pool_is_left_alone(void **state)
+{
+    const char *home = log_in(0, 1, SHARED, "ann");
+    size_t n;
+
+    (void)state;
+    works(operate_pin(operate, SLICE("ann"), backend("o1"), &err));
+    works(
+        operate_move_all(operate, backend(home), backend(other(home, NULL)), 20, now_ms, &n, &err));
+    assert_int_equal(n, 0);
+    assert_told("");
+}
+
+static void test_nobody_is_moved_to_a_backend_that_went_down(void **state)
+{
+    size_t n;
+
+    (void)state;
+    gather_on("o1");
+    works(operate_move_all(operate, backend("o1"), backend("o2"), 1, now_ms, &n, &err));
+    assert_int_equal(times_told("kick"), 1);
+    works(operate_backend(operate, backend("o2"), BACKEND_DOWN, &err));
+    pass(10000);
+    assert_int_equal(times_told("kick"), 1);
+    works(operate_move_all(operate, backend("o1"), backend("o3"), 1, now_ms, &n, &err));
+    hush();
+}
+
+static void test_many_wait_while_nothing_can_be_written(void **state)
+{
+    sqlite3 *db = lock_state();
+    size_t n;
+
+    (void)state;
+    for (size_t i = 0; i < CROWD; i++)
+        placement("own", crowd[i], "o1");
+    works(operate_move_all(operate, backend("o1"), backend("o2"), 20, now_ms, &n, &err));
+    pass(3000);
+    assert_int_equal(status().moves, CROWD);
+    sqlite3_close(db);
+    pass(2000);
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(route_of(OWN, crowd[i]).placed, backend("o2"));
+    assert_int_equal(status().moves, 0);
 }
 
 /* --- kicks --------------------------------------------------------------------------------- */
@@ -757,7 +881,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         OPERATING(test_the_state_of_a_backend_counts_and_lasts),
+        OPERATING(test_who_waits_for_addresses_is_not_sent_to_what_is_down_by_then),
         OPERATING(test_a_pin_counts_and_lasts_until_it_is_ended),
+        OPERATING(test_a_pin_counts_for_a_login_that_is_under_way),
         OPERATING(test_a_hold_makes_logins_wait_and_lasts),
         OPERATING(test_a_placement_counts_and_lasts),
         OPERATING(test_an_operators_word_is_written_behind_what_waits),
@@ -776,6 +902,9 @@ int main(void)
         OPERATING(test_a_move_that_cannot_be_written_is_tried_again),
         OPERATING(test_a_move_that_can_never_be_written_is_given_up),
         OPERATING(test_a_session_that_comes_back_is_kicked_and_waited_for),
+        OPERATING(test_a_move_waits_for_what_a_lost_channel_may_bring_back),
+        OPERATING(test_a_lost_worker_does_not_hold_a_move_up),
+        OPERATING(test_who_comes_back_when_the_user_is_elsewhere_is_kicked),
         OPERATING(test_a_move_dies_with_its_control),
         OPERATING(test_moves_that_make_no_sense_are_refused),
         OPERATING(test_nobody_is_moved_before_all_sessions_are_known),
@@ -783,6 +912,9 @@ int main(void)
         OPERATING(test_who_is_gone_or_belongs_elsewhere_by_then_is_left_alone),
         OPERATING(test_users_of_a_backend_that_is_gone_can_be_moved),
         OPERATING(test_one_backend_is_emptied_once_at_a_time),
+        OPERATING(test_who_is_pinned_to_another_pool_is_left_alone),
+        OPERATING(test_nobody_is_moved_to_a_backend_that_went_down),
+        OPERATING(test_many_wait_while_nothing_can_be_written),
         OPERATING(test_nobody_at_all_is_moved_or_kicked),
         OPERATING(test_a_user_is_kicked_in_every_pool_and_stage),
         OPERATING(test_one_session_is_kicked_by_its_name),
