@@ -143,6 +143,7 @@ int admin_status(struct call *c, struct err *err)
     answer_put(a, o, "workers", answer_number(s.workers));
     answer_put(a, o, "moves", answer_number(s.moves));
     answer_put(a, o, "kicks", answer_number(s.kicks));
+    answer_put(a, o, "given_up", answer_number(s.given_up));
     answer_put(a, o, "backends", backends(c, counts));
     answer_done(a, o);
     free(counts);

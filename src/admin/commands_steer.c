@@ -1,5 +1,6 @@
 /* Commands that steer. Each says what it did, in words and in numbers. */
 #include "admin/commands.h"
+#include "control/network.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -263,10 +264,15 @@ int admin_penalties_clear(struct call *c, struct err *err)
 {
     const struct request *r = &c->request;
     const bool has_user = r->user.n > 0;
+    const struct slice user = has_user ? r->user : SLICE("");
+    char address[INET6_ADDRSTRLEN] = "";
 
     if (!has_user && !r->has_client)
         return call_usage(c, err, "penalties clear wants a user, an address, or both");
     operate_clear_penalties(c->operate, has_user ? &r->user : NULL,
                             r->has_client ? &r->client : NULL);
-    return said(c, json_object(), "forgot the failed logins");
+    if (r->has_client)
+        network_format(&r->client, address);
+    return said(c, json_object(), "forgot the failed logins%s%.*s%s%s", has_user ? " of " : "",
+                SHOW(user), r->has_client ? " from " : "", address);
 }

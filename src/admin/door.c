@@ -20,7 +20,9 @@
 
 enum {
     OPERATORS_MAX = 32,
-    /* Of these, for who may only see; the others are kept for those who may steer. */
+    /* Of these, for all but root and our own account, who must always get in. */
+    OTHERS_MAX = 28,
+    /* Of those, for who may only see; the others are kept for those who may steer. */
     SEERS_MAX = 24,
     /* Beside them: who may not come in, but is to read so, which a program that is still asking
      * when it is let go does not. */
@@ -45,7 +47,7 @@ struct door {
     struct watch listening;
     struct deadline again;   /* accepting, after there were no descriptors */
     struct list connections; /* whose turn comes first stands first */
-    unsigned operators_n, seers_n, refused_n;
+    unsigned operators_n, others_n, seers_n, refused_n;
     /* Always ready to be written to, so that it calls in each turn of the loop while it is watched.
      */
     struct watch turn;
@@ -77,6 +79,11 @@ static uint64_t now_ms(const struct door *d)
     return loop_now_ms(d->child->loop);
 }
 
+static bool is_other(const struct connection *c)
+{
+    return c->uid != 0 && c->uid != c->door->rights.own;
+}
+
 /* It comes in (1) or goes (-1). */
 static void count(const struct connection *c, int change)
 {
@@ -87,6 +94,8 @@ static void count(const struct connection *c, int change)
         return;
     }
     d->operators_n += (unsigned)change;
+    if (is_other(c))
+        d->others_n += (unsigned)change;
     if (!c->right.may_steer)
         d->seers_n += (unsigned)change;
 }
@@ -372,6 +381,14 @@ static struct connection *connection_new(struct door *d, int fd)
     return c;
 }
 
+static bool is_full(const struct connection *c)
+{
+    const struct door *d = c->door;
+
+    return d->operators_n >= OPERATORS_MAX || (is_other(c) && d->others_n >= OTHERS_MAX) ||
+           (!c->right.may_steer && d->seers_n >= SEERS_MAX);
+}
+
 /* Sets who it is, and whether it may come in. */
 static void judge(struct connection *c)
 {
@@ -391,8 +408,7 @@ static void judge(struct connection *c)
     if (!c->right.may_see) {
         c->code = "denied";
         c->refusal = "you may not; the settings admin_see and admin_steer say who may";
-    } else if (d->operators_n >= OPERATORS_MAX ||
-               (!c->right.may_steer && d->seers_n >= SEERS_MAX)) {
+    } else if (is_full(c)) {
         c->refusal = "too many operators are connected; try again";
     }
 }

@@ -19,11 +19,12 @@
  * the next request may come. Requests of a connection are answered one after the other; when the
  * peer has finished sending and has its answers, the connection ends.
  *
- * Bounds: 32 connections, of which 24 for those who may only see; 64 KiB a request; 60 s of silence
- * between requests, or of a reader who does not read. Rows are made only as the reader takes them,
- * and one piece of work is done in a turn of the loop, for whomever: so a long list costs little
- * memory, and logins are answered in between. Each steering command that is not wrong in itself, or
- * denied, is one log event: who, what, how it went.
+ * Bounds: 32 connections, of which 28 for all but root and our account, and 24 for those who may
+ * only see; 64 KiB a request; 60 s of silence between requests, or of a reader who does not read.
+ * Rows are made only as the reader takes them, and one piece of work is done in a turn of the loop,
+ * for whomever: so a long list costs little memory, and logins are answered in between. Each
+ * steering command that is not wrong in itself, or denied, is one log event: who, what, how it
+ * went.
  */
 #ifndef USHER_ADMIN_DOOR_H
 #define USHER_ADMIN_DOOR_H

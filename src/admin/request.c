@@ -206,7 +206,7 @@ static int take(const char *value, const struct taking *t, struct err *err)
         if (strcmp(kinds[i].value, value) == 0)
             return kinds[i].take(t, err);
     }
-    INSIST(!"a row of commands.def has an argument of no kind");
+    INSIST(false); /* a row of commands.def has an argument of no kind */
     return -1;
 }
 

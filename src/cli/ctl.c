@@ -15,15 +15,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { TOLD_MOST = 1 << 20 };
+/* Bytes of a reason, and what each becomes at most; a NUL is behind them. */
+enum { TOLD_MOST = 64 << 10, ESCAPED_MOST = 4 };
 
-/* What went wrong may repeat what others have sent. */
+/* What went wrong may repeat what others have sent, whatever they are. */
 static void tell(const char *text)
 {
     struct buf safe;
 
-    buf_init(&safe, TOLD_MOST, false);
-    if (term_escape(&safe, slice_str(text)) == 0)
+    buf_init(&safe, TOLD_MOST * ESCAPED_MOST + 1, false);
+    if (term_escape(&safe, slice_sub(slice_str(text), 0, TOLD_MOST)) == 0)
         fprintf(stderr, "usher ctl: %.*s\n", SLICE_ARG(buf_slice(&safe)));
     buf_release(&safe);
 }
@@ -101,7 +102,7 @@ static int unreachable(struct ctl_show *show, const struct err *err)
 /* A move that has begun, up to its end. People read at once that it has begun; scripts get one
  * object, when it is known how it went. */
 static int wait_for(struct ctl_link *link, struct ctl_show *show, const json_t *request,
-                    json_int_t epoch, const json_t *begun)
+                    const struct ctl_before *before, const json_t *begun)
 {
     struct err err;
 
@@ -109,7 +110,7 @@ static int wait_for(struct ctl_link *link, struct ctl_show *show, const json_t *
         ctl_show_done(show, begun);
         fflush(show->out);
     }
-    if (ctl_wait(link, request, epoch, &err) != 0)
+    if (ctl_wait(link, request, before, &err) != 0)
         return err.code ? unreachable(show, &err) : failed(show, err.text, "failed");
     if (show->is_json) {
         ctl_show_done(show, begun);
@@ -151,18 +152,18 @@ static int ask(struct ctl_link *link, struct ctl_show *show, const struct ctl_li
 {
     struct err err;
     json_t *done = NULL;
-    json_int_t epoch = 0;
+    struct ctl_before before = {0};
     int code;
 
     if (ctl_link_open(link, &err) != 0)
         return unreachable(show, &err);
-    if (line->is_wait && ctl_epoch(link, &epoch, &err) != 0)
+    if (line->is_wait && ctl_before(link, &before, &err) != 0)
         return err.code ? unreachable(show, &err) : failed(show, err.text, "denied");
     if (ctl_link_send(link, request, &err) != 0)
         return unreachable(show, &err);
     code = take(link, show, &done);
     if (code == CLI_OK && line->is_wait)
-        code = wait_for(link, show, request, epoch, done);
+        code = wait_for(link, show, request, &before, done);
     else if (code == CLI_OK)
         ctl_show_done(show, done);
     json_decref(done);

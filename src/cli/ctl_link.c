@@ -41,7 +41,7 @@ static int failed(const char *path, int code, struct err *err)
     case EPERM:
         return err_set(
             err, code,
-            "%s is out of your reach: ask as root, or as one of the accounts that usher "
+            "%s is out of your reach: ask as root, or as the account that usher "
             "runs as; the settings admin_socket, admin_see and admin_steer let others in",
             path);
     default:

@@ -366,16 +366,20 @@ void ctl_show_done(struct ctl_show *s, const json_t *done)
 
 void ctl_show_error(struct ctl_show *s, const char *text, const char *code)
 {
-    json_t *words;
+    json_t *words, *name;
 
     if (!s->is_json) {
         show_rows(s); /* what came before is true all the same */
         return;
     }
     words = json_string(text);
+    name = json_string(code);
     write_end(s);
     fputs(", \"error\": ", s->out);
     write_json(s, words);
-    fprintf(s->out, ", \"code\": \"%s\"}\n", code);
+    fputs(", \"code\": ", s->out);
+    write_json(s, name);
+    fputs("}\n", s->out);
+    json_decref(name);
     json_decref(words);
 }

@@ -3,6 +3,7 @@
 
 #include "base/term.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,29 +53,36 @@ int ctl_ask(struct ctl_link *link, const json_t *request, json_t *rows, json_t *
             return -1;
         }
         part = json_object_get(object, "row");
-        if (rows && part)
+        if (!part)
+            err_set(err, EPROTO, "who listens at %s does not speak as usher does", link->path);
+        else if (rows)
             json_array_append(rows, part);
         json_decref(object);
+        if (!part)
+            return -1;
     }
 }
 
-static int ask_status(struct ctl_link *link, const char *what, json_int_t *out_value,
-                      struct err *err)
+static int ask_status(struct ctl_link *link, json_t **out_done, struct err *err)
 {
-    json_t *request = json_pack("{ss}", "command", "status"), *done = NULL;
+    json_t *request = json_pack("{ss}", "command", "status");
     int result =
-        request ? ctl_ask(link, request, NULL, &done, err) : err_set(err, 0, "out of memory");
+        request ? ctl_ask(link, request, NULL, out_done, err) : err_set(err, 0, "out of memory");
 
-    if (result == 0)
-        *out_value = json_integer_value(json_object_get(done, what));
-    json_decref(done);
     json_decref(request);
     return result;
 }
 
-int ctl_epoch(struct ctl_link *link, json_int_t *out_epoch, struct err *err)
+int ctl_before(struct ctl_link *link, struct ctl_before *out_before, struct err *err)
 {
-    return ask_status(link, "epoch", out_epoch, err);
+    json_t *done;
+
+    if (ask_status(link, &done, err) != 0)
+        return -1;
+    out_before->epoch = json_integer_value(json_object_get(done, "epoch"));
+    out_before->given_up = json_integer_value(json_object_get(done, "given_up"));
+    json_decref(done);
+    return 0;
 }
 
 /* Of one user: whether the moves under way have theirs. */
@@ -107,11 +115,14 @@ static int look_for_user(struct ctl_link *link, const char *user, struct progres
 static int look(struct ctl_link *link, const char *user, struct progress *p, struct err *err)
 {
     json_int_t left;
+    json_t *done;
 
     if (user)
         return look_for_user(link, user, p, err);
-    if (ask_status(link, "moves", &left, err) != 0)
+    if (ask_status(link, &done, err) != 0)
         return -1;
+    left = json_integer_value(json_object_get(done, "moves"));
+    json_decref(done);
     p->left = left > 0 ? (size_t)left : 0;
     return 0;
 }
@@ -165,21 +176,27 @@ static int watch(struct ctl_link *link, const char *user, struct progress *p, st
     }
 }
 
-int ctl_wait(struct ctl_link *link, const json_t *request, json_int_t epoch, struct err *err)
+int ctl_wait(struct ctl_link *link, const json_t *request, const struct ctl_before *before,
+             struct err *err)
 {
     const char *user =
         has_user(request) ? json_string_value(json_object_get(request, "user")) : NULL;
     struct progress p = {.is_shown = isatty(STDERR_FILENO) == 1};
-    json_int_t now;
+    struct ctl_before now;
     int result = watch(link, user, &p, err);
 
     if (p.is_shown && p.total > 0)
         fputs("\r\033[K", stderr);
-    if (result != 0 || ctl_epoch(link, &now, err) != 0)
+    if (result != 0 || ctl_before(link, &now, err) != 0)
         return -1;
-    if (now != epoch)
+    if (now.epoch != before->epoch)
         return err_set(err, 0,
                        "usher's control was replaced meanwhile, and moves that were under "
                        "way were given up: ask again");
+    if (now.given_up != before->given_up)
+        return err_set(err, 0,
+                       "%lld of the moves meanwhile could not be done and were given up: the log "
+                       "says whose and why",
+                       (long long)(now.given_up - before->given_up));
     return 0;
 }

@@ -187,6 +187,7 @@ int ctl_line_parse(int argc, char **argv, struct ctl_line *out_line, struct err 
                 return -1;
         } else if (strcmp(word, "--") == 0) {
             are_words = true;
+            line.front_n = line.words_n;
         } else if (strncmp(word, "-c", 2) == 0) {
             line.file = word[2] ? word + 2 : argv[i + 1];
             takes_next = !word[2];
@@ -200,6 +201,8 @@ int ctl_line_parse(int argc, char **argv, struct ctl_line *out_line, struct err 
         }
         i += takes_next;
     }
+    if (line.front_n == 0)
+        line.front_n = line.words_n;
     *out_line = line;
     return 0;
 }
@@ -290,7 +293,7 @@ int ctl_request(const struct ctl_line *line, enum command *out_command, json_t *
     json_t *request;
     size_t used;
 
-    if (ctl_find(line->words, line->words_n, out_command, &used, err) != 0)
+    if (ctl_find(line->words, line->front_n, out_command, &used, err) != 0)
         return -1;
     request = json_object();
     if (fill(request, line, *out_command, used, err) != 0) {

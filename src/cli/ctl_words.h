@@ -29,6 +29,7 @@ struct ctl_line {
     bool is_json, is_wait, is_help;
     const char *words[CTL_WORDS_MOST]; /* the command's, and its arguments by order */
     size_t words_n;
+    size_t front_n; /* of them, before "--": only these may be the command's own */
     struct {
         const char *name, *value; /* "user", "ann" for --user ann; points into argv */
         size_t name_n;
@@ -37,7 +38,8 @@ struct ctl_line {
 };
 
 /* Sorts what was typed; argv[0] is "ctl". Our own options may stand anywhere, and behind "--" is
- * nothing but words. */
+ * nothing but words, and behind a command and "--" nothing but arguments: "penalties -- clear" is
+ * about a user of that name. */
 int ctl_line_parse(int argc, char **argv, struct ctl_line *out_line, struct err *err) MUST_CHECK;
 
 /* The request. Each argument that a command takes by order may be given by name as well. The error

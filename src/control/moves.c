@@ -141,6 +141,13 @@ static int settle(struct moves *m, struct move *move, uint64_t now_ms, struct er
     return 0;
 }
 
+/* Nobody is waiting for an answer any more: it is told in the log, and counted. */
+static void give_up(struct moves *m, const struct user *u, const struct err *why)
+{
+    m->given_up++;
+    m->effects->failed(m->arg, u, why);
+}
+
 static struct move *add(struct moves *m, struct user *u, uint32_t from, uint32_t to,
                         uint64_t now_ms)
 {
@@ -321,7 +328,7 @@ static bool take_turn(struct moves *m, const struct batch *b, struct user *u, ui
     if (u->is_moving || !moves_concern(m, u, b->from))
         return false;
     if (begin(m, u, b->from, b->to, true, now_ms, &err) < 0)
-        m->effects->failed(m->arg, u, &err);
+        give_up(m, u, &err);
     return true;
 }
 
@@ -338,7 +345,7 @@ static void abandon(struct moves *m, struct batch *b)
 
     err_set(&why, 0, "%s is down; %zu others are not moved either",
             backends_title(admission_route(m->admission)->backends, b->to), b->n - b->at - 1);
-    m->effects->failed(m->arg, b->users[b->at], &why);
+    give_up(m, b->users[b->at], &why);
     end_batch(m, b);
 }
 
@@ -427,7 +434,7 @@ static void settle_ready(struct moves *m, struct move *move, uint64_t now_ms)
         postpone(m, move, now_ms);
         return;
     }
-    m->effects->failed(m->arg, move->user, &err);
+    give_up(m, move->user, &err);
     end(m, move, now_ms);
 }
 

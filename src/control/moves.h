@@ -74,7 +74,8 @@ struct moves {
     void *arg;
     struct list under_way, ready, batches;
     struct map by_user;
-    size_t n; /* under way or ready */
+    size_t n;          /* under way or ready */
+    uint64_t given_up; /* since control began */
     size_t batches_n;
     bool is_failing; /* settle() has failed; batches wait while others try again */
 };

@@ -69,6 +69,7 @@ void operate_status(const struct operate *o, struct operate_status *out_status)
         .is_recovered = counts.is_recovered,
         .moves = o->moves.n + moves_waiting(&o->moves, false),
         .kicks = moves_waiting(&o->moves, true),
+        .given_up = o->moves.given_up,
     };
 }
 

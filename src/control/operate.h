@@ -71,6 +71,7 @@ struct operate_status {
     uint32_t epoch;
     bool is_recovered;   /* else logins wait for the replays of workers */
     size_t moves, kicks; /* users that are still to be moved, kicked */
+    uint64_t given_up;   /* moves that this control had begun */
 };
 
 void operate_status(const struct operate *o, struct operate_status *out_status);

@@ -368,6 +368,8 @@ def test_penalties_are_shown_and_forgotten(start_fakes):
     assert steer(usher, "penalties", "ann").done["user_failures"] >= 3
     assert steer(usher, "penalties", "--address", "127.0.0.1").done["address_failures"] >= 3
     steer(usher, "penalties", "clear", "--address", "127.0.0.1")
+    event = usher.wait_event("steered", command="penalties clear")
+    assert event["detail"] == "forgot the failed logins from 127.0.0.1"
     steer(usher, "penalties", "clear", "ann")
     assert steer(usher, "penalties", "ann", "--address", "127.0.0.1").done["address_failures"] == 0
     with enter(usher, "ann", PASSWORD):
@@ -429,6 +431,14 @@ def test_rights_are_given(right, how, start_fakes, folder):
 def test_the_account_that_usher_runs_as_may_steer(start_fakes):
     usher = start_fakes()
     assert ask(usher, "pin", "ann", "mail1", account=getpwnam("nobody")).status == DONE
+
+
+@pytest.mark.root
+def test_the_account_of_the_workers_may_nothing(start_fakes, folder):
+    usher = start_fakes(worker_user="daemon", admin_socket=folder / "ctl")
+    answer = ask(folder / "ctl", "status", account=getpwnam("daemon"))
+    assert (answer.status, answer.code) == (FAILED, "denied")
+    assert not usher.find("steered")
 
 
 # --- hostile --------------------------------------------------------------------------------------

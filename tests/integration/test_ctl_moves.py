@@ -6,11 +6,12 @@ import asyncio
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -162,6 +163,20 @@ def test_a_move_is_waited_for(shared):
     steer(usher, "unpin", "ann")
     steer(usher, "flush", "ann")
     assert home(usher, "ann") != to
+
+
+def test_who_waits_for_a_move_is_told_that_it_could_not_be_written(shared, folder):
+    usher, _ = shared()
+    with log_in(usher, "ann", USERS["ann"]) as imap:
+        at = home(usher, "ann")
+        with closing(sqlite3.connect(folder / "state/usher.db")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            ran = run_ctl("-c", usher.config, "move", "ann", other_than(at), "--wait")
+            other.rollback()
+        assert (ran.returncode, "It is over." in ran.stdout) == (FAILED, False)
+        assert "given up" in ran.stderr
+        assert imap.rest().startswith(b"* BYE")
+    assert home(usher, "ann") == at
 
 
 def test_with_own_storage_a_move_changes_the_placement(start_dovecot, start_usher, folder):

@@ -75,6 +75,14 @@ def test_a_request_is_one_line_of_json(door):
     assert json.loads(server.requests[0]) == {"command": "pin", "user": "änn", "backend": "mail2"}
 
 
+def test_behind_two_hyphens_is_nothing_but_arguments(door):
+    server = door(lines({"done": {}}))
+    ask(server.path, "penalties", "--address", "192.0.2.1", "--", "clear")
+    assert json.loads(server.requests[0]) == {
+        "command": "penalties", "address": "192.0.2.1", "user": "clear"
+    }  # fmt: skip
+
+
 def test_rows_and_the_end_make_one_object(door):
     rows = [{"row": {"user": f"u{n}"}} for n in range(3)]
     server = door(lines(*rows, {"done": {"rows": 3}}))
@@ -152,6 +160,27 @@ def test_no_control_character_reaches_a_terminal(door):
         assert not [c for c in plain if (c < " " or "\x7f" <= c <= "\x9f" or c == "\u202e") and c not in "\r\n"]
 
 
+def test_a_code_that_is_none_leaves_json_whole(door):
+    hostile = 'us"age\x1b[31m'
+    server = door(lines({"error": "no", "code": hostile}))
+    ran = run_ctl("--socket", server.path, "--json", "status")
+    assert json.loads(ran.stdout)["code"] == hostile
+    assert "\x1b" not in ran.stdout
+
+
+def test_a_reason_without_end_is_told_in_part(door):
+    ran = run_ctl("--socket", door(lines({"error": "\x01" * (2 << 20), "code": "failed"})).path, "status")
+    assert ran.returncode == FAILED
+    assert ran.stderr.startswith("usher ctl: \\x01\\x01")
+
+
+def test_who_is_no_usher_is_not_waited_for(door):
+    server = door(lines({"what": 1}, {"what": 2}) * 1000)
+    answer = ask(server.path, "move", "ann", "mail2", "--wait")
+    assert (answer.status, answer.code) == (NOBODY, "unreachable")
+    assert "does not speak as usher does" in answer.error
+
+
 def test_a_very_long_list_comes_whole(door):
     n = 60_000
     row = json.dumps({"row": {"id": "3.1", "user": "u" * 40, "backend": "mail1"}}).encode() + b"\n"
@@ -209,6 +238,18 @@ def test_waiting_for_a_move_tells_that_control_gave_it_up(door):
     answer = ask(server.path, "move", "--wait", "ann", "mail2")
     assert (answer.status, answer.code) == (FAILED, "failed")
     assert "given up" in answer.error
+
+
+def test_waiting_for_a_move_tells_that_it_failed(door):
+    server = door(
+        lines({"done": {"epoch": 3, "given_up": 1}}),
+        lines({"done": {"text": "it has begun"}}),
+        lines({"done": {}}),
+        lines({"done": {"epoch": 3, "given_up": 2}}),
+    )
+    answer = ask(server.path, "move", "--wait", "ann", "mail2")
+    assert (answer.status, answer.code) == (FAILED, "failed")
+    assert "1 of the moves meanwhile could not be done" in answer.error
 
 
 def test_waiting_for_many_shows_how_far_it_is_on_a_terminal(door):

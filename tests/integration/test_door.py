@@ -169,6 +169,33 @@ def test_rights_are_those_of_the_account_that_connects(start_usher, fake, folder
     assert (steered["by"], steered["uid"], steered["command"], steered["user"]) == ("bin", "2", "hold", "ann")
 
 
+STAY_AS = """
+import os, socket, sys
+os.setresuid(int(sys.argv[2]), int(sys.argv[2]), int(sys.argv[2]))
+doors = [socket.socket(socket.AF_UNIX) for _ in range(30)]
+for s in doors:
+    s.connect(sys.argv[1])
+doors[0].sendall(b'{"command":"status"}\\n')
+doors[0].recv(1)
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.root
+def test_operators_who_stay_leave_room_for_root(start_usher, fake, folder):
+    path = folder / "door"
+    start_usher({"fake": fake}, admin_socket=path, admin_steer=["bin"])
+    with subprocess.Popen(
+        [sys.executable, "-c", STAY_AS, path, str(pwd.getpwnam("bin").pw_uid)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as staying:  # fmt: skip
+        assert staying.stdout.readline() == b"there\n"
+        assert ask_as(path, "bin", STATUS)["code"] == "failed"
+        assert ask(path, STATUS)["done"]["epoch"] == 1
+        staying.stdin.close()
+
+
 def test_hostile_operators_keep_nobody_from_logging_in(start_usher, fake, folder, stack):
     usher = start_usher({"fake": fake})
     path = folder / "state/ctl"

@@ -237,7 +237,7 @@ static void test_steering_commands_do_what_they_say(void **state)
         {"{\"command\":\"flush\",\"backend\":\"disk1\"}", "flush all disk1; ",
          "{\"done\":{\"users\":2,\"text\":\"forgot 2 users of disk1\"}}\n"},
         {"{\"command\":\"penalties clear\",\"user\":\"ann\"}", "clear user; ",
-         "{\"done\":{\"text\":\"forgot the failed logins\"}}\n"},
+         "{\"done\":{\"text\":\"forgot the failed logins of ann\"}}\n"},
     };
 
     (void)state;
@@ -295,7 +295,7 @@ static void test_backends_and_pools_are_told(void **state)
          "{\"done\":{\"version\":\"" USHER_VERSION
          "\",\"epoch\":3,\"recovered\":true,\"sessions\":0,"
          "\"users\":0,\"known_users\":7,\"logins\":0,\"held\":0,\"delayed\":0,\"workers\":2,"
-         "\"moves\":0,\"kicks\":0,\"backends\":[" MAIL1 "," MAIL2 "," DISK1 "]}}\n"},
+         "\"moves\":0,\"kicks\":0,\"given_up\":0,\"backends\":[" MAIL1 "," MAIL2 "," DISK1 "]}}\n"},
     };
 
     (void)state;
