@@ -2,7 +2,7 @@
 
 PYTHON = /usr/bin/python3
 # Test peers that tools/peers/ only unpacks into build/, since their packages would take over the machine's mail.
-UNPACKED = cyrus-imapd sasl2-bin courier-imap courier-authlib-userdb gamin
+UNPACKED = cyrus-imapd sasl2-bin courier-imap courier-authlib-userdb gamin nginx libnginx-mod-mail exim4-daemon-light libnss-wrapper fail2ban
 
 .DEFAULT_GOAL = all
 .PHONY: all run test test-long coverage fuzz format check docs install clean help

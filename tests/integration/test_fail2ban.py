@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TOP
+from peers.debs import unpack
 from peers.fakebackend import PASSWORD, FakeBackend
 from peers.rawimap import RawImap
 from peers.usher import Listener
@@ -47,6 +49,21 @@ NAMES = [
 ]
 
 
+def fail2ban(*words: str | Path) -> str:
+    """What one of its programs says. It is not installed, as that would start its service."""
+    tree = unpack(TOP / "build/peers", "fail2ban", ("fail2ban",), "fail2ban")
+    program, *arguments = words
+    # Of the interpreter that Debian has built it for.
+    return subprocess.run(
+        ["/usr/bin/python3", "-B", tree / "usr/bin" / program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(tree / "usr/lib/python3/dist-packages")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
 @pytest.fixture
 def usher(start_usher, stack):
     """One that counts failed logins from this machine too, and slows nobody."""
@@ -78,9 +95,8 @@ def fail_everywhere(usher) -> Counter[str]:
 
 def found(log: Path, *options: str) -> Counter[str]:
     """How often each address is found in a log."""
-    command = ["fail2ban-regex", *options, "--out", "ip", log, PACKAGED / "filter.d/usher.conf"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    return Counter(out.stdout.split())
+    usher_conf = PACKAGED / "filter.d/usher.conf"
+    return Counter(fail2ban("fail2ban-regex", *options, "--out", "ip", log, usher_conf).split())
 
 
 def test_no_name_hides_its_failure_or_forges_anothers(usher, folder):
@@ -116,12 +132,12 @@ def test_an_exempt_address_is_not_told(start_usher, stack):
 
 def test_the_jail_is_one_that_fail2ban_understands(folder):
     settings = folder / "fail2ban"
-    shutil.copytree("/etc/fail2ban", settings)
+    tree = unpack(TOP / "build/peers", "fail2ban", ("fail2ban",), "fail2ban")
+    shutil.copytree(tree / "etc/fail2ban", settings)
     (settings / "jail.d/defaults-debian.conf").unlink()
     for part in ("filter.d", "jail.d"):
         shutil.copy(PACKAGED / part / "usher.conf", settings / part)
-    command = ["fail2ban-client", "-c", settings, "-d"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert "['add', 'usher', 'systemd']" in out.stdout
-    assert "['set', 'usher', 'addjournalmatch', '_SYSTEMD_UNIT=usher.service']" in out.stdout
-    assert "['start', 'usher']" in out.stdout
+    said = fail2ban("fail2ban-client", "-c", settings, "-d")
+    assert "['add', 'usher', 'systemd']" in said
+    assert "['set', 'usher', 'addjournalmatch', '_SYSTEMD_UNIT=usher.service']" in said
+    assert "['start', 'usher']" in said
