@@ -21,6 +21,7 @@
 
 enum {
     TARGETS_MAX = 1024,
+    HOST_ADDRESSES = 4,
     FREE_MAX = 10000,
     /* Where servers may be that want no trouble: no rights are needed, and Linux takes no port for
      * what goes out. */
@@ -126,6 +127,10 @@ static int read_options(int argc, char **argv, struct options *o)
 
 struct targets {
     struct target all[TARGETS_MAX];
+    struct host {
+        struct addr all[HOST_ADDRESSES];
+        size_t n; /* 0 unless a host was named */
+    } hosts[TARGETS_MAX];
     size_t n;
 };
 
@@ -172,12 +177,12 @@ static int overview(const struct options *o, struct targets *t, struct err *err)
     return 0;
 }
 
-/* A name of a host becomes the first of its addresses that resolver and machine prefer. */
-static int resolve(struct target *target, struct err *err)
+/* The addresses of a host that was named, in the order that resolver and machine prefer. */
+static int resolve(struct targets *t, size_t i, struct err *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct target *target = &t->all[i];
     struct addrinfo *found;
-    struct sockaddr_storage ss;
     int code;
 
     if (!target->host[0] || addr_is_set(&target->addr))
@@ -186,12 +191,31 @@ static int resolve(struct target *target, struct err *err)
     if (code != 0)
         return err_set(err, 0, "%s: %s", target->host,
                        code == EAI_SYSTEM ? strerror(errno) : gai_strerror(code));
-    memset(&ss, 0, sizeof ss);
-    memcpy(&ss, found->ai_addr, found->ai_addrlen);
+    t->hosts[i].n = 0;
+    for (struct addrinfo *one = found; one && t->hosts[i].n < HOST_ADDRESSES; one = one->ai_next) {
+        struct addr *addr = &t->hosts[i].all[t->hosts[i].n++];
+        struct sockaddr_storage ss;
+
+        memset(&ss, 0, sizeof ss);
+        memcpy(&ss, one->ai_addr, one->ai_addrlen);
+        *addr = addr_from_sockaddr(&ss);
+        addr_set_port(addr, target->first);
+    }
     freeaddrinfo(found);
-    target->addr = addr_from_sockaddr(&ss);
-    addr_set_port(&target->addr, target->first);
+    target->addr = t->hosts[i].all[0];
     return 0;
+}
+
+/* Of a host of ours (localhost) the address where somebody listens is meant, if there is one. */
+static void prefer_taken(const struct ports_facts *f, struct targets *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        for (size_t k = 0; k < t->hosts[i].n; k++)
+            if (ports_judge(f, t->all[i].first, &t->hosts[i].all[k], PORT_TCP).state ==
+                PORT_TAKEN) {
+                t->all[i].addr = t->hosts[i].all[k];
+                break;
+            }
 }
 
 static int read_targets(char **words, size_t n, const struct services *services, struct targets *t,
@@ -353,7 +377,39 @@ static void tell_progress(const struct ports_probe *p)
         fprintf(stderr, "\r\033[Kasking %s ...", addr_format(&p->addr, text));
 }
 
-static int probe_all(struct ports_facts *f, const struct options *o, struct err *err)
+/* A host that was named is asked at one address after the other until one can be connected to. */
+static int probe_one(struct ports_probe *p, const struct host *host, const struct options *o,
+                     struct slice ca, struct err *err)
+{
+    struct probe_params params = {.name = p->name,
+                                  .tls_first = is_tls_port(addr_port(&p->addr)),
+                                  .connect_ms = 3000,
+                                  .silence_ms = 2000,
+                                  .total_ms = 1000 * (o->timeout_s > 0 ? o->timeout_s : TIMEOUT_S),
+                                  .ca_pem = ca};
+    const struct addr first = p->addr;
+    size_t next = 0;
+
+    p->report = calloc(1, sizeof *p->report);
+    if (!p->report)
+        return err_set(err, ENOMEM, "out of memory");
+    for (;;) {
+        tell_progress(p);
+        params.addr = p->addr;
+        if (probe_run(&params, p->report, err) != 0)
+            return -1;
+        if (p->report->is_connected)
+            return 0;
+        while (next < host->n && addr_equals(&host->all[next], &first))
+            next++;
+        if (next >= host->n)
+            return 0;
+        p->addr = host->all[next++];
+    }
+}
+
+static int probe_all(struct ports_facts *f, const struct targets *t, const struct options *o,
+                     struct err *err)
 {
     size_t ca_n;
     char *ca = read_cas(&ca_n);
@@ -361,22 +417,9 @@ static int probe_all(struct ports_facts *f, const struct options *o, struct err 
 
     for (size_t i = 0; i < f->targets_n; i++)
         plan_target(f, &f->targets[i]);
-    for (size_t i = 0; i < f->probes_n && done == 0; i++) {
-        struct ports_probe *p = &f->probes[i];
-        struct probe_params params = {.addr = p->addr,
-                                      .name = p->name,
-                                      .tls_first = is_tls_port(addr_port(&p->addr)),
-                                      .connect_ms = 3000,
-                                      .silence_ms = 2000,
-                                      .total_ms =
-                                          1000 * (o->timeout_s > 0 ? o->timeout_s : TIMEOUT_S),
-                                      .ca_pem = slice_of(ca, ca_n)};
-
-        tell_progress(p);
-        p->report = calloc(1, sizeof *p->report);
-        done =
-            p->report ? probe_run(&params, p->report, err) : err_set(err, ENOMEM, "out of memory");
-    }
+    for (size_t i = 0; i < f->probes_n && done == 0; i++)
+        done = probe_one(&f->probes[i], &t->hosts[f->probes[i].target - f->targets], o,
+                         slice_of(ca, ca_n), err);
     if (f->probes_n > 0 && isatty(STDERR_FILENO))
         fputs("\r\033[K", stderr);
     free(ca);
@@ -407,14 +450,15 @@ static int status_of(const struct ports_facts *f, const struct target *t)
     return is_here || f->with_probe ? PORTS_NONE : PORTS_FAILED;
 }
 
-static int answer(struct ports_facts *f, const struct options *o)
+static int answer(struct ports_facts *f, struct targets *t, const struct options *o)
 {
     int code = PORTS_NONE;
     struct err err;
 
     if (look(f, o->is_json, &err) != 0)
         return failed(&err);
-    if (f->with_probe && probe_all(f, o, &err) != 0)
+    prefer_taken(f, t);
+    if (f->with_probe && probe_all(f, t, o, &err) != 0)
         return failed(&err);
     if ((o->is_json ? ports_show_json(f, &err) : ports_show_text(f, &err)) != 0)
         return failed(&err);
@@ -525,14 +569,14 @@ static int run(int argc, char **argv, const struct options *o, struct targets *t
     if (code != CLI_OK || o->is_how)
         return code != CLI_OK ? code : how(t, o);
     for (size_t i = 0; i < t->n; i++)
-        if (resolve(&t->all[i], &err) != 0)
+        if (resolve(t, i, &err) != 0)
             return failed(&err);
     machine_read("/proc", &f->machine);
     f->is_overview = t->n == 0 && !o->is_free;
     if (f->is_overview && overview(o, t, &err) != 0)
         return failed(&err);
     f->targets_n = t->n;
-    return o->is_free ? find_free(f, o) : answer(f, o);
+    return o->is_free ? find_free(f, o) : answer(f, t, o);
 }
 
 int cli_ports(int argc, char **argv)

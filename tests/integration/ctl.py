@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from pwd import struct_passwd
 
-from peers.process import is_root
+from peers.process import is_root, reachable_copy
 from peers.usher import DEFAULT_BINARY, Usher
 
 BINARY = Path(os.environ.get("USHER_BIN", DEFAULT_BINARY))
@@ -43,7 +43,7 @@ def run_ctl(
     if account and is_root():
         as_whom = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": list(groups)}
     return subprocess.run(
-        [BINARY, "ctl", *map(str, words)],
+        [reachable_copy(BINARY) if as_whom else BINARY, "ctl", *map(str, words)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pwd import struct_passwd
 
-from peers.process import can_bind, free_address, is_root
+from peers.process import can_bind, free_address, is_root, reachable_copy
 from peers.usher import DEFAULT_BINARY, SANITIZER
 
 BINARY = Path(os.environ.get("USHER_BIN", DEFAULT_BINARY))
@@ -39,7 +39,7 @@ def usher_ports(
         wrapper += ["--clear-groups", "--"]
     plain = {key: value for key, value in os.environ.items() if key not in SHOWING}
     done = subprocess.run(
-        [*wrapper, *prefix, BINARY, "ports", *map(str, words)],
+        [*wrapper, *prefix, reachable_copy(BINARY) if wrapper else BINARY, "ports", *map(str, words)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

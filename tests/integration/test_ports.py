@@ -354,7 +354,7 @@ def test_a_listener_of_another_user_is_shown_to_a_plain_user():
 @pytest.mark.root
 def test_a_listener_of_the_host_is_shown_within_a_container():
     address, port = quiet_place()
-    inside = ["unshare", "--pid", "--fork", "--mount-proc", "--"]
+    inside = ["unshare", "--pid", "--fork", "--propagation", "unchanged", "--mount-proc", "--"]
     with listening(address, port):
         (one,) = tell_port(f"{address}:{port}", prefix=inside)["listeners"]
         assert (one["uid"], one["processes"]) == (0, [])
@@ -395,7 +395,7 @@ def test_a_namespace_has_the_name_that_ip_gives_it():
     port, name = quiet_port(), f"u-test-{os.getpid()}"
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
-        with listening_process("0.0.0.0", port, prefix=["ip", "netns", "exec", name]):
+        with listening_process("0.0.0.0", port, prefix=["nsenter", f"--net=/run/netns/{name}", "--"]):
             (one,) = tell_port(str(port), status=NONE)["listeners"]
             assert one["namespace"]["name"] == name
             assert re.search(rf" {name} ", show(str(port), status=NONE))

@@ -17,7 +17,14 @@ import ports_data
 import pytest
 from conftest import configure
 from peers.certs import Tls
-from peers.process import Process, can_bind, chown_tree, own_account, unprivileged
+from peers.process import (
+    Process,
+    can_bind,
+    chown_tree,
+    own_account,
+    reachable_copy,
+    unprivileged,
+)
 from peers.usher import ACCOUNT, Backend, Listener
 from ports import (
     BINARY,
@@ -357,7 +364,7 @@ def serve_where_taken(folder, certificate, address: str, account=None) -> str:
     config = folder / "usher.conf"
     backends = {"main": {"mail1": Backend("127.0.0.2:10143")}}
     config.write_text(configure(folder, certificate, backends, listeners={"in": Listener(address)}))
-    process = Process([BINARY, "serve", "-c", config], account=account, stderr=subprocess.PIPE)
+    process = Process([reachable_copy(BINARY), "serve", "-c", config], account=account, stderr=subprocess.PIPE)
     try:
         said = process.popen.stderr.read().decode()
         assert process.wait(30) == 1, said

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -457,6 +458,18 @@ static void test_who_may_not_come_in_and_is_silent_is_told_at_last(void **state)
         close(fds[i]);
 }
 
+/* Until the door writes no more, as there is no room. */
+static void fill(int fd)
+{
+    int before, lying = 0;
+
+    do {
+        before = lying;
+        pass(0);
+        assert_int_equal(ioctl(fd, FIONREAD, &lying), 0);
+    } while (lying == 0 || lying != before);
+}
+
 static void test_a_reader_who_stops_reading_is_let_go(void **state)
 {
     int fd = knock();
@@ -464,7 +477,7 @@ static void test_a_reader_who_stops_reading_is_let_go(void **state)
     (void)state;
     control.sessions = 50000;
     say(fd, "{\"command\":\"sessions\"}\n");
-    pass(0);
+    fill(fd);
     pass(61);
     assert_true(count_lines(fd, 50001) < 50001);
     close(fd);

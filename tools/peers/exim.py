@@ -24,6 +24,8 @@ spool_directory = {folder}/spool
 log_file_path = {folder}/%slog
 keep_environment =
 host_lookup =
+# A machine without /etc/services does not know the word smtp.
+daemon_smtp_ports = 25
 rfc1413_query_timeout = 0s
 acl_smtp_rcpt = nobody
 {tls}

@@ -6,6 +6,7 @@ session number, and is told to end by the kernel should the starting process die
 
 from __future__ import annotations
 
+import atexit
 import grp
 import os
 import pwd
@@ -23,6 +24,8 @@ from pathlib import Path
 POLL_S = 0.01
 SUN_PATH_MAX = 107
 BACKEND_PORT = 10143
+
+COPIES: dict[Path, Path] = {}
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> object:
@@ -67,6 +70,19 @@ def private_dir(label: str, owner: pwd.struct_passwd | None = None) -> Path:
     if owner and is_root():
         os.chown(path, owner.pw_uid, owner.pw_gid)
     return path
+
+
+def reachable_copy(program: Path) -> Path:
+    """A program that every account may execute: itself, or a copy if it lies where only we may walk.
+    The copy goes with this process."""
+    if not is_root() or is_reachable(program):
+        return program
+    if program not in COPIES:
+        COPIES[program] = private_dir("program") / program.name
+        atexit.register(remove_dir, COPIES[program].parent)
+        shutil.copy(program, COPIES[program])
+        COPIES[program].chmod(0o755)
+    return COPIES[program]
 
 
 def remove_dir(path: Path) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from pwd import struct_passwd
 
 from .certs import Certificate, Tls
-from .process import Process, is_alive, wait_until
+from .process import Process, is_alive, reachable_copy, wait_until
 from .rawimap import RawImap
 
 DEFAULT_BINARY = Path(__file__).resolve().parents[2] / "build/asan/usher"
@@ -241,6 +241,8 @@ class Usher:
         self._may_read = threading.Event()
         self._may_read.set()
         self._is_closed = False
+        if account:
+            self.binary = reachable_copy(self.binary)
         self.process = Process(
             [*prefix, self.binary, "serve", "-c", self.config],
             account=account,
