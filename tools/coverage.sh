@@ -58,10 +58,14 @@ import collections, json, sys
 # What must be reached by unit tests alone: percent of lines, of branches. Other folders come here when they are
 # above; a floor only rises.
 FLOORS = {
+    "src/admin": (94, 79),
+    "src/control": (94, 87),
     "src/imap": (99, 97),
     "src/imapc": (98, 95),
     "src/ipc": (97, 89),
+    "src/ports": (93, 83),
     "src/sasl": (99, 95),
+    "src/worker": (92, 83),
 }
 
 folders = collections.defaultdict(lambda: [0, 0, 0, 0])
