@@ -158,4 +158,27 @@ static inline const char *other(const char *a, const char *b)
 
 #define OPERATING(name) cmocka_unit_test_setup_teardown(name, setup_operating, teardown_operating)
 
+/* --- many users --- */
+
+static const char *const crowd[] = {"u1", "u2", "u3", "u4", "u5"};
+enum { CROWD = 5 };
+
+/* All of them on one backend, with sessions 1 to 5 of worker 0. */
+static inline void gather_on(const char *title)
+{
+    for (uint32_t i = 0; i < CROWD; i++) {
+        placement("own", crowd[i], title);
+        assert_string_equal(log_in(0, i + 1, OWN, crowd[i]), title);
+    }
+}
+
+static inline size_t times_told(const char *words)
+{
+    size_t n = 0;
+
+    for (const char *at = told; (at = strstr(at, words)) != NULL; at++)
+        n++;
+    return n;
+}
+
 #endif
