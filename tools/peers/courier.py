@@ -175,8 +175,9 @@ class Courier:
         env = {
             "IMAP_CAPABILITY": CAPABILITY if tls_first else f"{CAPABILITY} AUTH=PLAIN",
             "IMAP_CAPABILITY_TLS": f"{CAPABILITY} AUTH=PLAIN",
-            "IMAP_IDLE_TIMEOUT": "60",
-            "IMAP_ENHANCEDIDLE": "1",
+            # It looks for new mail every second: gamin, which could tell of it, misses some on a busy machine.
+            "IMAP_IDLE_TIMEOUT": "1",
+            "IMAP_ENHANCEDIDLE": "0",
             "IMAP_KEYWORDS": "1",
             "IMAP_STARTTLS": "YES" if self.tls is Tls.STARTTLS else "NO",
             "IMAP_TLS_REQUIRED": "1" if tls_first else "0",
