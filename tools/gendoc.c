@@ -40,6 +40,10 @@ static const struct setting certificate_settings[] = {
 #define SETTING_CERTIFICATE SETTING
 #include "tables/settings.def"
 };
+static const struct setting directory_settings[] = {
+#define SETTING_DIRECTORY SETTING
+#include "tables/settings.def"
+};
 static const struct setting pool_settings[] = {
 #define SETTING_POOL SETTING
 #include "tables/settings.def"
@@ -70,6 +74,10 @@ static const struct section sections[] = {
      ROWS(tls_settings)},
     {"CERTIFICATE", "`certificate NAME { ... }`",
      "More certificates for the listeners, as many as you like.", ROWS(certificate_settings)},
+    {"DIRECTORY", "`directory NAME { ... }`",
+     "Where facts about users are looked up: their pool, their backend, whether they may log in. "
+     "Directories are asked in the order of the file, and the first that knows the user answers.",
+     ROWS(directory_settings)},
     {"POOL", "`pool NAME { ... }`",
      "A set of backends that serve the same users. It holds its `backend` sections.",
      ROWS(pool_settings)},

@@ -24,6 +24,11 @@ enum conf_listener_tls { LISTENER_TLS_OFF, LISTENER_TLS_STARTTLS, LISTENER_TLS_I
 enum conf_backend_tls { BACKEND_TLS_OFF, BACKEND_TLS_STARTTLS, BACKEND_TLS_IMPLICIT };
 enum conf_backend_proxy { BACKEND_PROXY_OFF, BACKEND_PROXY_V1, BACKEND_PROXY_V2 };
 enum conf_storage { STORAGE_OWN, STORAGE_SHARED };
+enum conf_place { PLACE_HASH, PLACE_TRY };
+enum conf_check { CHECK_OFF, CHECK_TCP, CHECK_GREETING, CHECK_LOGIN };
+enum conf_on_down { ON_DOWN_KEEP, ON_DOWN_KICK };
+enum conf_username_case { USERNAME_KEEP, USERNAME_LOWER };
+enum conf_driver { DRIVER_STATIC, DRIVER_FILE, DRIVER_SOCKETMAP };
 enum conf_tls_version { TLS_VERSION_1_2, TLS_VERSION_1_3 };
 enum conf_client_certificate {
     CLIENT_CERTIFICATE_OFF,
@@ -37,7 +42,9 @@ enum {
     CONF_NAME_MAX = 63,
     CONF_LISTENERS_MAX = 64,
     CONF_CERTIFICATES_MAX = 1024,
+    CONF_DIRECTORIES_MAX = 64,
     CONF_POOLS_MAX = 256,
+    CONF_TRIED_MAX = 32, /* backends of a pool with place = try */
     CONF_BACKENDS_MAX = 4096,
     CONF_WORKERS_MAX = 64
 };
@@ -86,6 +93,13 @@ struct conf_listener {
 #include "tables/settings.def"
 };
 
+struct conf_directory {
+    const char *title;
+    struct conf_where where;
+#define SETTING_DIRECTORY(name, KIND, def, values, manual) CONF_TYPE_##KIND name;
+#include "tables/settings.def"
+};
+
 struct conf_backend {
     const char *title; /* unique over all pools, since logs and operators name a backend alone */
     struct conf_where where;
@@ -111,6 +125,8 @@ struct conf {
     size_t certificates_n;
     struct conf_listener *listeners;
     size_t listeners_n;
+    struct conf_directory *directories; /* asked in this order */
+    size_t directories_n;
     struct conf_pool *pools;
     size_t pools_n;
     struct conf_origin *origins; /* where each setting was written, for conf_check() */

@@ -42,7 +42,7 @@ static struct parse {
 /* libconfuse's options, for the time of one parse_source(). */
 struct grammar {
     cfg_opt_t global[WORDS_MAX], listener[WORDS_MAX], tls[WORDS_MAX], certificate[WORDS_MAX],
-        pool[WORDS_MAX], backend[WORDS_MAX];
+        directory[WORDS_MAX], pool[WORDS_MAX], backend[WORDS_MAX];
     char begin[2]; /* the default of BEGIN_OPTION, anything */
 };
 
@@ -248,7 +248,7 @@ static void make_options(struct grammar *g, cfg_opt_t *opts, enum section_id id,
 static void make_grammar(struct grammar *g)
 {
     const cfg_flag_t named = CFGF_TITLE | CFGF_NO_TITLE_DUPES;
-    cfg_opt_t sub[4];
+    cfg_opt_t sub[5];
 
     memcpy(g->begin, ".", 2);
     make_options(g, g->backend, SECTION_BACKEND, NULL, 0);
@@ -256,12 +256,14 @@ static void make_grammar(struct grammar *g)
     make_options(g, g->pool, SECTION_POOL, sub, 1);
     make_options(g, g->tls, SECTION_TLS, NULL, 0);
     make_options(g, g->certificate, SECTION_CERTIFICATE, NULL, 0);
+    make_options(g, g->directory, SECTION_DIRECTORY, NULL, 0);
     make_options(g, g->listener, SECTION_LISTENER, NULL, 0);
     sub[0] = section_option(SECTION_LISTENER, g->listener, named);
     sub[1] = section_option(SECTION_TLS, g->tls, CFGF_NONE);
     sub[2] = section_option(SECTION_CERTIFICATE, g->certificate, named);
-    sub[3] = section_option(SECTION_POOL, g->pool, named);
-    make_options(g, g->global, SECTION_GLOBAL, sub, 4);
+    sub[3] = section_option(SECTION_DIRECTORY, g->directory, named);
+    sub[4] = section_option(SECTION_POOL, g->pool, named);
+    make_options(g, g->global, SECTION_GLOBAL, sub, 5);
 }
 
 /* A path that does not depend on the working directory, as its reader may have another. */
@@ -496,13 +498,33 @@ static int take_certificates(struct conf *conf, cfg_t *root, struct err *err)
     return 0;
 }
 
+static int take_directories(struct conf *conf, cfg_t *root, struct err *err)
+{
+    const unsigned n = cfg_size(root, "directory");
+
+    conf->directories = store_alloc(conf, n, sizeof *conf->directories, err);
+    if (!conf->directories)
+        return -1;
+    conf->directories_n = n;
+    for (unsigned i = 0; i < n; i++) {
+        cfg_t *cfg = cfg_getnsec(root, "directory", i);
+        struct conf_directory *d = &conf->directories[i];
+
+        d->where = begin_of(cfg);
+        d->title = store_text(conf, slice_str(cfg_title(cfg)), err);
+        if (!d->title || take_settings(conf, cfg, SECTION_DIRECTORY, &d->where, d, err))
+            return -1;
+    }
+    return 0;
+}
+
 static int take_all(struct conf *conf, cfg_t *root, struct err *err)
 {
     const struct conf_where nowhere = {.file = "", .line = 0};
 
     if (take_settings(conf, root, SECTION_GLOBAL, &nowhere, &conf->global, err) ||
         take_listeners(conf, root, err) || take_tls(conf, root, err) ||
-        take_certificates(conf, root, err))
+        take_certificates(conf, root, err) || take_directories(conf, root, err))
         return -1;
     return take_pools(conf, root, err);
 }

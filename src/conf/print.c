@@ -56,6 +56,11 @@ int conf_print(const struct conf *conf, FILE *out, struct err *err)
         print_settings(SECTION_CERTIFICATE, &conf->certificates[i], 4, out);
         fputs("}\n", out);
     }
+    for (size_t i = 0; i < conf->directories_n; i++) {
+        print_begin(SECTION_DIRECTORY, conf->directories[i].title, 0, out);
+        print_settings(SECTION_DIRECTORY, &conf->directories[i], 4, out);
+        fputs("}\n", out);
+    }
     for (size_t i = 0; i < conf->pools_n; i++)
         print_pool(&conf->pools[i], out);
     if (fflush(out) || ferror(out))

@@ -33,6 +33,12 @@ static const struct setting certificate_settings[] = {
 #include "tables/settings.def"
 };
 
+static const struct setting directory_settings[] = {
+#define SETTING_DIRECTORY(name, KIND, def, values, manual) \
+    ROW(conf_directory, name, KIND, def, values),
+#include "tables/settings.def"
+};
+
 static const struct setting pool_settings[] = {
 #define SETTING_POOL(name, KIND, def, values, manual) ROW(conf_pool, name, KIND, def, values),
 #include "tables/settings.def"
@@ -53,6 +59,7 @@ const struct section conf_sections[SECTIONS] = {
     [SECTION_LISTENER] = SECTION("listener", listener_settings),
     [SECTION_TLS] = SECTION("tls", tls_settings),
     [SECTION_CERTIFICATE] = SECTION("certificate", certificate_settings),
+    [SECTION_DIRECTORY] = SECTION("directory", directory_settings),
     [SECTION_POOL] = SECTION("pool", pool_settings),
     [SECTION_BACKEND] = SECTION("backend", backend_settings),
 };

@@ -32,13 +32,19 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_END] = {"END", sizeof(struct msg_end), false, false},
     [MSG_REPLAY] = {"REPLAY", sizeof(struct msg_replay), true, false},
     [MSG_REPLAYED] = {"REPLAYED", 0, false, false},
+    [MSG_PROBED] = {"PROBED", sizeof(struct msg_probed), true, false},
     [MSG_GO] = {"GO", 0, false, false},
-    [MSG_LEASE] = {"LEASE", sizeof(struct msg_lease), false, false},
+    [MSG_LEASE] = {"LEASE", sizeof(struct msg_lease), true, false},
     [MSG_DONE] = {"DONE", 0, false, false},
     [MSG_REFUSE] = {"REFUSE", sizeof(struct msg_refuse), true, false},
     [MSG_KICK] = {"KICK", sizeof(struct msg_kick), false, false},
+    [MSG_PROBE] = {"PROBE", sizeof(struct msg_probe), false, false},
     [MSG_RESOLVE] = {"RESOLVE", sizeof(struct msg_resolve), true, false},
     [MSG_RESOLVED] = {"RESOLVED", sizeof(struct msg_resolved), true, false},
+    [MSG_ASK_FACTS] = {"ASK_FACTS", sizeof(struct msg_ask_facts), true, false},
+    [MSG_FACTS] = {"FACTS", sizeof(struct msg_facts), true, false},
+    [MSG_VERIFY] = {"VERIFY", sizeof(struct msg_verify), true, false},
+    [MSG_VERIFIED] = {"VERIFIED", sizeof(struct msg_verified), true, false},
 };
 
 /* What is sent must be the same on both ends, whichever compiler built them: no holes. */
@@ -47,10 +53,15 @@ _Static_assert(sizeof(struct msg_hello) == 16, "hello");
 _Static_assert(sizeof(struct msg_open) == 32, "open");
 _Static_assert(sizeof(struct msg_admit) == 32, "admit");
 _Static_assert(sizeof(struct msg_tickets) == 8 + TICKET_KEYS * TICKET_KEY, "tickets");
-_Static_assert(sizeof(struct msg_lease) == 16 + 28 * IPC_ADDRESSES_MAX, "lease");
+_Static_assert(sizeof(struct msg_lease) == 24 + 28 * IPC_ADDRESSES_MAX, "lease");
 _Static_assert(sizeof(struct msg_result) == 16, "result");
 _Static_assert(sizeof(struct msg_end) == 24, "end");
 _Static_assert(sizeof(struct msg_replay) == 52, "replay");
+_Static_assert(sizeof(struct msg_probe) == 8 + 28 * IPC_ADDRESSES_MAX, "probe");
+_Static_assert(sizeof(struct msg_probed) == 16, "probed");
+_Static_assert(sizeof(struct msg_facts) == 8, "facts");
+_Static_assert(sizeof(struct msg_verify) == 8, "verify");
+_Static_assert(sizeof(struct msg_verified) == 8, "verified");
 _Static_assert(sizeof(struct msg_resolved) == 8 + 28 * IPC_ADDRESSES_MAX, "resolved");
 _Static_assert(sizeof(struct msg_head) + sizeof(struct msg_lease) + IPC_TEXT_MAX + 8 <=
                    IPC_MESSAGE_MAX,

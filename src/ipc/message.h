@@ -15,7 +15,8 @@
  *               <------------------  GO | REFUSE
  *     ADMIT     ------------------>                    somebody wants to log in as `user`
  *               <------------------  LEASE | REFUSE    use this backend | nobody serves this login
- * now RESULT    ------------------>                    how the attempt went; after RESULT_FAILED:
+ * now RESULT    ------------------>                    how the attempt went; after RESULT_FAILED,
+ *                                                      and RESULT_REFUSED of a trial:
  *               <------------------  LEASE | REFUSE    the next backend | that was it
  *     END       ------------------>                    in any state; the session is gone
  *
@@ -71,15 +72,22 @@ enum msg_type {
     MSG_END,
     MSG_REPLAY,
     MSG_REPLAYED,
+    MSG_PROBED, /* how a probe went */
     /* control to worker */
     MSG_GO,
     MSG_LEASE,
     MSG_DONE,
     MSG_REFUSE,
     MSG_KICK, /* end this session, where its stream allows a BYE, or after kick_grace */
+    MSG_PROBE, /* try this backend, without a client */
     /* control to lookup, and back */
     MSG_RESOLVE,
     MSG_RESOLVED,
+    MSG_ASK_FACTS,
+    MSG_FACTS,
+    /* worker to lookup, and back */
+    MSG_VERIFY,
+    MSG_VERIFIED,
     MSG_TYPE_COUNT
 };
 
@@ -163,11 +171,25 @@ struct lease_id {
     uint32_t number;
 };
 
+enum lease_flag {
+    /* Nobody knows yet whether this backend knows the user: after RESULT_REFUSED control says what
+     * next, and REFUSE_CREDENTIALS means that the backend's NO stands. */
+    LEASE_IS_TRIAL = 1,
+    /* The password is lookup's to verify, which may say what the backend is to be shown instead:
+     * VERIFY before dialling. */
+    LEASE_VERIFY = 2
+};
+
+/* Tail: the user's name as directories, log and control have it (`name_n` bytes), and behind it the
+ * name that the backend is told instead of it, if there is one. */
 struct msg_lease {
     struct lease_id lease;
     uint16_t pool, backend; /* indices into the configuration */
     uint16_t attempt;       /* 1 for the first backend of this login */
     uint16_t addresses_n;   /* at least 1 */
+    uint16_t flags;         /* enum lease_flag */
+    uint16_t name_n;
+    uint32_t reserved;
     struct addr addresses[IPC_ADDRESSES_MAX];
 };
 
@@ -177,10 +199,13 @@ enum result {
     RESULT_FAILED   /* no verdict: next lease, please */
 };
 
+/* Whose fault RESULT_FAILED is, for the health of the backend. */
+enum fault { FAULT_BACKEND, FAULT_OURS };
+
 struct msg_result {
     struct lease_id lease;
     uint32_t result;
-    uint32_t reserved;
+    uint32_t fault; /* enum fault */
 };
 
 enum refuse {
@@ -189,16 +214,18 @@ enum refuse {
     REFUSE_MAX_SESSIONS, /* of OPEN: max_sessions */
     REFUSE_MAX_ADDRESS,  /* of OPEN, or of ADMIT from elsewhere: max_sessions_per_address */
     REFUSE_MAX_USER,     /* max_sessions_per_user, or that of user and address */
-    REFUSE_PENALTY       /* too many logins have failed */
+    REFUSE_PENALTY,      /* too many logins have failed */
+    REFUSE_DISABLED,     /* the directory says that the user may not log in */
+    REFUSE_CREDENTIALS   /* of the RESULT_REFUSED of a trial: that was the last backend */
 };
 
-/* Tail: words for the log. */
+/* Tail: words for the log; the last `told_n` bytes of it are for the client instead of ours. */
 struct msg_refuse {
     uint32_t code;
-    uint32_t reserved;
+    uint32_t told_n;
 };
 
-enum kick { KICK_OPERATOR, KICK_MOVED };
+enum kick { KICK_OPERATOR, KICK_MOVED, KICK_DOWN /* the backend is down */ };
 
 struct msg_kick {
     uint32_t why; /* enum kick */
@@ -226,6 +253,21 @@ struct msg_replay {
     uint16_t pool, backend;
     uint16_t stage;
     uint16_t attempt;
+    uint32_t flags; /* enum lease_flag */
+};
+
+/* The id is control's own. How the backend is probed says the configuration of its pool. */
+struct msg_probe {
+    uint16_t pool, backend;
+    uint32_t addresses_n; /* at least 1 */
+    struct addr addresses[IPC_ADDRESSES_MAX];
+};
+
+/* Tail: what went wrong, words for the log: "stage: detail". Empty when all is well. */
+struct msg_probed {
+    uint32_t is_ok;
+    uint32_t fault; /* enum fault; FAULT_OURS says nothing of the backend */
+    uint32_t duration_ms;
     uint32_t reserved;
 };
 
@@ -240,6 +282,49 @@ struct msg_resolved {
     uint32_t ttl_s;
     uint32_t addresses_n;
     struct addr addresses[IPC_ADDRESSES_MAX];
+};
+
+/* Tail: the user's name, as directories know it. */
+struct msg_ask_facts {
+    uint32_t is_fresh; /* for an operator: as the directories have it now, nothing that is kept */
+    uint32_t reserved;
+};
+
+enum facts_status {
+    FACTS_FOUND,
+    FACTS_UNKNOWN,    /* no directory knows the user */
+    FACTS_UNAVAILABLE /* they cannot be had now */
+};
+
+/* Tail: the facts, as directory/facts.h writes them without secrets; UNAVAILABLE: words for the
+ * log. Before them `directory_n` bytes: the directory's name. */
+struct msg_facts {
+    uint16_t status;
+    uint16_t directory_n;
+    uint32_t age_ms; /* of what was kept from before; 0: fresh */
+};
+
+/* Tail: the name (`name_n` bytes) as in LEASE, then the password that the client gave. The id is
+ * the session's. */
+struct msg_verify {
+    uint16_t name_n;
+    uint16_t reserved[3];
+};
+
+enum verified {
+    VERIFIED_OK,
+    VERIFIED_REFUSED,    /* the password is wrong */
+    VERIFIED_UNAVAILABLE /* it cannot be said now */
+};
+
+/* Tail: `user_n` bytes, the name that the backend is to be told (empty: as LEASE says), `password_n`
+ * the password for it (with is_replaced), and words for the log when it is no VERIFIED_OK. With
+ * `is_master` the user of the tail logs in for the user of LEASE: authentication and authorization
+ * identity of SASL PLAIN. */
+struct msg_verified {
+    uint16_t verified; /* enum verified */
+    uint16_t user_n, password_n;
+    uint8_t is_replaced, is_master;
 };
 
 /* A message as received: body and tail lie in the channel's buffer, for the time of the callback

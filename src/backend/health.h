@@ -1,0 +1,92 @@
+/* The health of one backend, from probes and from real logins. Pure: time is an argument, and what
+ * has changed is the return value.
+ *
+ *     UP          serves
+ *     FAILING     serves, but has failed: it is probed at the fast interval
+ *     DOWN        does not serve
+ *     RECOVERING  was down, and the last probe succeeded: does not serve yet, until `rise` have
+ *
+ * From UP the first failed probe leads to FAILING, `fall` in a row to DOWN, a good one back. From
+ * DOWN the first good probe leads to RECOVERING, `rise` in a row to UP, a bad one back to DOWN.
+ *
+ * Real logins (health_login()) bring UP to FAILING, so that a probe comes soon, when three in a row
+ * have failed; and to DOWN when `passive_fall` in a row have, with no good one between, of at least
+ * HEALTH_PARTIES users and from as many addresses: one client's or one user's failures never do.
+ * Blame is remembered by hashes of the last few of each. A backend that went down that way may pass
+ * every probe; so it stays down for HEALTH_REST_MS, twice as long each further time in a row, up to
+ * HEALTH_REST_MAX_MS, and a time within an hour of the one before is in a row. Probes that fail
+ * meanwhile count.
+ *
+ * What the operator says of a backend is another thing and not known here.
+ */
+#ifndef USHER_BACKEND_HEALTH_H
+#define USHER_BACKEND_HEALTH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum health_state { HEALTH_UP, HEALTH_FAILING, HEALTH_DOWN, HEALTH_RECOVERING };
+
+enum {
+    HEALTH_PARTIES = 3,
+    HEALTH_REST_MS = 30 * 1000,
+    HEALTH_REST_MAX_MS = 10 * 60 * 1000,
+    HEALTH_ROW_MS = 60 * 60 * 1000,
+    /* slow start: the least share, in 256ths, so that somebody comes */
+    HEALTH_SHARE_LEAST = 8,
+    HEALTH_SHARE_WHOLE = 256
+};
+
+struct health_params {
+    bool is_checked; /* check is not off; else it is UP for ever */
+    uint32_t interval_ms, fast_interval_ms, rise, fall, passive_fall, slow_start_ms;
+};
+
+struct health {
+    uint8_t state;                /* enum health_state */
+    uint8_t users_n, addresses_n; /* of the blamed below */
+    uint32_t row;                 /* probes in a row that went the way that counts in this state */
+    uint32_t failed_logins;       /* in a row */
+    uint32_t users[HEALTH_PARTIES], addresses[HEALTH_PARTIES]; /* hashes of who was blamed */
+    uint32_t rests; /* times in a row that logins have brought it down */
+    uint64_t rest_until_ms;
+    uint64_t rested_ms; /* when the last such time was over */
+    uint64_t since_ms;  /* of the state */
+    uint64_t up_ms;     /* when it came up after having been down; 0: it was never down */
+    uint64_t due_ms;    /* the next probe; 0: none (one is under way, or it is not checked) */
+    uint32_t seed;      /* for the jitter */
+};
+
+/* UP, with the first probe within the first interval, spread by the seed. */
+void health_init(struct health *h, const struct health_params *p, uint32_t seed, uint64_t now_ms);
+
+/* Each says whether the state has changed. */
+
+/* A probe has ended. Sets when the next is due: after the interval of the state, a tenth more or
+ * less by chance. */
+bool health_probed(struct health *h, const struct health_params *p, bool is_ok, uint64_t now_ms);
+
+/* A real attempt has ended with or without a verdict; a refused password is a verdict. `user` and
+ * `address` are hashes of who it was for. */
+bool health_login(struct health *h, const struct health_params *p, bool is_ok, uint32_t user,
+                  uint32_t address, uint64_t now_ms);
+
+/* A probe that said nothing of the backend: it is due again after the fast interval. */
+void health_unprobed(struct health *h, const struct health_params *p, uint64_t now_ms);
+
+/* A probe is under way: none is due. */
+void health_probing(struct health *h);
+
+/* UP or FAILING. */
+static inline bool health_serves(const struct health *h)
+{
+    return h->state == HEALTH_UP || h->state == HEALTH_FAILING;
+}
+
+/* Its share of weight and rate while it starts slowly, HEALTH_SHARE_LEAST to HEALTH_SHARE_WHOLE. */
+uint32_t health_share(const struct health *h, const struct health_params *p, uint64_t now_ms);
+
+/* "up", "failing", "down", "recovering". */
+const char *health_name(enum health_state state);
+
+#endif
