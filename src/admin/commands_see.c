@@ -385,7 +385,7 @@ int admin_route(struct call *c, struct err *err)
     struct operate_route route;
     json_t *o;
 
-    if (operate_route(c->operate, pool, c->request.user, c->now_ms, &route, err) < 0)
+    if (operate_route(c->operate, pool, c->request.user, BACKEND_NONE, c->now_ms, &route, err) < 0)
         return -1;
     o = json_object();
     answer_put(a, o, "user", answer_bytes(c->request.user));

@@ -3,9 +3,17 @@
 #include "control/admission.h"
 
 #include "control/answers.h"
+#include "directory/username.h"
 
 #include <errno.h>
 #include <stdlib.h>
+
+static void ask_facts(void *arg, uint32_t question, struct slice user, bool is_fresh)
+{
+    const struct admission *a = arg;
+
+    a->effects->ask_facts(a->arg, question, user, is_fresh);
+}
 
 int admission_new(const struct admission_params *params, struct admission **out_admission,
                   struct err *err)
@@ -27,10 +35,19 @@ int admission_new(const struct admission_params *params, struct admission **out_
     list_init(&a->replay_line);
     list_init(&a->hold_line);
     list_init(&a->address_line);
+    facts_wait_init(&a->facts, a->conf->global.directory_timeout, ask_facts, a);
     if (registry_init(&a->registry, &a->conf->global, err) < 0) {
         admission_free(&a);
         return -1;
     }
+    a->registry.backends = a->backends;
+    a->entrance.descriptors = params->descriptors;
+    a->entrance.ports = params->ports;
+    if (entrance_init(&a->entrance, a->conf) < 0) {
+        admission_free(&a);
+        return err_set(err, ENOMEM, "no memory for the pools");
+    }
+    wellness_init(a, params->now_ms);
     *out_admission = a;
     return 0;
 }
@@ -39,6 +56,8 @@ void admission_free(struct admission **a)
 {
     if (!*a)
         return;
+    facts_wait_done(&(*a)->facts);
+    entrance_done(&(*a)->entrance);
     registry_done(&(*a)->registry);
     free(*a);
     *a = NULL;
@@ -80,6 +99,7 @@ void admission_count(const struct admission *a, struct admission_counts *out_cou
 {
     *out_counts = (struct admission_counts){.held = a->held_n,
                                             .delayed = a->guard.waiting_n,
+                                            .queued = a->entrance.waiting_n,
                                             .epoch = a->epoch,
                                             .is_recovered = a->is_recovered};
 }
@@ -109,7 +129,7 @@ static void answer_waiting(struct admission *a, struct session *s, uint64_t now_
     if (s->stage == STAGE_ASKING)
         answer_admit(a, s, false, now_ms);
     else
-        answer_result(a, s, (enum result)result, now_ms);
+        answer_result(a, s, (enum result)result, FAULT_OURS, now_ms);
 }
 
 static void recover_if_complete(struct admission *a, uint64_t now_ms)
@@ -158,7 +178,7 @@ const char *admission_open(struct admission *a, struct admission_worker *w, uint
         s = add(a, w, id, (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener]),
                 &m->client);
     if (!s) {
-        a->effects->refuse(a->arg, w, id, REFUSE_UNAVAILABLE, "no memory");
+        a->effects->refuse(a->arg, w, id, REFUSE_UNAVAILABLE, "no memory", SLICE(""));
         return NULL;
     }
     registry_set_opening(&a->registry, s, true);
@@ -173,12 +193,13 @@ const char *admission_admit(struct admission *a, struct admission_worker *w, uin
                             const struct msg_admit *m, struct slice user, uint64_t now_ms)
 {
     struct session *s = registry_find(&a->registry, w, id);
+    char name[IPC_USER_MAX];
 
     if (!s)
         return "ADMIT: unknown session";
     if (s->stage != STAGE_OPEN)
         return "ADMIT: the session is not waiting for a login";
-    if (!user_is_name(user))
+    if (!user_is_name(user) || !admission_username(a, user, name, &user))
         return "ADMIT: not a user's name";
     if (!admission_come(a, s, &m->client))
         return NULL;
@@ -194,6 +215,13 @@ const char *admission_admit(struct admission *a, struct admission_worker *w, uin
     return NULL;
 }
 
+/* Whether the worker waits for control's word on this result. */
+static bool is_answered(const struct session *s, enum result result)
+{
+    return result == RESULT_OK || result == RESULT_FAILED ||
+           (result == RESULT_REFUSED && s->login->is_trial);
+}
+
 const char *admission_result(struct admission *a, struct admission_worker *w, uint32_t id,
                              const struct msg_result *m, uint64_t now_ms)
 {
@@ -205,10 +233,12 @@ const char *admission_result(struct admission *a, struct admission_worker *w, ui
         return "RESULT: the session has no open lease";
     if (s->lease.epoch != m->lease.epoch || s->lease.number != m->lease.number)
         return "RESULT: not the session's lease";
-    if (m->result > RESULT_FAILED)
+    if (m->result > RESULT_WITHDRAWN)
         return "RESULT: no such result";
-    if (a->is_recovered || m->result == RESULT_REFUSED) {
-        answer_result(a, s, (enum result)m->result, now_ms);
+    if (a->is_recovered || !is_answered(s, (enum result)m->result)) {
+        answer_result(a, s, (enum result)m->result,
+                      m->fault == FAULT_BACKEND ? FAULT_BACKEND : FAULT_OURS, now_ms);
+        entrance_settle(a, now_ms);
     } else {
         s->result = (uint8_t)m->result;
         list_append(&a->replay_line, &s->waiting);
@@ -229,6 +259,7 @@ void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
     if (s->stage == STAGE_LEASED && s->result == RESULT_NONE && m->is_sent && !s->is_kicked)
         guard_blame(&a->guard, s, now_ms);
     admission_drop(a, s, now_ms);
+    entrance_settle(a, now_ms);
 }
 
 /* --- replays ------------------------------------------------------------------------------- */
@@ -242,7 +273,7 @@ static const char *check_replay(const struct admission *a, const struct admissio
         return "REPLAY: no such listener or stage";
     if (registry_find(&a->registry, w, id))
         return "REPLAY: the session is known already";
-    if (m->stage != REPLAY_OPEN && !user_is_name(user))
+    if (m->stage != REPLAY_OPEN && user.n == 0)
         return "REPLAY: not a user's name";
     if (m->stage != REPLAY_OPEN && backends_at(a->backends, m->pool, m->backend) == BACKEND_NONE)
         return "REPLAY: no such backend";
@@ -266,14 +297,16 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
     uint32_t backend = backends_at(a->backends, m->pool, m->backend);
     bool is_late = has_come_elsewhere(a, s->user, backend);
 
-    s->attempt = (uint8_t)(m->attempt < 1              ? 1
-                           : m->attempt > ATTEMPTS_MAX ? ATTEMPTS_MAX
-                                                       : m->attempt);
+    unsigned most = m->flags & LEASE_IS_TRIAL ? CONF_TRIED_MAX : ATTEMPTS_MAX;
+
+    s->attempt = (uint8_t)(m->attempt < 1 ? 1 : m->attempt > most ? most : m->attempt);
+    s->login->is_trial = m->flags & LEASE_IS_TRIAL;
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
-        s->tried[i] = (uint16_t)backend;
+        s->login->tried[i] = (uint16_t)backend;
     s->lease = m->lease;
     registry_bind(&a->registry, s, backend, m->stage == REPLAY_RELAY ? STAGE_DONE : STAGE_LEASED);
     if (s->stage == STAGE_DONE) {
+        registry_end_login(s);
         admission_note_login(a, s, now_ms);
     } else {
         guard_resume(&a->guard, s, now_ms);
@@ -286,10 +319,14 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
 const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,
                              const struct msg_replay *m, struct slice user, uint64_t now_ms)
 {
-    const char *wrong = check_replay(a, w, id, m, user);
+    char name[IPC_USER_MAX];
+    const char *wrong;
     struct session *s;
     uint16_t pool;
 
+    if (!user_is_name(user) || !admission_username(a, user, name, &user))
+        user = SLICE("");
+    wrong = check_replay(a, w, id, m, user);
     if (wrong)
         return wrong;
     pool = m->stage == REPLAY_OPEN
@@ -363,14 +400,15 @@ void admission_detach(struct admission *a, struct admission_worker *w, uint64_t 
     a->registry.losing_ms = 0;
     registry_detach(&a->registry, w);
     settle(a, w, now_ms);
+    entrance_settle(a, now_ms);
 }
 
 /* --- time and news ------------------------------------------------------------------------- */
 
-void admission_addresses(struct admission *a, uint32_t backend)
+void admission_addresses(struct admission *a, uint32_t backend, uint64_t now_ms)
 {
     /* By an operator's order, given while they waited: as if it had none. */
-    if (a->backends->all[backend].state == BACKEND_DOWN)
+    if (backends_is_down(a->backends, backend))
         return;
     list_for_each_safe (it, &a->address_line) {
         struct session *s = CONTAINER(it, struct session, waiting);
@@ -380,6 +418,31 @@ void admission_addresses(struct admission *a, uint32_t backend)
             answer_lease(a, s);
         }
     }
+    entrance_settle(a, now_ms);
+}
+
+void admission_probed(struct admission *a, uint32_t backend, bool is_ok, struct slice detail,
+                      uint64_t now_ms)
+{
+    wellness_probed(a, backend, is_ok, detail, now_ms);
+    entrance_settle(a, now_ms);
+}
+
+struct facts_wait *admission_facts(struct admission *a)
+{
+    return &a->facts;
+}
+
+void admission_answered(struct admission *a, uint32_t question, const struct facts_answer *answer,
+                        uint64_t now_ms)
+{
+    facts_wait_answer(&a->facts, question, answer, now_ms);
+}
+
+bool admission_username(const struct admission *a, struct slice name, char out[IPC_USER_MAX],
+                        struct slice *out_name)
+{
+    return username_normalize(&a->conf->global, name, out, out_name);
 }
 
 static uint64_t first_until(const struct list *line)
@@ -397,8 +460,12 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 uint64_t admission_due_ms(const struct admission *a)
 {
-    return earlier(guard_due_ms(&a->guard),
-                   earlier(first_until(&a->hold_line), first_until(&a->address_line)));
+    uint64_t due_ms = earlier(first_until(&a->hold_line), first_until(&a->address_line));
+
+    due_ms = earlier(due_ms, guard_due_ms(&a->guard));
+    due_ms = earlier(due_ms, facts_wait_due_ms(&a->facts));
+    due_ms = earlier(due_ms, entrance_due_ms(a));
+    return earlier(due_ms, wellness_due_ms(a));
 }
 
 /* The first of the line, taken out, if its time is over. */
@@ -423,6 +490,9 @@ void admission_tick(struct admission *a, uint64_t now_ms)
         answer_failed(a, s, "has no known address", now_ms);
     while ((s = guard_take_late(&a->guard, now_ms)) != NULL)
         answer_admit(a, s, true, now_ms);
+    facts_wait_tick(&a->facts, now_ms);
+    wellness_tick(a, now_ms);
+    entrance_tick(a, now_ms);
 }
 
 /* --- operators ----------------------------------------------------------------------------- */
@@ -465,7 +535,7 @@ void admission_move_begin(struct admission *a, struct user *u, uint64_t now_ms)
     list_for_each_safe (it, &u->sessions) {
         struct session *s = CONTAINER(it, struct session, of_user);
 
-        if (s->stage == STAGE_RESOLVING)
+        if (s->stage == STAGE_RESOLVING || s->stage == STAGE_QUEUED)
             answer_wait_again(a, s, now_ms);
     }
 }

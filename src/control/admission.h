@@ -2,9 +2,10 @@
  * who waits and for how long.
  *
  * A login passes, in this order: the limits (control/limits.h), the guard, who may make it wait
- * (control/guard.h), a hold, max_logins, and the choice of a backend (control/route.h). None of
- * these but the hold and the choice ask who the user is; so that whoever has no password learns
- * nothing about it but, by waiting, whether the name is on hold.
+ * (control/guard.h), a hold, max_logins, what directories know (control/facts_wait.h), the choice
+ * of a backend (control/route.h), and the way in there (control/entrance.h). None of these but the
+ * hold, the directories and the choice ask who the user is; so that whoever has no password learns
+ * nothing about it but, by waiting, whether the name is on hold, and whether it is disabled.
  *
  * Pure: time is an argument, answers and news leave through callbacks, nothing blocks. The caller
  * feeds it each worker's messages in their order and calls admission_tick() when admission_due_ms()
@@ -12,8 +13,9 @@
  *
  * What it guarantees, for workers that keep to the dialogue:
  *
- * - Every OPEN, ADMIT and RESULT_FAILED gets exactly one answer, and so does RESULT_OK, unless its
- *   session or worker ends first. RESULT_REFUSED gets none.
+ * - Every OPEN, ADMIT and RESULT_FAILED gets exactly one answer, and so do RESULT_OK and the
+ *   RESULT_REFUSED of a trial, unless their session or worker ends first. Any other RESULT_REFUSED
+ *   gets none.
  * - No two sessions of one user in one pool are ever logged in on two backends.
  * - A session that a worker replays counts for all limits and is refused for none.
  * - No session comes to be logged in while its user is being moved.
@@ -32,6 +34,7 @@
 #include "base/slice.h"
 #include "conf/conf.h"
 #include "control/backends.h"
+#include "control/facts_wait.h"
 #include "control/registry.h"
 #include "control/shared.h"
 #include "ipc/message.h"
@@ -58,12 +61,13 @@ struct auth_failed {
  * are valid for the call. */
 struct admission_effects {
     void (*go)(void *arg, struct admission_worker *w, uint32_t id);
-    void (*lease)(void *arg, struct admission_worker *w, uint32_t id,
-                  const struct msg_lease *lease);
+    /* `tail`: as in ipc/message.h. */
+    void (*lease)(void *arg, struct admission_worker *w, uint32_t id, const struct msg_lease *lease,
+                  struct slice tail);
     void (*done)(void *arg, struct admission_worker *w, uint32_t id);
-    /* `why` is for the log. */
+    /* `why` is for the log; `told` for the client, empty: the worker's own words. */
     void (*refuse)(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
-                   const char *why);
+                   const char *why, struct slice told);
     /* A user of own storage now belongs to a backend: to be recorded. */
     void (*placed)(void *arg, struct slice user, const char *pool, const char *backend);
     /* The session is to be ended. */
@@ -71,6 +75,16 @@ struct admission_effects {
     /* A login waits because its user is on hold, or is being moved; `waiting`: how many do, this
      * one included. */
     void (*held)(void *arg, struct slice user, size_t waiting);
+    /* Logins wait for a backend, which has reached a limit of its own. */
+    void (*queued)(void *arg, uint32_t backend, size_t waiting, const char *limit);
+    /* The health of a backend has changed from `was`, which had lasted so long. */
+    void (*health)(void *arg, uint32_t backend, enum health_state was, uint64_t lasted_ms,
+                   struct slice detail);
+    /* It serves again after it was down, and its slow start is over. Anything may be done from
+     * there. */
+    void (*came_back)(void *arg, uint32_t backend, uint64_t now_ms);
+    /* Lookup is to be asked about a user; the answer will name `question`. */
+    void (*ask_facts)(void *arg, uint32_t question, struct slice user, bool is_fresh);
     void (*auth_failed)(void *arg, const struct auth_failed *failed);
     void (*count)(void *arg, enum metric metric);
     /* All workers have replayed; from now on questions are answered. Told once. */
@@ -83,6 +97,9 @@ struct admission_params {
     uint32_t epoch;
     const struct admission_effects *effects;
     void *arg;
+    uint32_t descriptors; /* that a worker may have open; 0: not known */
+    uint32_t ports;       /* for connections from one address to one backend; 0: not known */
+    uint64_t now_ms;
 };
 
 struct admission;
@@ -108,7 +125,7 @@ const struct route *admission_route(const struct admission *a);
 const struct penalty *admission_penalty(const struct admission *a);
 
 struct admission_counts {
-    size_t held, delayed; /* logins that wait */
+    size_t held, delayed, queued; /* logins that wait */
     uint32_t epoch;
     bool is_recovered; /* else the replays of workers are waited for */
 };
@@ -158,7 +175,21 @@ const char *admission_replayed(struct admission *a, struct admission_worker *w, 
 /* --- time and news --- */
 
 /* The backend has got addresses. */
-void admission_addresses(struct admission *a, uint32_t backend);
+void admission_addresses(struct admission *a, uint32_t backend, uint64_t now_ms);
+
+/* A probe of the backend has ended, with what went wrong. */
+void admission_probed(struct admission *a, uint32_t backend, bool is_ok, struct slice detail,
+                      uint64_t now_ms);
+
+/* Questions about users, for what comes from lookup and for operators. */
+struct facts_wait *admission_facts(struct admission *a);
+void admission_answered(struct admission *a, uint32_t question, const struct facts_answer *answer,
+                        uint64_t now_ms);
+
+/* Whom limits, directories and the log know by this name: directory/username.h. False: it is none.
+ */
+bool admission_username(const struct admission *a, struct slice name, char out[IPC_USER_MAX],
+                        struct slice *out_name);
 
 /* When admission_tick() should be called; 0: not before something else happens. */
 uint64_t admission_due_ms(const struct admission *a);

@@ -2,7 +2,11 @@
  * and hold to a lease, and back. */
 #include "control/answers.h"
 
+#include "control/facts_use.h"
+#include "directory/facts.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* --- changing a session ---------------------------------------------------------------------
@@ -21,7 +25,12 @@ void admission_leave(struct admission *a, struct session *s)
 {
     list_remove(&s->waiting);
     s->result = RESULT_NONE;
-    if (s->stage == STAGE_HELD) {
+    if (s->stage == STAGE_QUEUED) {
+        entrance_leave(a, s);
+    } else if (s->stage == STAGE_LOOKING) {
+        asker_leave(&s->login->asker);
+        s->stage = STAGE_ASKING;
+    } else if (s->stage == STAGE_HELD) {
         INSIST(a->held_n > 0);
         a->held_n--;
         s->stage = STAGE_ASKING;
@@ -42,10 +51,18 @@ static void give_up(struct admission *a, struct session *s)
     s->attempt = 0;
 }
 
-void answer_refuse(struct admission *a, struct session *s, enum refuse code, const char *why)
+static void refuse(struct admission *a, struct session *s, enum refuse code, const char *why,
+                   struct slice told)
 {
     give_up(a, s);
-    a->effects->refuse(a->arg, s->worker, s->id, code, why);
+    a->effects->refuse(a->arg, s->worker, s->id, code, why, told);
+}
+
+void answer_refuse(struct admission *a, struct session *s, enum refuse code, const char *why)
+{
+    const char *told = code == REFUSE_UNAVAILABLE ? a->conf->pools[s->pool].unavailable_text : "";
+
+    refuse(a, s, code, why, slice_str(told));
 }
 
 static void refuse_by_limit(struct admission *a, struct session *s, const struct refusal *r)
@@ -81,17 +98,28 @@ static void tell_auth_failed(struct admission *a, const struct session *s, uint6
 void answer_lease(struct admission *a, struct session *s)
 {
     const struct backend *b = &a->backends->all[s->backend];
-    struct msg_lease lease = {.pool = b->pool,
-                              .backend = b->index,
-                              .attempt = s->attempt,
-                              .addresses_n = (uint16_t)b->addresses_n};
+    const struct login *l = s->login;
+    struct slice name = user_name(s->user);
+    struct slice backend_user = slice_str(l->backend_user ? l->backend_user : "");
+    char tail[2 * IPC_USER_MAX];
+    struct msg_lease lease = {
+        .pool = b->pool,
+        .backend = b->index,
+        .attempt = s->attempt,
+        .addresses_n = (uint16_t)b->addresses_n,
+        .flags = (uint16_t)((l->is_trial ? LEASE_IS_TRIAL : 0) | (l->verifies ? LEASE_VERIFY : 0)),
+        .name_n = (uint16_t)name.n};
+
+    INSIST(name.n + backend_user.n <= sizeof tail);
+    memcpy(tail, name.p, name.n);
+    memcpy(tail + name.n, backend_user.p, backend_user.n);
 
     if (++a->lease_number == 0)
         a->lease_number = 1;
     s->lease = lease.lease = (struct lease_id){a->epoch, a->lease_number};
     memcpy(lease.addresses, b->addresses, sizeof lease.addresses);
     registry_bind(&a->registry, s, s->backend, STAGE_LEASED);
-    a->effects->lease(a->arg, s->worker, s->id, &lease);
+    a->effects->lease(a->arg, s->worker, s->id, &lease, slice_of(tail, name.n + backend_user.n));
 }
 
 /* --- who waits ----------------------------------------------------------------------------- */
@@ -128,31 +156,200 @@ static void wait_on_hold(struct admission *a, struct session *s, uint64_t now_ms
 
 void answer_wait_again(struct admission *a, struct session *s, uint64_t now_ms)
 {
-    INSIST(s->stage == STAGE_RESOLVING && s->attempt > 0);
+    INSIST((s->stage == STAGE_QUEUED || s->stage == STAGE_RESOLVING) && s->attempt > 0);
     admission_leave(a, s);
-    registry_unbind(&a->registry, s, STAGE_ASKING);
+    if (s->stage != STAGE_ASKING)
+        registry_unbind(&a->registry, s, STAGE_ASKING);
     s->attempt--;
     wait_on_hold(a, s, now_ms);
 }
 
+/* --- what directories know ----------------------------------------------------------------- */
+
+/* What the facts say of the way becomes the login's. Not so: `out_why` says why it cannot be used.
+ */
+static int take_use(struct admission *a, struct session *s, const struct facts *f, struct err *err)
+{
+    struct login *l = s->login;
+    struct facts_use use;
+
+    if (facts_use(a->backends, f, s->pool, &use, err) < 0)
+        return -1;
+    if (registry_repool(&a->registry, s, use.pool) < 0)
+        return err_set(err, 0, "no memory");
+    if (f->backend_user.n > 0) {
+        if (!user_is_name(f->backend_user))
+            return err_set(err, 0, "backend_user is no user's name");
+        l->backend_user = slice_dup(f->backend_user);
+        if (!l->backend_user)
+            return err_set(err, 0, "no memory");
+    }
+    l->backend = use.backend;
+    l->max_sessions = f->max_sessions;
+    l->verifies = f->verifies;
+    return 0;
+}
+
+/* Says whether the login may go on; else it has been refused. */
+static bool take_facts(struct admission *a, struct session *s, const struct facts_answer *answer)
+{
+    struct refusal refusal;
+    struct facts facts;
+    struct err err;
+    char why[ROUTE_WHY];
+
+    if (answer->status == FACTS_UNAVAILABLE) {
+        snprintf(why, sizeof why, "directory %.*s: %.*s", SLICE_ARG(answer->directory),
+                 SLICE_ARG(answer->text));
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
+        return false;
+    }
+    s->login->is_known = true;
+    if (answer->status == FACTS_UNKNOWN)
+        return true;
+    if (facts_parse_wire(answer->text, &facts, &err) < 0 ||
+        (!facts.is_disabled && take_use(a, s, &facts, &err) < 0)) {
+        err_prefix(&err, "directory %.*s", SLICE_ARG(answer->directory));
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, err.text);
+        return false;
+    }
+    if (facts.is_disabled) {
+        snprintf(why, sizeof why, "directory %.*s: the user is disabled",
+                 SLICE_ARG(answer->directory));
+        refuse(a, s, REFUSE_DISABLED, why, facts.disabled_text);
+        return false;
+    }
+    /* In its own pool, and with its own limit, there may be too many. */
+    if (!limits_admit(&a->limits, s, &refusal))
+        return true;
+    refuse_by_limit(a, s, &refusal);
+    return false;
+}
+
+static void go_on(struct admission *a, struct session *s, uint64_t now_ms);
+
+static void go_on(struct admission *a, struct session *s, uint64_t now_ms);
+
+static void on_facts(struct facts_wait *f, struct asker *asker, const struct facts_answer *answer,
+                     uint64_t now_ms)
+{
+    struct admission *a = CONTAINER(f, struct admission, facts);
+    struct session *s = CONTAINER(asker, struct login, asker)->session;
+
+    admission_leave(a, s);
+    if (take_facts(a, s, answer))
+        go_on(a, s, now_ms);
+}
+
+static void look(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    struct login *l = s->login;
+
+    if (a->conf->directories_n == 0) {
+        l->is_known = true;
+        go_on(a, s, now_ms);
+        return;
+    }
+    s->stage = STAGE_LOOKING;
+    l->asker.on_answer = on_facts;
+    if (facts_wait_ask(&a->facts, &l->asker, user_name(s->user), false, now_ms) < 0) {
+        s->stage = STAGE_ASKING;
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, "no memory");
+    }
+}
+
 /* --- attempts ------------------------------------------------------------------------------ */
 
-/* Finds the session, which is on no backend, one to try. */
+/* The session goes to a backend, as soon as that has room. */
+static void try_at(struct admission *a, struct session *s, uint32_t backend, uint64_t now_ms)
+{
+    s->login->tried[s->attempt % ATTEMPTS_MAX] = (uint16_t)backend;
+    s->attempt++;
+    entrance_go(a, s, backend, now_ms);
+}
+
+/* The backends of the pool have all been asked for the user, as far as they could be. */
+static void tried_all(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    if (s->login->is_doubtful || s->attempt == 0) {
+        answer_refuse(a, s, REFUSE_UNAVAILABLE,
+                      "a backend that may know the user could not be asked");
+        return;
+    }
+    if (guard_blame(&a->guard, s, now_ms))
+        tell_auth_failed(a, s, now_ms);
+    answer_refuse(a, s, REFUSE_CREDENTIALS, "no backend of the pool takes this password");
+}
+
+/* place = try: the next in the order of the hash that can be asked. */
+static void try_order(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    uint32_t backend;
+
+    while ((backend = route_nth(&a->route, s->pool, user_name(s->user), s->attempt)) !=
+           BACKEND_NONE) {
+        if (!backends_is_down(a->backends, backend)) {
+            try_at(a, s, backend, now_ms);
+            return;
+        }
+        s->login->is_doubtful = true;
+        s->attempt++;
+    }
+    tried_all(a, s, now_ms);
+}
+
+/* Finds the session, which is on no backend and whose facts are known, one to try. */
 static void try_next(struct admission *a, struct session *s, uint64_t now_ms)
 {
     char why[ROUTE_WHY];
-    uint32_t backend = route_choose(&a->route, s, now_ms, why);
+    uint32_t backend;
+    bool was_trial = s->login->is_trial;
 
-    if (backend == BACKEND_NONE) {
-        answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
+    s->login->is_trial = route_is_trial(&a->route, s);
+    if (s->login->is_trial) {
+        try_order(a, s, now_ms);
         return;
     }
-    s->tried[s->attempt++] = (uint16_t)backend;
-    registry_bind(&a->registry, s, backend, STAGE_RESOLVING);
-    if (a->backends->all[backend].addresses_n > 0)
-        answer_lease(a, s);
+    if (was_trial) /* another login of the user has found the backend meanwhile */
+        s->attempt = 0;
+    backend = route_choose(&a->route, s, now_ms, why);
+    if (backend == BACKEND_NONE)
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
     else
-        join(&a->address_line, s, now_ms + a->conf->global.connect_timeout);
+        try_at(a, s, backend, now_ms);
+}
+
+void answer_begin(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    registry_bind(&a->registry, s, s->backend, STAGE_RESOLVING);
+    if (a->backends->all[s->backend].addresses_n > 0) {
+        answer_lease(a, s);
+    } else {
+        s->until_ms = now_ms + a->conf->global.connect_timeout;
+        list_append(&a->address_line, &s->waiting);
+    }
+}
+
+/* Past guard and limits: its facts, then a backend; or it waits on hold. */
+static void go_on(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    if (!s->login->is_known)
+        look(a, s, now_ms);
+    else if (answer_must_wait(a, s))
+        wait_on_hold(a, s, now_ms);
+    else
+        try_next(a, s, now_ms);
+}
+
+void answer_passed_over(struct admission *a, struct session *s, uint64_t now_ms)
+{
+    INSIST(s->attempt > 0);
+    /* It was not tried. A trial goes on behind it. */
+    if (s->login->is_trial)
+        s->login->is_doubtful = true;
+    else
+        s->attempt--;
+    go_on(a, s, now_ms);
 }
 
 /* The session's backend gave no verdict. With own storage that was it. With shared storage it goes
@@ -166,22 +363,25 @@ void answer_failed(struct admission *a, struct session *s, const char *how, uint
     const char *title = backends_title(a->backends, s->backend);
     char why[ROUTE_WHY];
 
-    if (route_is_shared(&a->route, s->pool) && s->attempt < ATTEMPTS_MAX) {
+    if (s->login->is_trial)
+        s->login->is_doubtful = true;
+    if (s->login->is_trial || (route_is_shared(&a->route, s->pool) && s->attempt < ATTEMPTS_MAX)) {
         registry_unbind(&a->registry, s, STAGE_ASKING);
-        if (s->user->is_moving)
-            wait_on_hold(a, s, now_ms);
-        else
-            try_next(a, s, now_ms);
+        go_on(a, s, now_ms);
         return;
     }
     snprintf(why, sizeof why, "backend %s %s%s", title, how,
-             s->attempt == ATTEMPTS_MAX ? ", the last that is tried" : "");
+             s->attempt >= ATTEMPTS_MAX ? ", the last that is tried" : "");
     answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
 }
 
+/* Nothing but an operator or a directory changes a placement. */
 static void record_place(struct admission *a, struct session *s)
 {
-    if (route_is_shared(&a->route, s->pool) || s->user->placed != BACKEND_NONE)
+    bool is_told = s->login && s->login->backend == s->backend;
+
+    if (route_is_shared(&a->route, s->pool) || s->user->placed == s->backend ||
+        (s->user->placed != BACKEND_NONE && !is_told))
         return;
     s->user->placed = s->backend;
     a->effects->placed(a->arg, user_name(s->user), a->conf->pools[s->pool].title,
@@ -212,6 +412,7 @@ static void logged_in(struct admission *a, struct session *s, uint64_t now_ms)
     guard_forgive(s);
     registry_bind(&a->registry, s, s->backend, STAGE_DONE);
     admission_note_login(a, s, now_ms);
+    registry_end_login(s);
     a->effects->done(a->arg, s->worker, s->id);
 }
 
@@ -221,7 +422,7 @@ void answer_turn_away(struct admission *a, struct admission_worker *w, uint32_t 
                       const struct refusal *r)
 {
     a->effects->count(a->arg, METRIC_LIMITED);
-    a->effects->refuse(a->arg, w, id, r->code, r->why);
+    a->effects->refuse(a->arg, w, id, r->code, r->why, SLICE(""));
 }
 
 void answer_open(struct admission *a, struct session *s)
@@ -247,7 +448,7 @@ void answer_login(struct admission *a, struct session *s, uint64_t now_ms)
     if (limits_login(&a->limits, &refusal))
         refuse_by_limit(a, s, &refusal);
     else
-        try_next(a, s, now_ms);
+        go_on(a, s, now_ms);
 }
 
 /* The guard has let it pass. */
@@ -314,14 +515,35 @@ static void refused(struct admission *a, struct session *s, uint64_t now_ms)
     give_up(a, s);
 }
 
-void answer_result(struct admission *a, struct session *s, enum result result, uint64_t now_ms)
+/* A trial, and this backend does not know the user by this password. */
+static void try_on(struct admission *a, struct session *s, uint64_t now_ms)
 {
+    registry_unbind(&a->registry, s, STAGE_ASKING);
+    go_on(a, s, now_ms);
+}
+
+void answer_result(struct admission *a, struct session *s, enum result result, enum fault fault,
+                   uint64_t now_ms)
+{
+    bool is_verdict = result == RESULT_OK || result == RESULT_REFUSED;
+
+    if (is_verdict || (result == RESULT_FAILED && fault == FAULT_BACKEND))
+        wellness_login(a, s, is_verdict, now_ms);
     switch (result) {
     case RESULT_OK:
         logged_in(a, s, now_ms);
         break;
     case RESULT_REFUSED:
+        if (s->login->is_trial)
+            try_on(a, s, now_ms);
+        else
+            refused(a, s, now_ms);
+        break;
+    case RESULT_DENIED:
         refused(a, s, now_ms);
+        break;
+    case RESULT_WITHDRAWN:
+        give_up(a, s);
         break;
     case RESULT_FAILED:
         answer_failed(a, s, "failed", now_ms);

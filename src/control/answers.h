@@ -8,9 +8,12 @@
 #define USHER_CONTROL_ANSWERS_H
 
 #include "control/admission.h"
+#include "control/entrance.h"
+#include "control/facts_wait.h"
 #include "control/guard.h"
 #include "control/limits.h"
 #include "control/route.h"
+#include "control/wellness.h"
 
 struct admission {
     const struct conf *conf;
@@ -21,6 +24,10 @@ struct admission {
     struct route route;
     struct limits limits;
     struct guard guard;
+    struct entrance entrance;
+    struct facts_wait facts;
+    bool is_warming; /* backends start slowly */
+    uint64_t warm_due_ms;
     uint32_t epoch;
     uint32_t lease_number;
     size_t peers, attached; /* workers to be waited for; workers that ever came */
@@ -65,7 +72,13 @@ void answer_admit(struct admission *a, struct session *s, bool has_waited, uint6
 bool answer_must_wait(const struct admission *a, const struct session *s);
 const char *answer_held_words(const struct session *s);
 
-/* In STAGE_RESOLVING: it waits with them, as if no backend had been found for it yet. */
+/* In STAGE_QUEUED: the backend has room; it has been taken from its queue. */
+void answer_begin(struct admission *a, struct session *s, uint64_t now_ms);
+
+/* In STAGE_ASKING: the backend for which it waited cannot be had any more. */
+void answer_passed_over(struct admission *a, struct session *s, uint64_t now_ms);
+
+/* In STAGE_QUEUED or RESOLVING: it waits with them, as if no backend had been found for it yet. */
 void answer_wait_again(struct admission *a, struct session *s, uint64_t now_ms);
 
 /* In STAGE_ASKING, past guard and hold. */
@@ -75,7 +88,8 @@ void answer_login(struct admission *a, struct session *s, uint64_t now_ms);
 void answer_lease(struct admission *a, struct session *s);
 
 /* In STAGE_LEASED. RESULT_REFUSED may be answered before the replays are in. */
-void answer_result(struct admission *a, struct session *s, enum result result, uint64_t now_ms);
+void answer_result(struct admission *a, struct session *s, enum result result, enum fault fault,
+                   uint64_t now_ms);
 
 /* In STAGE_RESOLVING or LEASED: no verdict can be had there. `how` goes on from "backend NAME". */
 void answer_failed(struct admission *a, struct session *s, const char *how, uint64_t now_ms);

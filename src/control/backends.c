@@ -79,6 +79,19 @@ uint32_t backends_at(const struct backends *b, uint32_t pool, uint32_t index)
     return b->first[pool] + index;
 }
 
+struct health_params backends_health_params(const struct backends *b, uint32_t number)
+{
+    const struct conf_pool *p = &b->conf->pools[b->all[number].pool];
+
+    return (struct health_params){.is_checked = p->check != CHECK_OFF,
+                                  .interval_ms = p->check_interval,
+                                  .fast_interval_ms = p->check_fast_interval,
+                                  .rise = p->check_rise,
+                                  .fall = p->check_fall,
+                                  .passive_fall = p->passive_fall,
+                                  .slow_start_ms = p->slow_start};
+}
+
 static const char *const state_words[] = {
     [BACKEND_UP] = "up", [BACKEND_DRAIN] = "drain", [BACKEND_DOWN] = "down"};
 
@@ -107,8 +120,11 @@ static int fill(struct backends *b, uint16_t pool, uint16_t index, struct err *e
     be->conf = &p->backends[index];
     be->pool = pool;
     be->index = index;
-    b->nodes[number] = (struct rendezvous_node){
-        .hash = rendezvous_node_hash(p->title, be->conf->title), .weight = be->conf->weight};
+    b->nodes[number] =
+        (struct rendezvous_node){.hash = rendezvous_node_hash(p->title, be->conf->title),
+                                 .weight = be->conf->weight * HEALTH_SHARE_WHOLE};
+    queue_init(&be->queue);
+    list_init(&be->queueing);
     if (addr_split(slice_str(be->conf->address), &be->host, &be->port, err) < 0)
         return err_prefix(err, "backend %s", be->conf->title);
     if (addr_parse_ip(be->host, be->port, &be->addresses[0]))
@@ -131,9 +147,10 @@ int backends_init(struct backends *b, const struct conf *conf, struct err *err)
         n += conf->pools[i].backends_n;
     }
     b->n = n;
+    b->tries = calloc(conf->pools_n + 1, sizeof *b->tries);
     b->all = calloc(n + 1, sizeof *b->all);
     b->nodes = calloc(n + 1, sizeof *b->nodes);
-    if (!b->first || !b->all || !b->nodes) {
+    if (!b->first || !b->tries || !b->all || !b->nodes) {
         backends_done(b);
         return err_set(err, ENOMEM, "no memory for the backends");
     }
@@ -154,7 +171,12 @@ void backends_done(struct backends *b)
         free(b->titles[i]);
     free(b->titles);
     map_done(&b->by_title);
+    for (size_t i = 0; b->all && i < b->n; i++) {
+        if (b->all[i].conf)
+            queue_done(&b->all[i].queue);
+    }
     free(b->first);
+    free(b->tries);
     free(b->all);
     free(b->nodes);
     *b = (struct backends){0};

@@ -8,10 +8,12 @@
 #ifndef USHER_CONTROL_BACKENDS_H
 #define USHER_CONTROL_BACKENDS_H
 
+#include "backend/health.h"
 #include "backend/rendezvous.h"
 #include "base/addr.h"
 #include "base/map.h"
 #include "conf/conf.h"
+#include "control/queue.h"
 #include "ipc/message.h"
 
 #include <stdbool.h>
@@ -36,6 +38,19 @@ struct backend {
     uint64_t due_ms;
     bool is_asked;
     bool has_failed;
+    bool is_back;           /* it serves again, and starts slowly */
+    struct health health;   /* changed by control/wellness.c only */
+    uint32_t probe;         /* the number of the one under way; 0: none. control/probes.h's */
+    uint64_t probe_late_ms; /* when it is given up */
+    /* What it may take, and who waits for it: control/entrance.h's. The counts are the registry's:
+     * those that are there or on their way, and of these, on their way. */
+    uint32_t sessions, connecting;
+    bool has_room_again; /* somebody has left */
+    struct bucket logins;
+    struct queue queue;
+    struct list queueing;   /* while somebody waits: in entrance.queueing */
+    uint64_t room_due_ms;   /* when somebody who waits may begin, by time alone; 0: never */
+    uint64_t told_queue_ms; /* when the log was last told that logins wait */
 };
 
 struct title {
@@ -50,6 +65,7 @@ struct backends {
     struct rendezvous_node *nodes; /* in the same order */
     size_t n;                      /* configured */
     uint32_t *first;               /* of each pool */
+    struct bucket *tries;          /* of each pool: try_rate */
     struct map by_title;
     struct title **titles; /* by number, strangers too */
     size_t titles_n, titles_cap;
@@ -69,6 +85,22 @@ static inline bool backends_is_stranger(const struct backends *b, uint32_t numbe
 {
     return number >= b->n;
 }
+
+/* Whether it may be used by what its probes and the logins there say; operators' states are another
+ * thing. */
+static inline bool backends_serves(const struct backends *b, uint32_t number)
+{
+    return health_serves(&b->all[number].health);
+}
+
+/* Not to be had: by an operator's order, or as its health says. */
+static inline bool backends_is_down(const struct backends *b, uint32_t number)
+{
+    return b->all[number].state == BACKEND_DOWN || !backends_serves(b, number);
+}
+
+/* What its health goes by. */
+struct health_params backends_health_params(const struct backends *b, uint32_t number);
 
 /* By indices as messages have them; BACKEND_NONE when there is no such backend. */
 uint32_t backends_at(const struct backends *b, uint32_t pool, uint32_t index);

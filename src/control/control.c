@@ -1,65 +1,25 @@
 /* The control process' wiring: channels to workers and lookup, deadlines, the state file, the door.
  * Every rule is in admission.c and below, every word for the log in tell.c. */
-#include "control/control.h"
+#include "control/control_parts.h"
 
 #include "base/log.h"
-#include "control/admission.h"
 #include "control/load.h"
-#include "control/operate.h"
-#include "control/resolve.h"
-#include "control/shared.h"
-#include "control/state.h"
 #include "control/tell.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-/* How long placements gather before they are written, and how long after a failure. */
-enum { FLUSH_MS = 200, REPLAY_MS = 10 * 1000, FLUSH_RETRY_MS = 2000 };
-
-struct control {
-    struct child *child;
-    bool has_started;
-    struct list peers;   /* of peer, in the order in which they came */
-    struct peer *lookup; /* the newest; NULL while there is none */
-    struct backends backends;
-    struct resolve resolve;
-    struct admission *admission;
-    struct operate *operate;
-    struct door *door; /* NULL: there is none */
-    int door_fd;       /* until the door is opened; then -1 */
-    struct state *state;
-    struct shared *shared[SHARED_COUNT]; /* NULL: nothing is remembered */
-    struct deadline admission_due, operate_due, resolve_due, flush_due;
-    struct deadline replay_due; /* who has not replayed by then hangs */
-    uint64_t admission_due_ms;  /* as set */
-    uint64_t operate_due_ms;
-    bool is_failing; /* the state file; it has been told */
-    bool is_losing;  /* placements; it has been told */
-};
-
-/* Another process: its channel, opened when we have begun. */
-struct peer {
-    struct list node;
-    struct control *control;
-    struct msg_peer who;
-    int fd; /* until the channel is opened; then -1 */
-    struct channel channel;
-    struct admission_worker worker; /* if it is one */
-};
-
-static uint64_t now_ms(const struct control *c)
-{
-    return loop_now_ms(c->child->loop);
-}
+/* How long until placements that could not be written are tried again. */
+enum { REPLAY_MS = 10 * 1000, FLUSH_RETRY_MS = 2000 };
 
 /* --- deadlines ----------------------------------------------------------------------------- */
 
 static void arm(struct control *c, struct deadline *d, uint64_t due_ms)
 {
-    uint64_t now = now_ms(c);
+    uint64_t now = control_now_ms(c);
 
     if (due_ms == 0)
         deadline_clear(d);
@@ -82,12 +42,26 @@ static void arm_waiting(struct control *c)
     arm_if_changed(c, &c->operate_due, &c->operate_due_ms, operate_due_ms(c->operate));
 }
 
+void control_arm_probes(struct control *c)
+{
+    arm(c, &c->probes_due, probes_due_ms(&c->probes));
+}
+
+static void on_probes_due(struct deadline *d)
+{
+    struct control *c = CONTAINER(d, struct control, probes_due);
+
+    probes_step(&c->probes, control_now_ms(c));
+    control_arm_probes(c);
+    arm_waiting(c);
+}
+
 static void on_admission_due(struct deadline *d)
 {
     struct control *c = CONTAINER(d, struct control, admission_due);
 
     c->admission_due_ms = 0;
-    admission_tick(c->admission, now_ms(c));
+    admission_tick(c->admission, control_now_ms(c));
     arm_waiting(c);
 }
 
@@ -96,7 +70,7 @@ static void on_operate_due(struct deadline *d)
     struct control *c = CONTAINER(d, struct control, operate_due);
 
     c->operate_due_ms = 0;
-    operate_tick(c->operate, now_ms(c));
+    operate_tick(c->operate, control_now_ms(c));
     arm_waiting(c);
 }
 
@@ -110,7 +84,7 @@ static void on_resolve_due(struct deadline *d)
 {
     struct control *c = CONTAINER(d, struct control, resolve_due);
 
-    resolve_step(&c->resolve, now_ms(c));
+    resolve_step(&c->resolve, control_now_ms(c));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
 }
 
@@ -139,137 +113,21 @@ static void on_flush_due(struct deadline *d)
         deadline_set(c->child->loop, d, FLUSH_RETRY_MS);
 }
 
-/* --- what admission wants ------------------------------------------------------------------ */
-
-static struct channel *channel_of(struct admission_worker *w)
+static const char *take_probed(struct control *c, const struct msg *m)
 {
-    return &CONTAINER(w, struct peer, worker)->channel;
+    const struct msg_probed *probed = m->body;
+    uint32_t backend = probes_answer(&c->probes, m->id);
+
+    /* Too late, or another worker's. */
+    if (backend == BACKEND_NONE)
+        return "PROBED: no such probe";
+    if (!probed->is_ok && probed->fault != FAULT_BACKEND)
+        probes_void(&c->probes, backend, control_now_ms(c));
+    else
+        admission_probed(c->admission, backend, probed->is_ok, m->tail, control_now_ms(c));
+    control_arm_probes(c);
+    return NULL;
 }
-
-static void send_go(void *arg, struct admission_worker *w, uint32_t id)
-{
-    (void)arg;
-    channel_send(channel_of(w), MSG_GO, id, NULL, SLICE(""), -1);
-}
-
-static void send_lease(void *arg, struct admission_worker *w, uint32_t id,
-                       const struct msg_lease *lease)
-{
-    (void)arg;
-    channel_send(channel_of(w), MSG_LEASE, id, lease, SLICE(""), -1);
-}
-
-static void send_done(void *arg, struct admission_worker *w, uint32_t id)
-{
-    (void)arg;
-    channel_send(channel_of(w), MSG_DONE, id, NULL, SLICE(""), -1);
-}
-
-static void send_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
-                        const char *why)
-{
-    struct msg_refuse m = {.code = code};
-
-    (void)arg;
-    channel_send(channel_of(w), MSG_REFUSE, id, &m, slice_str(why), -1);
-}
-
-static void send_kick(void *arg, struct admission_worker *w, uint32_t id, enum kick why)
-{
-    struct msg_kick m = {.why = why};
-
-    (void)arg;
-    channel_send(channel_of(w), MSG_KICK, id, &m, SLICE(""), -1);
-}
-
-static void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
-{
-    struct control *c = arg;
-    struct err err;
-
-    tell_placed(user, pool, backend);
-    if (state_place(c->state, pool, user, backend, &err) < 0) {
-        if (!c->is_losing)
-            tell_state_failed(c->state, &err);
-        c->is_losing = true;
-    } else if (c->flush_due.at_ms == 0) {
-        deadline_set(c->child->loop, &c->flush_due, FLUSH_MS);
-    }
-}
-
-static void on_held(void *arg, struct slice user, size_t waiting)
-{
-    (void)arg;
-    tell_held(user, waiting);
-}
-
-static void on_auth_failed(void *arg, const struct auth_failed *failed)
-{
-    (void)arg;
-    tell_auth_failed(failed);
-}
-
-static void on_count(void *arg, enum metric metric)
-{
-    const struct control *c = arg;
-
-    counters_add(c->child->counters, metric, 1);
-}
-
-static void on_recovered(void *arg, size_t sessions, size_t users)
-{
-    const struct control *c = arg;
-
-    /* The first control of all had nothing to recover. */
-    if (c->child->self.epoch > 1)
-        tell_recovered(c->child->self.epoch, sessions, users);
-}
-
-static const struct admission_effects admission_effects = {
-    .go = send_go,
-    .lease = send_lease,
-    .done = send_done,
-    .refuse = send_refuse,
-    .kick = send_kick,
-    .placed = on_placed,
-    .held = on_held,
-    .auth_failed = on_auth_failed,
-    .count = on_count,
-    .recovered = on_recovered,
-};
-
-/* --- what resolving wants ------------------------------------------------------------------ */
-
-static void send_ask(void *arg, uint32_t question, struct slice host, uint16_t port)
-{
-    const struct control *c = arg;
-    struct msg_resolve m = {.port = port};
-
-    /* Without a lookup the question stays open; the next one is asked it again. */
-    if (c->lookup)
-        channel_send(&c->lookup->channel, MSG_RESOLVE, question, &m, host, -1);
-}
-
-static void on_addresses(void *arg, uint32_t backend, uint32_t ttl_s)
-{
-    struct control *c = arg;
-
-    tell_resolved(&c->backends.all[backend], ttl_s);
-    admission_addresses(c->admission, backend);
-}
-
-static void on_unresolved(void *arg, uint32_t backend, struct slice detail)
-{
-    const struct control *c = arg;
-
-    tell_unresolved(&c->backends.all[backend], detail);
-}
-
-static const struct resolve_effects resolve_effects = {
-    .ask = send_ask,
-    .changed = on_addresses,
-    .failed = on_unresolved,
-};
 
 /* --- peers --------------------------------------------------------------------------------- */
 
@@ -280,11 +138,13 @@ static void drop_peer(struct peer *p)
     if (p->fd >= 0)
         close(p->fd); /* never opened */
     channel_close(&p->channel);
+    if (c->prober == &p->node)
+        c->prober = p->node.prev;
     list_remove(&p->node);
     if (p == c->lookup)
         c->lookup = NULL;
     if (p->fd < 0 && p->who.role == ROLE_WORKER) {
-        admission_detach(c->admission, &p->worker, now_ms(c));
+        admission_detach(c->admission, &p->worker, control_now_ms(c));
         arm_waiting(c);
     }
     free(p);
@@ -295,7 +155,7 @@ static const char *take_worker_message(struct peer *p, const struct msg *m)
     struct control *c = p->control;
     struct admission *a = c->admission;
     struct admission_worker *w = &p->worker;
-    uint64_t now = now_ms(c);
+    uint64_t now = control_now_ms(c);
 
     if (m->type == MSG_OPEN)
         return admission_open(a, w, m->id, m->body);
@@ -307,6 +167,8 @@ static const char *take_worker_message(struct peer *p, const struct msg *m)
         return admission_replay(a, w, m->id, m->body, m->tail, now);
     if (m->type == MSG_REPLAYED)
         return admission_replayed(a, w, now);
+    if (m->type == MSG_PROBED)
+        return take_probed(c, m);
     if (m->type != MSG_END)
         return "not a message to control";
     admission_end(a, w, m->id, m->body, now);
@@ -325,17 +187,35 @@ static void on_worker_message(struct channel *ch, const struct msg *m)
     arm_waiting(p->control);
 }
 
+static void take_facts(struct control *c, const struct msg *m)
+{
+    const struct msg_facts *facts = m->body;
+    struct facts_answer answer = {.status = (enum facts_status)facts->status,
+                                  .age_ms = facts->age_ms};
+
+    if (facts->directory_n > m->tail.n || facts->status > FACTS_UNAVAILABLE)
+        return;
+    answer.directory = slice_sub(m->tail, 0, facts->directory_n);
+    answer.text = slice_sub(m->tail, facts->directory_n, m->tail.n);
+    admission_answered(c->admission, m->id, &answer, control_now_ms(c));
+}
+
 static void on_lookup_message(struct channel *ch, const struct msg *m)
 {
     struct control *c = CONTAINER(ch, struct peer, channel)->control;
 
     if (m->fd >= 0)
         close(m->fd);
+    if (m->type == MSG_FACTS) {
+        take_facts(c, m);
+        arm_waiting(c);
+        return;
+    }
     if (m->type != MSG_RESOLVED) {
         log_detail(LOG_DEBUG, "lookup: %s is not a message to control", msg_type_name(m->type));
         return;
     }
-    resolve_answer(&c->resolve, m->id, m->body, m->tail, now_ms(c));
+    resolve_answer(&c->resolve, m->id, m->body, m->tail, control_now_ms(c));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
     arm_waiting(c);
 }
@@ -369,7 +249,8 @@ static void open_peer(struct peer *p)
     if (c->lookup)
         drop_peer(c->lookup);
     c->lookup = p;
-    resolve_repeat(&c->resolve, now_ms(c));
+    resolve_repeat(&c->resolve, control_now_ms(c));
+    facts_wait_repeat(admission_facts(c->admission));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
 }
 
@@ -442,6 +323,8 @@ static void on_init(struct child *child)
     deadline_init(&c->admission_due, on_admission_due);
     deadline_init(&c->operate_due, on_operate_due);
     deadline_init(&c->resolve_due, on_resolve_due);
+    deadline_init(&c->probes_due, on_probes_due);
+    c->prober = &c->peers;
     deadline_init(&c->flush_due, on_flush_due);
     deadline_init(&c->replay_due, on_replay_due);
 }
@@ -460,19 +343,49 @@ static void on_message(struct child *child, const struct msg *m)
         close(m->fd);
 }
 
+/* What the workers are given too. */
+static uint32_t descriptors(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > UINT32_MAX)
+        return 0;
+    return (uint32_t)limit.rlim_cur;
+}
+
+/* 0: not known. */
+static uint32_t ephemeral_ports(void)
+{
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
+    unsigned low = 0, high = 0;
+
+    if (!f)
+        return 0;
+    if (fscanf(f, "%5u %5u", &low, &high) != 2 || high < low)
+        low = 1, high = 0;
+    fclose(f);
+    return high + 1 - low;
+}
+
 static int load(struct control *c, struct err *err)
 {
     const struct conf *conf = c->child->conf;
     struct admission_params params = {.conf = conf,
                                       .backends = &c->backends,
                                       .epoch = c->child->self.epoch,
-                                      .effects = &admission_effects,
-                                      .arg = c};
+                                      .effects = &control_admission_effects,
+                                      .arg = c,
+                                      .descriptors = descriptors(),
+                                      .ports = ephemeral_ports(),
+                                      .now_ms = control_now_ms(c)};
     struct load rows;
 
     if (backends_init(&c->backends, conf, err) < 0)
         return -1;
-    c->resolve = (struct resolve){.backends = &c->backends, .effects = &resolve_effects, .arg = c};
+    c->probes =
+        (struct probes){.backends = &c->backends, .effects = &control_probes_effects, .arg = c};
+    c->resolve =
+        (struct resolve){.backends = &c->backends, .effects = &control_resolve_effects, .arg = c};
     if (admission_new(&params, &c->admission, err) < 0)
         return -1;
     for (unsigned i = 0; i < SHARED_COUNT; i++)
@@ -523,11 +436,12 @@ static int on_start(struct child *child, struct err *err)
     if (load(c, err) < 0 || open_door(c, err) < 0)
         return -1;
     c->has_started = true;
-    admission_start(c->admission, child->peers, now_ms(c));
-    resolve_start(&c->resolve, now_ms(c));
+    admission_start(c->admission, child->peers, control_now_ms(c));
+    resolve_start(&c->resolve, control_now_ms(c));
     list_for_each_safe (it, &c->peers)
         open_peer(CONTAINER(it, struct peer, node));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
+    control_arm_probes(c);
     if (child->peers > 0)
         deadline_set(child->loop, &c->replay_due, REPLAY_MS);
     return 0;
@@ -553,6 +467,7 @@ static void on_done(struct child *child)
     deadline_clear(&c->admission_due);
     deadline_clear(&c->operate_due);
     deadline_clear(&c->resolve_due);
+    deadline_clear(&c->probes_due);
     deadline_clear(&c->flush_due);
     deadline_clear(&c->replay_due);
     operate_free(&c->operate);

@@ -2,6 +2,7 @@
 #include "control/load.h"
 
 #include "base/log.h"
+#include "directory/username.h"
 
 #include <errno.h>
 
@@ -10,18 +11,27 @@ static int no_memory(struct err *err)
     return err_set(err, ENOMEM, "no memory for what is known of users");
 }
 
+/* The row may be older than the settings by which names are normalized. */
+static bool take_name(const struct load *l, struct slice user, char name[IPC_USER_MAX],
+                      struct slice *out_name)
+{
+    return user_is_name(user) &&
+           username_normalize(&l->backends->conf->global, user, name, out_name);
+}
+
 static int take_placement(void *arg, struct slice pool, struct slice user, struct slice backend,
                           struct err *err)
 {
     const struct load *l = arg;
     const struct conf *conf = l->backends->conf;
+    char name[IPC_USER_MAX];
 
     for (size_t i = 0; i < conf->pools_n; i++) {
         uint32_t number;
 
         if (!slice_eq(slice_str(conf->pools[i].title), pool))
             continue;
-        if (conf->pools[i].storage == STORAGE_SHARED || !user_is_name(user))
+        if (conf->pools[i].storage == STORAGE_SHARED || !take_name(l, user, name, &user))
             return 0;
         number = backends_number(l->backends, backend);
         if (number == BACKEND_NONE || registry_place(l->registry, (uint16_t)i, user, number) < 0)
@@ -33,10 +43,11 @@ static int take_placement(void *arg, struct slice pool, struct slice user, struc
 static int take_pin(void *arg, struct slice user, struct slice backend, struct err *err)
 {
     const struct load *l = arg;
+    char name[IPC_USER_MAX];
     struct order *o;
     uint32_t number;
 
-    if (!user_is_name(user))
+    if (!take_name(l, user, name, &user))
         return 0;
     number = backends_number(l->backends, backend);
     o = number == BACKEND_NONE ? NULL : registry_order_make(l->registry, user);
@@ -49,9 +60,10 @@ static int take_pin(void *arg, struct slice user, struct slice backend, struct e
 static int take_hold(void *arg, struct slice user, struct err *err)
 {
     const struct load *l = arg;
+    char name[IPC_USER_MAX];
     struct order *o;
 
-    if (!user_is_name(user))
+    if (!take_name(l, user, name, &user))
         return 0;
     o = registry_order_make(l->registry, user);
     if (!o)

@@ -133,7 +133,7 @@ static void end(struct moves *m, struct move *move, uint64_t now_ms)
 /* 0: it is over. */
 static int settle(struct moves *m, struct move *move, uint64_t now_ms, struct err *err)
 {
-    m->is_failing = m->effects->settle(m->arg, move->user, move->to, now_ms, err) < 0;
+    m->is_failing = m->effects->settle(m->arg, move, now_ms, err) < 0;
     if (m->is_failing)
         return -1;
     m->effects->moved(m->arg, move, now_ms);
@@ -185,9 +185,9 @@ static void postpone(struct moves *m, struct move *move, uint64_t now_ms)
     list_append(&m->ready, &move->node);
 }
 
-/* `is_patient`: what cannot be settled at once is tried again. */
-static int begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, bool is_patient,
-                 uint64_t now_ms, struct err *err)
+/* Of a batch, or by itself (NULL). Of a batch, what cannot be settled at once is tried again. */
+static int begin(struct moves *m, struct user *u, const struct batch *batch, uint32_t from,
+                 uint32_t to, uint64_t now_ms, struct err *err)
 {
     struct move *move;
 
@@ -196,11 +196,12 @@ static int begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, bo
     move = add(m, u, from, to, now_ms);
     if (!move)
         return err_set(err, ENOMEM, "no memory for a move");
+    move->is_return = batch && batch->is_return;
     admission_move_begin(m->admission, u, now_ms);
     if (!has_sessions_elsewhere(u, to)) {
         if (settle(m, move, now_ms, err) == 0)
             return 0;
-        if (is_patient) {
+        if (batch) {
             postpone(m, move, now_ms);
             return 0;
         }
@@ -215,7 +216,7 @@ static int begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, bo
 int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uint64_t now_ms,
                 struct err *err)
 {
-    return begin(m, u, from, to, false, now_ms, err);
+    return begin(m, u, NULL, from, to, now_ms, err);
 }
 
 /* --- batches ------------------------------------------------------------------------------- */
@@ -275,6 +276,15 @@ int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_se
     return 0;
 }
 
+int moves_add_return(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
+                     struct user **users, size_t n, uint64_t now_ms, struct err *err)
+{
+    if (moves_add_batch(m, from, to, per_second, users, n, now_ms, err) < 0)
+        return -1;
+    CONTAINER(m->batches.prev, struct batch, node)->is_return = true;
+    return 0;
+}
+
 static bool has_kicks(const struct batch *b)
 {
     return b->to == BACKEND_NONE;
@@ -327,7 +337,7 @@ static bool take_turn(struct moves *m, const struct batch *b, struct user *u, ui
     }
     if (u->is_moving || !moves_concern(m, u, b->from))
         return false;
-    if (begin(m, u, b->from, b->to, true, now_ms, &err) < 0)
+    if (begin(m, u, b, b->from, b->to, now_ms, &err) < 0)
         give_up(m, u, &err);
     return true;
 }

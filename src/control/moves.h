@@ -45,6 +45,7 @@ struct move {
     uint64_t since_ms;
     uint64_t retry_ms; /* in ready: not before */
     unsigned tries;
+    bool is_return; /* to where the hash says: nothing that lasts is written */
 };
 
 /* Users who are moved or kicked one after the other. */
@@ -56,12 +57,14 @@ struct batch {
     uint64_t credit;  /* thousandths of a user */
     size_t at, n;
     struct user **users;
+    bool is_return; /* as in struct move */
 };
 
 /* Called from within the functions below; none of them may be called from there. */
 struct moves_effects {
-    /* No session of the user is anywhere else: it now belongs to `to`, lastingly. */
-    int (*settle)(void *arg, struct user *u, uint32_t to, uint64_t now_ms, struct err *err);
+    /* No session of the user is anywhere else: it now belongs to move.to, lastingly but for a
+     * return. */
+    int (*settle)(void *arg, const struct move *m, uint64_t now_ms, struct err *err);
     void (*begun)(void *arg, const struct move *m);
     void (*moved)(void *arg, const struct move *m, uint64_t now_ms);
     /* One of a batch could not be moved, or a move was given up; nothing has changed. */
@@ -96,6 +99,10 @@ int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uin
  * of their sessions that are on `from`. */
 int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
                     struct user **users, size_t n, uint64_t now_ms, struct err *err) MUST_CHECK;
+
+/* The same, back to where the hash says that they belong (shared storage). */
+int moves_add_return(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
+                     struct user **users, size_t n, uint64_t now_ms, struct err *err) MUST_CHECK;
 
 /* A batch from there; NULL: none. */
 const struct batch *moves_batch(const struct moves *m, uint32_t from, bool is_kick);

@@ -64,6 +64,7 @@ void operate_status(const struct operate *o, struct operate_status *out_status)
         .logins = r->logins_n,
         .held = counts.held,
         .delayed = counts.delayed,
+        .queued = counts.queued,
         .workers = workers,
         .epoch = counts.epoch,
         .is_recovered = counts.is_recovered,
@@ -78,9 +79,10 @@ void operate_status(const struct operate *o, struct operate_status *out_status)
 const char *operate_stage_name(enum stage stage)
 {
     static const char *const names[] = {
-        [STAGE_OPENING] = "opening", [STAGE_OPEN] = "open",      [STAGE_ASKING] = "asking",
-        [STAGE_DELAYED] = "delayed", [STAGE_HELD] = "held",      [STAGE_RESOLVING] = "resolving",
-        [STAGE_LEASED] = "leased",   [STAGE_DONE] = "logged in",
+        [STAGE_OPENING] = "opening", [STAGE_OPEN] = "open",           [STAGE_ASKING] = "asking",
+        [STAGE_DELAYED] = "delayed", [STAGE_HELD] = "held",           [STAGE_LOOKING] = "looking",
+        [STAGE_QUEUED] = "queued",   [STAGE_RESOLVING] = "resolving", [STAGE_LEASED] = "leased",
+        [STAGE_DONE] = "logged in",
     };
 
     return names[stage];
@@ -314,17 +316,18 @@ static int fill_hash(const struct operate *o, uint16_t pool, struct slice user,
         uint32_t backend = b->first[pool] + (uint32_t)i;
         const struct rendezvous_node *node = &b->nodes[backend];
 
-        route->hash[i] = (struct operate_choice){.backend = backend,
-                                                 .score = rendezvous_score(node, hash),
-                                                 .may_serve = node->weight > 0 &&
-                                                              b->all[backend].state == BACKEND_UP};
+        route->hash[i] = (struct operate_choice){
+            .backend = backend,
+            .score = rendezvous_score(node, hash) / HEALTH_SHARE_WHOLE,
+            .may_serve = node->weight > 0 && b->all[backend].state == BACKEND_UP &&
+                         backends_serves(b, backend)};
     }
     qsort(route->hash, n, sizeof *route->hash, best_first);
     return 0;
 }
 
-int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint64_t now_ms,
-                  struct operate_route *out_route, struct err *err)
+int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint32_t told,
+                  uint64_t now_ms, struct operate_route *out_route, struct err *err)
 {
     const struct order *order;
     const struct user *known;
@@ -335,7 +338,7 @@ int operate_route(const struct operate *o, uint16_t pool, struct slice user, uin
         return err_set(err, 0, "that is not a user's name");
     if (fill_hash(o, pool, user, &route, err) < 0)
         return -1;
-    route_explain(admission_route(o->admission), pool, user, now_ms, &view);
+    route_explain(admission_route(o->admission), pool, user, told, now_ms, &view);
     order = registry_order(o->registry, user);
     known = registry_user(o->registry, pool, user);
     route.pin = view.pin;

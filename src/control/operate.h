@@ -66,7 +66,7 @@ const struct backends *operate_backends(const struct operate *o);
 struct operate_status {
     size_t sessions, users; /* that have a session */
     size_t known_users;     /* with their placements */
-    size_t logins, held, delayed;
+    size_t logins, held, delayed, queued;
     size_t workers;
     uint32_t epoch;
     bool is_recovered;   /* else logins wait for the replays of workers */
@@ -155,8 +155,9 @@ struct operate_route {
     size_t hash_n;
 };
 
-int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint64_t now_ms,
-                  struct operate_route *out_route, struct err *err) MUST_CHECK;
+/* `told`: where a directory says that the user is; BACKEND_NONE: it does not. */
+int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint32_t told,
+                  uint64_t now_ms, struct operate_route *out_route, struct err *err) MUST_CHECK;
 
 struct operate_move {
     struct slice user;
@@ -208,6 +209,12 @@ int operate_move(struct operate *o, struct slice user, uint32_t to, uint64_t now
  * error. One pass over all known users: some ten milliseconds for a million. */
 int operate_move_all(struct operate *o, uint32_t from, uint32_t to, uint32_t per_second,
                      uint64_t now_ms, size_t *out_n, struct err *err) MUST_CHECK;
+
+/* Shared storage: the users who have sessions elsewhere in the backend's pool, and belong to it by
+ * the hash, are moved there at the pool's return_rate; not who is pinned. Nothing lasting comes of
+ * it. Returns how many users will be moved. One pass over all sessions for each backend of the
+ * pool. */
+size_t operate_return(struct operate *o, uint32_t backend, uint64_t now_ms);
 
 /* Whatever stage they are in. Returns how many are told to end; each is told once. */
 size_t operate_kick_user(struct operate *o, struct slice user);

@@ -174,9 +174,11 @@ static int check_pin(const struct operate *o, const struct user *u, struct err *
 
 /* Shared storage: the pin. Own storage: the placement, and the pin if there is one, which would
  * count more. */
-static int settle(void *arg, struct user *u, uint32_t to, uint64_t now_ms, struct err *err)
+static int settle(void *arg, const struct move *m, uint64_t now_ms, struct err *err)
 {
     struct operate *o = arg;
+    struct user *u = m->user;
+    uint32_t to = m->to;
     const struct route *route = admission_route(o->admission);
     bool is_pinned = route_pin(route, u->pool, user_name(u)) != BACKEND_NONE;
     bool needs_pin = is_pinned || is_shared(o, u->pool);
@@ -185,6 +187,10 @@ static int settle(void *arg, struct user *u, uint32_t to, uint64_t now_ms, struc
     size_t n = 0;
     int result;
 
+    if (m->is_return) {
+        route_note(route, u->pool, user_name(u), to, now_ms);
+        return 0;
+    }
     if (check_pin(o, u, err) < 0)
         return -1;
     if (needs_pin) {
@@ -270,7 +276,8 @@ static uint32_t where_is(const struct operate *o, const struct user *u, uint64_t
 {
     struct route_view view;
 
-    route_explain(admission_route(o->admission), u->pool, user_name(u), now_ms, &view);
+    route_explain(admission_route(o->admission), u->pool, user_name(u), BACKEND_NONE, now_ms,
+                  &view);
     return view.live != BACKEND_NONE     ? view.live
            : view.pin != BACKEND_NONE    ? view.pin
            : view.placed != BACKEND_NONE ? view.placed
@@ -418,19 +425,79 @@ int operate_move_all(struct operate *o, uint32_t from, uint32_t to, uint32_t per
     return 0;
 }
 
+static void unmark(void *arg, struct session *s)
+{
+    (void)arg;
+    if (s->user)
+        s->user->is_seen = false;
+}
+
+/* --- returning ----------------------------------------------------------------------------- */
+
+/* Who lives on `from` and belongs, by the hash, to `to`. */
+struct returning {
+    struct gathering gathering;
+    uint32_t to;
+};
+
+static void gather_displaced(void *arg, struct session *s)
+{
+    struct returning *r = arg;
+    struct gathering *g = &r->gathering;
+    const struct route *route = admission_route(g->o->admission);
+
+    if (s->backend == g->from && user_first(s->user) == s && !s->user->is_moving &&
+        moves_concern(&g->o->moves, s->user, g->from) &&
+        route_pin(route, s->pool, user_name(s->user)) == BACKEND_NONE &&
+        route_home(route, s->pool, user_name(s->user)) == r->to)
+        gather(g, s->user);
+}
+
+static size_t return_from(struct operate *o, uint32_t from, uint32_t to, uint32_t per_second,
+                          uint64_t now_ms)
+{
+    struct returning r = {.gathering = {.o = o, .from = from}, .to = to};
+    struct err err;
+
+    registry_each_session(o->registry, unmark, NULL);
+    registry_each_session(o->registry, gather_displaced, &r);
+    /* What cannot be had now comes with the users' next sessions. */
+    if (r.gathering.has_failed || r.gathering.n == 0 || moves_batch(&o->moves, from, false) ||
+        moves_add_return(&o->moves, from, to, per_second, r.gathering.users, r.gathering.n, now_ms,
+                         &err) < 0) {
+        let_all_go(&r.gathering);
+        return 0;
+    }
+    return r.gathering.n;
+}
+
+size_t operate_return(struct operate *o, uint32_t backend, uint64_t now_ms)
+{
+    const struct conf_pool *pool = &o->conf->pools[o->backends->all[backend].pool];
+    uint32_t first = o->backends->first[o->backends->all[backend].pool];
+    size_t n = 0;
+
+    if (pool->storage != STORAGE_SHARED || pool->return_rate == 0 ||
+        check_recovered(o, &(struct err){0}) < 0)
+        return 0;
+    for (uint32_t from = first; from < first + pool->backends_n; from++) {
+        /* They share the rate as they share the users: about evenly. */
+        uint32_t rate =
+            pool->return_rate / (uint32_t)(pool->backends_n - 1 + (pool->backends_n == 1));
+
+        if (from != backend)
+            n += return_from(o, from, backend, rate > 0 ? rate : 1, now_ms);
+    }
+    moves_tick(&o->moves, now_ms);
+    return n;
+}
+
 static void gather_there(void *arg, struct session *s)
 {
     struct gathering *g = arg;
 
     if (s->backend == g->from)
         gather(g, s->user);
-}
-
-static void unmark(void *arg, struct session *s)
-{
-    (void)arg;
-    if (s->user)
-        s->user->is_seen = false;
 }
 
 int operate_kick_all(struct operate *o, uint32_t backend, uint32_t per_second, uint64_t now_ms,

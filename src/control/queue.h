@@ -2,11 +2,13 @@
  * has room again. Pure: time is an argument.
  *
  * Fair by user: users take turns, each user's logins come in their order; so somebody with fifty
- * logins holds nobody else up for longer than one. Who came first is first, else.
+ * logins holds nobody else up for longer than one. Who came first is first, else. All is O(1).
  *
  * The rate is a bucket of tokens: one a login, `login_rate` of them in a second (times the share of
- * a backend that starts slowly), at most a tenth of a second's worth at once, and one at least. So
- * in no second more than 1.1 times the rate is begun, and in ten seconds no more than 10.1 times.
+ * a backend that starts slowly, and then at least 1, since 0 is no limit), at most a tenth of a
+ * second's worth at once, and one at least. So in no second more than 1.1 times the rate is begun,
+ * and in ten seconds no more than 10.1 times. It is exact: no fraction is lost, however often it is
+ * asked. Zeroed it is empty at time 0.
  *
  * Entries are the caller's (struct queued, embedded); turns of users are the queue's own memory.
  */
@@ -25,7 +27,8 @@ struct bucket {
     uint64_t millitokens;
 };
 
-/* Takes one token of `rate` a second (0: there is no limit), if there is one. */
+/* Takes one token of `rate` a second (0: there is no limit), if there is one. The rate may be
+ * another each time; what is in the bucket stays, as far as it fits. */
 bool bucket_take(struct bucket *b, uint32_t rate, uint64_t now_ms);
 
 /* When there will be one; now_ms when there is. */
@@ -60,7 +63,8 @@ static inline bool queued_waits(const struct queued *e)
  * as the entry waits). -1 when memory is out. */
 int queue_add(struct queue *q, struct queued *e, const void *key);
 
-/* Out of the queue, wherever it stands. Harmless when it is in none. */
+/* Out of the queue, wherever it stands; its user's turn stays where it is. Harmless when it is in
+ * none. */
 void queue_remove(struct queue *q, struct queued *e);
 
 /* Whose turn it is; NULL: nobody waits. */

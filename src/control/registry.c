@@ -122,17 +122,47 @@ struct session *registry_add(struct registry *r, struct admission_worker *w, uin
     return s;
 }
 
+static void count(uint32_t *n, bool one_more)
+{
+    INSIST(one_more || *n > 0);
+    if (one_more)
+        ++*n;
+    else
+        --*n;
+}
+
 static bool is_login(enum stage stage)
 {
     return stage == STAGE_RESOLVING || stage == STAGE_LEASED;
 }
 
-static void set_stage(struct registry *r, struct session *s, enum stage stage)
+/* What the session takes of its backend, and of its worker's descriptors, in its stage. */
+static void occupy(const struct registry *r, const struct session *s, bool begins)
+{
+    bool is_connecting = is_login((enum stage)s->stage);
+    struct backend *b;
+
+    if (!is_connecting && s->stage != STAGE_DONE)
+        return;
+    count(&s->worker->bound_n, begins);
+    if (!r->backends)
+        return;
+    b = &r->backends->all[s->backend];
+    count(&b->sessions, begins);
+    if (is_connecting)
+        count(&b->connecting, begins);
+    b->has_room_again = b->has_room_again || !begins;
+}
+
+static void set_stage(struct registry *r, struct session *s, uint32_t backend, enum stage stage)
 {
     INSIST(!is_login((enum stage)s->stage) || r->logins_n > 0);
     r->logins_n -= is_login((enum stage)s->stage);
     r->logins_n += is_login(stage);
+    occupy(r, s, false);
     s->stage = (uint8_t)stage;
+    s->backend = backend;
+    occupy(r, s, true);
 }
 
 /* Out of user.sessions. */
@@ -154,7 +184,7 @@ void registry_remove(struct registry *r, struct session *s)
         registry_set_opening(r, s, false);
     if (s->stage == STAGE_DELAYED)
         registry_set_delayed(s, false);
-    set_stage(r, s, STAGE_OPEN);
+    set_stage(r, s, BACKEND_NONE, STAGE_OPEN);
     registry_unname(r, s);
     if (s->source)
         sources_leave(&r->sources, s->source);
@@ -162,15 +192,6 @@ void registry_remove(struct registry *r, struct session *s)
     INSIST(r->sessions_n > 0);
     r->sessions_n--;
     free(s);
-}
-
-static void count(uint32_t *n, bool one_more)
-{
-    INSIST(one_more || *n > 0);
-    if (one_more)
-        ++*n;
-    else
-        --*n;
 }
 
 void registry_set_opening(struct registry *r, struct session *s, bool is_opening)
@@ -384,11 +405,44 @@ static void forget_idle(struct registry *r, struct user *u)
     free(u);
 }
 
-int registry_name(struct registry *r, struct session *s, struct slice user)
+static void stop_naming(struct registry *r, struct user *u)
+{
+    if (--u->sessions_n == 0) {
+        r->users_n--;
+        forget_idle(r, u);
+    }
+}
+
+static struct login *make_login(struct session *s)
+{
+    struct login *l = malloc(sizeof *l);
+
+    if (!l)
+        return NULL;
+    *l = (struct login){.session = s, .backend = BACKEND_NONE};
+    asker_init(&l->asker);
+    queued_init(&l->queued);
+    return l;
+}
+
+void registry_end_login(struct session *s)
+{
+    struct login *l = s->login;
+
+    if (!l)
+        return;
+    INSIST(!queued_waits(&l->queued));
+    asker_leave(&l->asker);
+    free(l->backend_user);
+    free(l);
+    s->login = NULL;
+}
+
+/* As registry_name(), but for the login. */
+static int name(struct registry *r, struct session *s, struct slice user)
 {
     struct user *u;
 
-    registry_unname(r, s);
     u = registry_user_make(r, s->pool, user);
     if (!u)
         return -1;
@@ -403,19 +457,52 @@ int registry_name(struct registry *r, struct session *s, struct slice user)
     return 0;
 }
 
+int registry_name(struct registry *r, struct session *s, struct slice user)
+{
+    registry_unname(r, s);
+    s->login = make_login(s);
+    if (s->login && name(r, s, user) == 0)
+        return 0;
+    registry_end_login(s);
+    return -1;
+}
+
+int registry_repool(struct registry *r, struct session *s, uint16_t pool)
+{
+    struct user *old = s->user;
+    uint16_t old_pool = s->pool;
+    uint8_t charge = s->charge;
+    int result;
+
+    if (pool == old_pool)
+        return 0;
+    INSIST(list_empty(&s->of_user) && old);
+    registry_uncharge(s);
+    s->pool = pool;
+    result = name(r, s, user_name(old));
+    if (result == 0) {
+        end_visit(r, old, s->source);
+        stop_naming(r, old);
+    } else {
+        s->pool = old_pool;
+    }
+    if (charge != CHARGE_NONE)
+        registry_charge(s, (enum charge)charge);
+    return result;
+}
+
 void registry_unname(struct registry *r, struct session *s)
 {
     struct user *u = s->user;
+
+    registry_end_login(s);
 
     if (!u)
         return;
     INSIST(list_empty(&s->of_user) && s->charge == CHARGE_NONE && u->sessions_n > 0);
     end_visit(r, u, s->source);
     s->user = NULL;
-    if (--u->sessions_n == 0) {
-        r->users_n--;
-        forget_idle(r, u);
-    }
+    stop_naming(r, u);
 }
 
 void registry_keep(struct user *u)
@@ -443,8 +530,7 @@ int registry_place(struct registry *r, uint16_t pool, struct slice user, uint32_
 
 void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum stage stage)
 {
-    s->backend = backend;
-    set_stage(r, s, stage);
+    set_stage(r, s, backend, stage);
     list_remove(&s->of_user);
     /* Appending behind the ring's first node's place is its front. */
     list_append(stage == STAGE_DONE ? s->user->sessions.next : &s->user->sessions, &s->of_user);
@@ -453,8 +539,7 @@ void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum
 void registry_unbind(struct registry *r, struct session *s, enum stage stage)
 {
     leave(r, s);
-    s->backend = BACKEND_NONE;
-    set_stage(r, s, stage);
+    set_stage(r, s, BACKEND_NONE, stage);
 }
 
 bool user_is_name(struct slice name)

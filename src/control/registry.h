@@ -17,6 +17,8 @@
 #include "base/map.h"
 #include "base/slice.h"
 #include "control/backends.h"
+#include "control/facts_wait.h"
+#include "control/queue.h"
 #include "control/sources.h"
 #include "ipc/message.h"
 
@@ -31,6 +33,7 @@ struct admission_worker {
     struct list node;  /* in registry.workers, while it is attached */
     uint32_t instance; /* of its process; set by its owner before it is attached */
     struct map sessions;
+    uint32_t bound_n; /* of these, with a connection to a backend, or about to make one */
     bool is_awaited;  /* it lived before this control did; nobody is admitted before its replay */
     bool is_replayed; /* it has said REPLAYED */
 };
@@ -41,6 +44,8 @@ enum stage {
     STAGE_ASKING,    /* its ADMIT waits for the replays */
     STAGE_DELAYED,   /* its ADMIT waits because of failed logins before it */
     STAGE_HELD,      /* its ADMIT waits because the user is on hold */
+    STAGE_LOOKING,   /* its ADMIT waits for what directories know of the user */
+    STAGE_QUEUED,    /* its ADMIT, or RESULT, waits until `backend` has room */
     STAGE_RESOLVING, /* its ADMIT waits for addresses of `backend` */
     STAGE_LEASED,    /* the worker tries `backend` under `lease` */
     STAGE_DONE       /* logged in on `backend` */
@@ -49,12 +54,28 @@ enum stage {
 /* A charge is a login that counts as failed until its verdict (control/penalty.h). */
 enum charge { CHARGE_NONE, CHARGE_STRANGER, CHARGE_KNOWN };
 
+/* What a login needs until it is over, one way or the other. */
+struct login {
+    struct session *session;
+    struct asker asker;    /* while LOOKING */
+    struct queued queued;  /* while QUEUED */
+    uint32_t backend;      /* where a directory says that the user is; BACKEND_NONE: it does not */
+    uint32_t max_sessions; /* what a directory allows; 0: it does not say */
+    uint16_t tried[ATTEMPTS_MAX]; /* backends, by attempt; of trials the last few */
+    char *backend_user;           /* what the backend is told instead of the name; NULL: the name */
+    bool is_known;                /* the directories have been asked, or there are none */
+    bool verifies;                /* the password is lookup's to verify */
+    bool is_trial;                /* its last lease was one (place = try) */
+    bool is_doubtful;             /* a backend that may know the user could not be asked */
+};
+
 struct session {
     struct map_node node; /* in its worker's table */
-    struct list of_user;  /* from RESOLVING on: in user.sessions */
+    struct list of_user;  /* from QUEUED on: in user.sessions */
     struct list waiting;  /* in one of admission's lines */
     struct admission_worker *worker;
     struct user *user;     /* from ASKING on; NULL before */
+    struct login *login;   /* from ASKING to LEASED; else NULL */
     struct source *source; /* NULL: its address is exempt, or not known */
     union {
         struct lease_id lease; /* while LEASED */
@@ -63,10 +84,10 @@ struct session {
     };
     struct in6_addr client; /* as the last message said; see control/network.h */
     uint32_t id;
-    uint32_t backend; /* from RESOLVING on */
-    uint16_t tried[ATTEMPTS_MAX];
+    uint32_t backend; /* from QUEUED on */
     uint16_t pool;
-    uint8_t attempt; /* backends tried in this login, the present one included */
+    uint8_t attempt; /* backends tried in this login, the present one included; of trials, how far
+                        the order of the hash has been gone through */
     uint8_t stage;   /* enum stage */
     uint8_t result;  /* enum result, in LEASED: one that waits for the replays; RESULT_NONE */
     uint8_t charge;  /* enum charge */
@@ -75,7 +96,7 @@ struct session {
 
 enum { RESULT_NONE = 0xff };
 
-_Static_assert(CONF_BACKENDS_MAX <= UINT16_MAX, "session.tried");
+_Static_assert(CONF_BACKENDS_MAX <= UINT16_MAX, "login.tried");
 
 struct user {
     struct map_node node;
@@ -117,7 +138,8 @@ struct order {
 };
 
 struct registry {
-    struct list workers; /* of admission_worker */
+    struct list workers;       /* of admission_worker */
+    struct backends *backends; /* whose sessions are counted; NULL: nowhere */
     struct map users;
     struct map orders;
     struct map visits;
@@ -169,11 +191,19 @@ void registry_set_delayed(struct session *s, bool is_delayed);
  * ASKING. -1 when memory is out; it comes from where it came from then. */
 int registry_come(struct registry *r, struct session *s, const struct in6_addr *client) MUST_CHECK;
 
-/* The session now names this user, and no other. -1 when memory is out; it names none then. */
+/* The session now names this user, and no other, and has a login. -1 when memory is out; it has
+ * neither then. */
 int registry_name(struct registry *r, struct session *s, struct slice user) MUST_CHECK;
 
 /* The session names no user any more. One whom nobody names and who is not placed is forgotten. */
 void registry_unname(struct registry *r, struct session *s);
+
+/* The session names the user of the same name in another pool; its charge stays. It is bound to no
+ * backend. -1 when memory is out; it names the old one then. */
+int registry_repool(struct registry *r, struct session *s, uint16_t pool) MUST_CHECK;
+
+/* The login is over. Harmless when there is none. */
+void registry_end_login(struct session *s);
 
 /* How many sessions, this one included, name its user and come from its source; both are set. */
 uint32_t registry_visits(const struct registry *r, const struct session *s);
@@ -184,7 +214,7 @@ void registry_charge(struct session *s, enum charge charge);
 /* Its charge, if it has one, is over. */
 void registry_uncharge(struct session *s);
 
-/* The session is on `backend`, or on its way there (STAGE_RESOLVING, LEASED, DONE). */
+/* The session is on `backend`, or on its way there (STAGE_QUEUED, RESOLVING, LEASED, DONE). */
 void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum stage stage);
 
 /* It is on no backend (any more). */

@@ -15,13 +15,14 @@ static const char *pool_title(const struct route *r, uint16_t pool)
 }
 
 /* Which rule has spoken. */
-enum rule { BY_PIN, BY_PLACEMENT, BY_SESSIONS, BY_AFFINITY, BY_HASH };
+enum rule { BY_PIN, BY_DIRECTORY, BY_PLACEMENT, BY_TRIAL, BY_SESSIONS, BY_AFFINITY, BY_HASH };
 
 /* Whom a login is about, as far as the rules ask. */
 struct who {
     struct slice name;
     uint16_t pool;
     const struct user *user; /* NULL: nothing is known of the user */
+    uint32_t told;           /* by a directory; BACKEND_NONE */
     const uint16_t *tried;   /* backends of this login */
     unsigned tried_n;
 };
@@ -31,7 +32,8 @@ static struct who who_is(const struct session *s)
     return (struct who){.name = user_name(s->user),
                         .pool = s->pool,
                         .user = s->user,
-                        .tried = s->tried,
+                        .told = s->login->backend,
+                        .tried = s->login->tried,
                         .tried_n = s->attempt};
 }
 
@@ -59,7 +61,9 @@ static const struct session *first_of(const struct who *w)
 
 static const char *words_of(enum rule rule)
 {
-    return rule == BY_PIN ? "pinned to" : "placed on";
+    return rule == BY_PIN         ? "pinned to"
+           : rule == BY_DIRECTORY ? "sent by a directory to"
+                                  : "placed on";
 }
 
 /* The backend that is this user's whatever happens; BACKEND_NONE when there is no such. */
@@ -67,8 +71,10 @@ static uint32_t fixed(const struct route *r, const struct who *w, enum rule *out
 {
     uint32_t pin = route_pin(r, w->pool, w->name);
 
-    *out_rule = pin != BACKEND_NONE ? BY_PIN : BY_PLACEMENT;
-    return pin != BACKEND_NONE ? pin : placed(w);
+    *out_rule = pin != BACKEND_NONE       ? BY_PIN
+                : w->told != BACKEND_NONE ? BY_DIRECTORY
+                                          : BY_PLACEMENT;
+    return pin != BACKEND_NONE ? pin : w->told != BACKEND_NONE ? w->told : placed(w);
 }
 
 static uint32_t check_fixed(const struct route *r, const struct who *w, uint32_t backend,
@@ -159,25 +165,20 @@ bool route_forget(const struct route *r, uint16_t pool, struct slice user)
 
 /* --- the hash ------------------------------------------------------------------------------ */
 
-/* By its state alone. */
+/* By its state and health alone. */
 static bool is_open(const struct route *r, uint32_t backend)
 {
     const struct backend *b = &r->backends->all[backend];
 
-    switch (b->state) {
-    case BACKEND_UP:
-        return true;
-    case BACKEND_DRAIN:
+    if (b->state == BACKEND_DRAIN)
         return false;
-    case BACKEND_DOWN:
-        return !route_is_shared(r, b->pool);
-    }
-    return false;
+    return !backends_is_down(r->backends, backend) || !route_is_shared(r, b->pool);
 }
 
 struct candidates {
     const struct route *route;
     const struct who *who;
+    bool are_backups;
 };
 
 static bool may_use(size_t index, const void *arg)
@@ -185,20 +186,80 @@ static bool may_use(size_t index, const void *arg)
     const struct candidates *c = arg;
     uint32_t backend = c->route->backends->first[c->who->pool] + (uint32_t)index;
 
-    if (!is_open(c->route, backend))
+    if (!is_open(c->route, backend) ||
+        c->route->backends->all[backend].conf->backup != c->are_backups)
         return false;
-    return c->route->backends->all[backend].state == BACKEND_DOWN || !was_tried(c->who, backend);
+    return backends_is_down(c->route->backends, backend) || !was_tried(c->who, backend);
 }
 
-static uint32_t by_hash(const struct route *r, const struct who *w)
+static uint32_t best_of(const struct route *r, const struct who *w, bool are_backups)
 {
-    struct candidates c = {r, w};
+    struct candidates c = {r, w, are_backups};
     uint32_t first = r->backends->first[w->pool];
     long best =
         rendezvous_best(r->backends->nodes + first, r->backends->conf->pools[w->pool].backends_n,
                         hash_stable(w->name), may_use, &c);
 
     return best < 0 ? BACKEND_NONE : first + (uint32_t)best;
+}
+
+static uint32_t by_hash(const struct route *r, const struct who *w)
+{
+    uint32_t best = best_of(r, w, false);
+
+    return best != BACKEND_NONE ? best : best_of(r, w, true);
+}
+
+uint32_t route_home(const struct route *r, uint16_t pool, struct slice user)
+{
+    const struct who w = {.name = user, .pool = pool, .told = BACKEND_NONE};
+
+    return best_of(r, &w, false);
+}
+
+/* --- the order, for trials ----------------------------------------------------------------- */
+
+/* Whether `a` stands before `b` in it. */
+static bool is_before(const struct route *r, struct hash128 user, uint32_t a, uint32_t b)
+{
+    double one = rendezvous_score(&r->backends->nodes[a], user);
+    double other = rendezvous_score(&r->backends->nodes[b], user);
+
+    return one > other || (one >= other && a < b);
+}
+
+uint32_t route_nth(const struct route *r, uint16_t pool, struct slice user, unsigned nth)
+{
+    uint32_t first = r->backends->first[pool];
+    uint32_t end = first + (uint32_t)r->backends->conf->pools[pool].backends_n;
+    struct hash128 hash = hash_stable(user);
+
+    for (uint32_t i = first; i < end; i++) {
+        unsigned before = 0;
+
+        for (uint32_t k = first; k < end; k++)
+            before += k != i && is_before(r, hash, k, i);
+        if (before == nth)
+            return i;
+    }
+    return BACKEND_NONE;
+}
+
+static bool tries_all(const struct route *r, const struct who *w)
+{
+    const struct conf_pool *pool = &r->backends->conf->pools[w->pool];
+    const struct session *first = first_of(w);
+    enum rule rule;
+
+    return pool->storage == STORAGE_OWN && pool->place == PLACE_TRY &&
+           fixed(r, w, &rule) == BACKEND_NONE && !(first && first->stage == STAGE_DONE);
+}
+
+bool route_is_trial(const struct route *r, const struct session *s)
+{
+    const struct who w = who_is(s);
+
+    return tries_all(r, &w);
 }
 
 /* ------------------------------------------------------------------------------------------- */
@@ -211,7 +272,7 @@ static uint32_t choose_freely(const struct route *r, const struct who *w, uint64
 
     *out_rule = BY_AFFINITY;
     if (backend != BACKEND_NONE && r->backends->all[backend].state == BACKEND_UP &&
-        !was_tried(w, backend))
+        backends_serves(r->backends, backend) && !was_tried(w, backend))
         return backend;
     *out_rule = BY_HASH;
     backend = by_hash(r, w);
@@ -230,6 +291,9 @@ static uint32_t decide(const struct route *r, const struct who *w, uint64_t now_
 
     if (backend != BACKEND_NONE) {
         backend = check_fixed(r, w, backend, words_of(*out_rule), out_why);
+    } else if (tries_all(r, w)) {
+        *out_rule = BY_TRIAL;
+        return route_nth(r, w->pool, w->name, 0);
     } else if (first) {
         *out_rule = BY_SESSIONS;
         backend = first->backend;
@@ -238,6 +302,11 @@ static uint32_t decide(const struct route *r, const struct who *w, uint64_t now_
     }
     if (backend != BACKEND_NONE && r->backends->all[backend].state == BACKEND_DOWN) {
         snprintf(out_why, ROUTE_WHY, "backend %s is down by an operator's order",
+                 title_of(r, backend));
+        return BACKEND_NONE;
+    }
+    if (backend != BACKEND_NONE && !backends_serves(r->backends, backend)) {
+        snprintf(out_why, ROUTE_WHY, "backend %s is down, as its probes or the logins there say",
                  title_of(r, backend));
         return BACKEND_NONE;
     }
@@ -263,6 +332,7 @@ bool route_may_stay(const struct route *r, const struct session *s, char out_why
     const struct session *first = user_first(s->user);
     uint32_t place = s->user->placed;
     uint32_t pin = route_pin(r, s->pool, user_name(s->user));
+    uint32_t told = s->login ? s->login->backend : BACKEND_NONE;
 
     if (first && first->stage == STAGE_DONE && first->backend != s->backend) {
         snprintf(out_why, ROUTE_WHY, "the user's other sessions are on %s",
@@ -274,7 +344,7 @@ bool route_may_stay(const struct route *r, const struct session *s, char out_why
         return false;
     }
     if (!route_is_shared(r, s->pool) && place != BACKEND_NONE && place != s->backend &&
-        pin != s->backend) {
+        pin != s->backend && told != s->backend) {
         snprintf(out_why, ROUTE_WHY, "the user is placed on %s", title_of(r, place));
         return false;
     }
@@ -289,8 +359,13 @@ static void explain_chosen(const struct route *r, enum rule rule, struct route_v
 
     switch (rule) {
     case BY_PIN:
+    case BY_DIRECTORY:
     case BY_PLACEMENT:
         snprintf(view->why, ROUTE_WHY, "the user is %s %s", words_of(rule), title);
+        break;
+    case BY_TRIAL:
+        snprintf(view->why, ROUTE_WHY,
+                 "nobody knows where the user is: all backends are tried, %s first", title);
         break;
     case BY_SESSIONS:
         snprintf(view->why, ROUTE_WHY, "the user has sessions on %s, or is logging in there",
@@ -305,11 +380,11 @@ static void explain_chosen(const struct route *r, enum rule rule, struct route_v
     }
 }
 
-void route_explain(const struct route *r, uint16_t pool, struct slice user, uint64_t now_ms,
-                   struct route_view *out_view)
+void route_explain(const struct route *r, uint16_t pool, struct slice user, uint32_t told,
+                   uint64_t now_ms, struct route_view *out_view)
 {
     const struct who w = {
-        .name = user, .pool = pool, .user = registry_user(r->registry, pool, user)};
+        .name = user, .pool = pool, .user = registry_user(r->registry, pool, user), .told = told};
     const struct session *first = first_of(&w);
     enum rule rule;
 

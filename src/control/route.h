@@ -3,13 +3,17 @@
  * In this order, the first that speaks decides:
  *
  *     a pin (of this pool)        an operator's word
+ *     a directory's backend       the word of who keeps the users
  *     own storage: a placement    where the user's mail is
  *     live sessions and leases    all of a user's sessions stay together
  *     shared storage: affinity    where the user was lately
- *     the rendezvous hash         over backends of weight above 0 on which nothing is to be spared
+ *     own storage, place = try    all backends of the pool, in the order of the hash
+ *     the rendezvous hash         over backends of weight above 0 on which nothing is to be spared;
+ *                                 backups only when there is no other
  *
- * What a pin, a placement or live sessions name is never replaced by another: when that backend is
- * down, or no longer configured, the login is refused as unavailable. For a user of own storage of
+ * What a pin, a directory, a placement or live sessions name is never replaced by another: when
+ * that backend is down, by an operator's order or as its health says, or no longer configured, the
+ * login is refused as unavailable. For a user of own storage of
  * whom nothing is known the hash's first choice counts even when it is down, since the user may
  * have mail there all the same (a record lost, a mailbox from before usher); an operator who wants
  * new users elsewhere drains the backend or gives it weight 0.
@@ -35,6 +39,13 @@ enum { ROUTE_WHY = 256 };
 uint32_t route_choose(const struct route *r, const struct session *s, uint64_t now_ms,
                       char out_why[ROUTE_WHY]);
 
+/* Whether nobody knows which backend of the pool has the session's user, so that all are tried. */
+bool route_is_trial(const struct route *r, const struct session *s);
+
+/* The nth of a pool's backends, from 0, in the order of the hash for this user; those of weight 0
+ * come last. Whatever their states. BACKEND_NONE behind the last. Takes n * n steps. */
+uint32_t route_nth(const struct route *r, uint16_t pool, struct slice user, unsigned nth);
+
 /* Whether a session may log in on its backend, as it has just done there: not when sessions of its
  * user are on another, or its mail is. */
 bool route_may_stay(const struct route *r, const struct session *s, char out_why[ROUTE_WHY]);
@@ -57,8 +68,13 @@ struct route_view {
     char why[ROUTE_WHY];                  /* in either case */
 };
 
-void route_explain(const struct route *r, uint16_t pool, struct slice user, uint64_t now_ms,
-                   struct route_view *out_view);
+/* `told`: where a directory says that the user is; BACKEND_NONE: it does not. */
+void route_explain(const struct route *r, uint16_t pool, struct slice user, uint32_t told,
+                   uint64_t now_ms, struct route_view *out_view);
+
+/* Shared storage: where the hash says that the user belongs while all that can serve do, backups
+ * left out; BACKEND_NONE: nowhere. */
+uint32_t route_home(const struct route *r, uint16_t pool, struct slice user);
 
 static inline bool route_is_shared(const struct route *r, uint16_t pool)
 {

@@ -2,6 +2,7 @@
  * caller. */
 #include "control/state.h"
 
+#include "base/buf.h"
 #include "base/list.h"
 
 #include <errno.h>
@@ -10,11 +11,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 /* At the start nobody waits for us yet; while we serve, everybody does. */
-enum { BUSY_START_MS = 5000, BUSY_SERVING_MS = 50 };
+enum { BUSY_START_MS = 5000, BUSY_SERVING_MS = 50, BUSY_READING_MS = 2000 };
+
+/* As long as Linux takes one. */
+enum { PATH_MOST = 4096 };
 
 struct placement {
     struct list node;
@@ -91,11 +96,11 @@ static int read_version(const struct state *s, int *out_version, struct err *err
     return result;
 }
 
-static int lay_out(const struct state *s, struct err *err)
+/* As read_version(), for a file that is none of a newer usher. */
+static int check_version(const struct state *s, int *out_version, struct err *err)
 {
     int version = 0;
 
-    /* The version comes first, so that a file of a newer usher is left as it is. */
     if (read_version(s, &version, err) < 0)
         return -1;
     if (version > STATE_VERSION)
@@ -103,6 +108,17 @@ static int lay_out(const struct state *s, struct err *err)
                        "%s: is of version %d, this usher knows up to %d; was it written by a newer "
                        "usher?",
                        s->path, version, STATE_VERSION);
+    *out_version = version;
+    return 0;
+}
+
+static int lay_out(const struct state *s, struct err *err)
+{
+    int version = 0;
+
+    /* The version comes first, so that a file of a newer usher is left as it is. */
+    if (check_version(s, &version, err) < 0)
+        return -1;
     if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", err) < 0)
         return -1;
     if (version == STATE_VERSION)
@@ -133,15 +149,26 @@ static int open_file(struct state *s, struct err *err)
     return prepare(s, changing[STATE_PLACE], &s->stmts[STATE_PLACE], err);
 }
 
-int state_open(const char *directory, struct state **out_state, struct err *err)
+static struct state *new_state(const char *directory, struct err *err)
 {
     size_t n = strlen(directory) + sizeof "/" STATE_FILE;
     struct state *s = calloc(1, sizeof *s + n);
 
-    if (!s)
-        return err_set(err, ENOMEM, "no memory for the state");
+    if (!s) {
+        err_set(err, ENOMEM, "no memory for the state");
+        return NULL;
+    }
     snprintf(s->path, n, "%s/%s", directory, STATE_FILE);
     list_init(&s->queue);
+    return s;
+}
+
+int state_open(const char *directory, struct state **out_state, struct err *err)
+{
+    struct state *s = new_state(directory, err);
+
+    if (!s)
+        return -1;
     if (open_file(s, err) < 0) {
         state_close(&s);
         return -1;
@@ -240,6 +267,136 @@ int state_load(struct state *state, const struct state_rows *rows, void *arg, st
     }
     sqlite3_busy_timeout(state->db, BUSY_SERVING_MS);
     return 0;
+}
+
+/* --- reading beside control ---------------------------------------------------------------- */
+
+/* Beside the file stand "-wal", which holds what is not in it yet, and "-shm", the index of that:
+ * as long as somebody has the file open, and when he was killed. False: it is not there, or empty.
+ */
+static bool is_beside(const struct state *s, const char *ending)
+{
+    char path[PATH_MOST];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%s%s", s->path, ending);
+
+    return n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0 && st.st_size > 0;
+}
+
+/* The path in a URI (RFC 3986), which also says how to open it. */
+static int put_uri(struct buf *out, const char *path, const char *query)
+{
+    int failed = buf_puts(out, "file:");
+
+    for (; *path && failed == 0; path++) {
+        bool is_special = strchr("?#%", *path) || (unsigned char)*path < ' ';
+
+        failed = is_special ? buf_printf(out, "%%%02x", (unsigned char)*path)
+                            : buf_put(out, slice_of(path, 1));
+    }
+    return failed != 0 ? -1 : buf_put(out, slice_of(query, strlen(query) + 1));
+}
+
+static int open_to_read(struct state *s, const char *query, struct err *err)
+{
+    struct buf uri;
+    int status = SQLITE_NOMEM;
+
+    buf_init(&uri, 4 * PATH_MOST, false);
+    if (put_uri(&uri, s->path, query) == 0)
+        status =
+            sqlite3_open_v2(buf_slice(&uri).p, &s->db,
+                            SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI, NULL);
+    buf_release(&uri);
+    if (status != SQLITE_OK)
+        return s->db ? fail(s, err) : err_set(err, ENOMEM, "%s: no memory", s->path);
+    sqlite3_busy_timeout(s->db, BUSY_READING_MS);
+    return 0;
+}
+
+/* Somebody may have laid out only some of the tables, before the first start. */
+static bool has_table(const struct state *s, const char *select)
+{
+    sqlite3_stmt *stmt;
+
+    if (sqlite3_prepare_v2(s->db, select, -1, &stmt, NULL) != SQLITE_OK)
+        return false;
+    sqlite3_finalize(stmt);
+    return true;
+}
+
+static int read_all(struct state *s, const struct loading *l, struct err *err)
+{
+    int version;
+
+    /* One transaction: what one table says fits what the others say. */
+    if (run(s, "BEGIN", err) < 0 || check_version(s, &version, err) < 0)
+        return -1;
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (version == 0 && !has_table(s, tables[i].select))
+            continue;
+        if (load_table(s, &tables[i], l, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+    return a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+/* Nobody has it open: to SQLite it is a file that never changes, for it would make both side files
+ * otherwise, and not take them away again. Whoever begins to write meanwhile does so beside the
+ * file; whether he got as far as into it is seen behind. */
+static int read_alone(struct state *s, const struct stat *before, const struct loading *l,
+                      struct err *err)
+{
+    struct stat after;
+
+    if (open_to_read(s, "?immutable=1", err) < 0 || read_all(s, l, err) < 0)
+        return -1;
+    if (stat(s->path, &after) < 0 || !is_same_file(before, &after))
+        return err_set(err, EAGAIN, "%s: was written while it was read; try again", s->path);
+    return 0;
+}
+
+/* As one of several readers beside a writer, none of whom waits for another. Where the index is not
+ * there, as in a copy without it, SQLite makes it: as its owner, or as root, who gives it to the
+ * owner of the file. Another's would keep usher out. */
+static int read_beside(struct state *s, const struct stat *st, const struct loading *l,
+                       struct err *err)
+{
+    if (!is_beside(s, "-shm") && geteuid() != 0 && geteuid() != st->st_uid)
+        return err_set(err, EACCES, "%s: only root and its owner can read it as it is", s->path);
+    if (open_to_read(s, "", err) < 0)
+        return -1;
+    return read_all(s, l, err);
+}
+
+int state_read(const char *directory, const struct state_rows *rows, void *arg, bool *out_is_there,
+               struct err *err)
+{
+    struct state *s = new_state(directory, err);
+    const struct loading l = {rows, arg};
+    struct stat st;
+    int result;
+
+    if (!s)
+        return -1;
+    if (stat(s->path, &st) == 0) {
+        result = is_beside(s, "-wal") || is_beside(s, "-shm") ? read_beside(s, &st, &l, err)
+                                                              : read_alone(s, &st, &l, err);
+        *out_is_there = true;
+    } else if (errno == ENOENT) {
+        result = 0;
+        *out_is_there = false;
+    } else {
+        result = err_sys(err, errno, "%s", s->path);
+    }
+    state_close(&s);
+    return result;
 }
 
 /* --- writing ------------------------------------------------------------------------------- */

@@ -44,6 +44,13 @@ int state_open(const char *directory, struct state **out_state, struct err *err)
 int state_load(struct state *state, const struct state_rows *rows, void *arg,
                struct err *err) MUST_CHECK;
 
+/* For others than control: reads the file in `directory`, as state_load() tells it, beside an usher
+ * that may have it open, and changes nothing in it. Takes no lock that control ever waits for, and
+ * leaves no file behind that control could not use. *out_is_there: there is a file; if not, there
+ * are no rows, as before the first start. */
+int state_read(const char *directory, const struct state_rows *rows, void *arg, bool *out_is_there,
+               struct err *err) MUST_CHECK;
+
 /* Queues a placement. -1 when STATE_QUEUE_MAX wait already, or memory is out: it is not kept. */
 int state_place(struct state *state, const char *pool, struct slice user, const char *backend,
                 struct err *err) MUST_CHECK;

@@ -105,3 +105,50 @@ void tell_lost(enum shared_id which, const char *why)
     log_str(&l, "detail", what.text);
     log_end(&l);
 }
+
+/* How well each does, so that a change for the worse can be told. */
+static unsigned wellness(enum health_state state)
+{
+    static const uint8_t order[] = {
+        [HEALTH_DOWN] = 0, [HEALTH_RECOVERING] = 1, [HEALTH_FAILING] = 2, [HEALTH_UP] = 3};
+
+    return order[state];
+}
+
+void tell_health(const struct backends *b, uint32_t backend, enum health_state was,
+                 uint64_t lasted_ms, struct slice detail)
+{
+    enum health_state is = (enum health_state)b->all[backend].health.state;
+    bool is_worse = wellness(is) < wellness(was);
+    struct log_line l;
+
+    log_begin_at(&l, LOG_BACKEND_HEALTH, is_worse ? LEVEL_WARNING : LEVEL_NOTICE);
+    log_str(&l, "backend", backends_title(b, backend));
+    log_str(&l, "state", health_name(is));
+    log_str(&l, "was", health_name(was));
+    log_uint(&l, "since_ms", lasted_ms);
+    log_slice(&l, "detail", detail);
+    log_end(&l);
+}
+
+void tell_queued(const struct backend *b, size_t waiting, const char *limit)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_QUEUED);
+    log_str(&l, "backend", b->conf->title);
+    log_uint(&l, "waiting", waiting);
+    log_str(&l, "detail", limit);
+    log_end(&l);
+}
+
+void tell_returning(const struct backend *b, size_t users, uint32_t rate)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_RETURNING);
+    log_str(&l, "backend", b->conf->title);
+    log_uint(&l, "users", users);
+    log_uint(&l, "rate", rate);
+    log_end(&l);
+}

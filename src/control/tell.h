@@ -15,6 +15,11 @@ void tell_recovered(uint32_t epoch, size_t sessions, size_t users);
 void tell_resolved(const struct backend *b, uint32_t ttl_s);
 void tell_unresolved(const struct backend *b, struct slice detail);
 
+void tell_health(const struct backends *b, uint32_t backend, enum health_state was,
+                 uint64_t lasted_ms, struct slice detail);
+void tell_queued(const struct backend *b, size_t waiting, const char *limit);
+void tell_returning(const struct backend *b, size_t users, uint32_t rate);
+
 /* Shared memory that could not be used. */
 void tell_lost(enum shared_id which, const char *why);
 

@@ -16,7 +16,6 @@
 
 enum { LIVE = 10000, BACKENDS = 16, OWN = 0, SHARED = 1 };
 
-static struct msg_lease last;
 static unsigned long answers[4];
 
 static void on_go(void *arg, struct admission_worker *w, uint32_t id)
@@ -28,12 +27,12 @@ static void on_go(void *arg, struct admission_worker *w, uint32_t id)
 }
 
 static void on_lease(void *arg, struct admission_worker *w, uint32_t id,
-                     const struct msg_lease *lease)
+                     const struct msg_lease *lease, struct slice tail)
 {
     (void)arg;
+    (void)tail;
     (void)w;
     (void)id;
-    last = *lease;
     answers[1]++;
 }
 
@@ -46,9 +45,10 @@ static void on_done(void *arg, struct admission_worker *w, uint32_t id)
 }
 
 static void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
-                      const char *why)
+                      const char *why, struct slice told)
 {
     (void)arg;
+    (void)told;
     (void)w;
     (void)code;
     fprintf(stderr, "session %u refused: %s\n", id, why);
@@ -237,7 +237,8 @@ int main(int argc, char **argv)
     struct admission *a = NULL;
     struct err err;
     struct conf *conf = make_conf(&err);
-    struct admission_params params = {conf, &backends, 1, &effects, NULL};
+    struct admission_params params = {
+        .conf = conf, .backends = &backends, .epoch = 1, .effects = &effects, .now_ms = 1};
 
     if (!conf || map_memories(shared, &err) < 0 || backends_init(&backends, conf, &err) < 0 ||
         admission_new(&params, &a, &err) < 0) {

@@ -197,9 +197,10 @@ static inline void assert_not_moving(struct admission_worker *w, uint32_t id)
 }
 
 static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
-                            const struct msg_lease *lease)
+                            const struct msg_lease *lease, struct slice tail)
 {
     (void)arg;
+    (void)tail;
     assert_not_moving(w, id);
     send_answer(w, id, LEASE, lease);
 }
@@ -212,9 +213,10 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
 }
 
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
-                             const char *why)
+                             const char *why, struct slice told)
 {
     (void)arg;
+    (void)told;
     assert_true(code <= REFUSE_PENALTY && strlen(why) > 0);
     m.refusals++;
     m.refused[code]++;
@@ -283,6 +285,39 @@ static inline void on_recovered(void *arg, size_t sessions, size_t users)
     m.is_recovered = true;
 }
 
+static inline void on_queued(void *arg, uint32_t backend, size_t waiting, const char *limit)
+{
+    (void)arg;
+    (void)backend;
+    (void)waiting;
+    (void)limit;
+}
+
+static inline void on_health(void *arg, uint32_t backend, enum health_state was, uint64_t lasted_ms,
+                             struct slice detail)
+{
+    (void)arg;
+    (void)backend;
+    (void)was;
+    (void)lasted_ms;
+    (void)detail;
+}
+
+static inline void on_came_back(void *arg, uint32_t backend, uint64_t now)
+{
+    (void)arg;
+    (void)backend;
+    (void)now;
+}
+
+static inline void on_ask_facts(void *arg, uint32_t question, struct slice user, bool is_fresh)
+{
+    (void)arg;
+    (void)question;
+    (void)user;
+    (void)is_fresh;
+}
+
 static const struct admission_effects effects = {.go = on_go,
                                                  .lease = on_lease,
                                                  .done = on_done,
@@ -292,7 +327,11 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .held = on_held,
                                                  .auth_failed = on_auth_failed,
                                                  .count = on_count,
-                                                 .recovered = on_recovered};
+                                                 .recovered = on_recovered,
+                                                 .queued = on_queued,
+                                                 .health = on_health,
+                                                 .came_back = on_came_back,
+                                                 .ask_facts = on_ask_facts};
 
 static inline void take_lease(struct model_session *s, const struct msg_lease *lease)
 {

@@ -53,6 +53,9 @@ static uint64_t now_ms;
 static struct admission_worker workers[WORKERS];
 static bool is_attached[WORKERS];
 static struct msg_lease leases[WORKERS][IDS]; /* the last that each session was given */
+static char tails[WORKERS][IDS][2 * IPC_USER_MAX]; /* behind them */
+static size_t tails_n[WORKERS][IDS];
+static uint32_t last_question;
 static char told[1 << 20];
 static const char *client; /* where sessions come from, as in "192.0.2.1"; NULL: not known */
 static unsigned counted[METRIC_COUNT];
@@ -88,9 +91,11 @@ static inline const char *title_of(const struct msg_lease *l)
 }
 
 static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
-                            const struct msg_lease *lease)
+                            const struct msg_lease *lease, struct slice tail)
 {
     (void)arg;
+    tails_n[number(w)][id % IDS] = tail.n;
+    memcpy(tails[number(w)][id % IDS], tail.p, tail.n);
     assert_true(lease->addresses_n > 0);
     assert_int_equal(lease->lease.epoch, LAST_EPOCH);
     leases[number(w)][id % IDS] = *lease;
@@ -104,19 +109,25 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
 }
 
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
-                             const char *why)
+                             const char *why, struct slice told_to_client)
 {
     static const char *const names[] = {"UNAVAILABLE", "INUSE",    "MAX_SESSIONS",
-                                        "MAX_ADDRESS", "MAX_USER", "PENALTY"};
+                                        "MAX_ADDRESS", "MAX_USER", "PENALTY",
+                                        "DISABLED",    "CREDENTIALS"};
 
     (void)arg;
     tell("refuse %d.%u %s: %s\n", number(w), id, names[code], why);
+    if (told_to_client.n > 0)
+        tell("  saying %.*s\n", SLICE_ARG(told_to_client));
 }
 
 static inline void on_kick(void *arg, struct admission_worker *w, uint32_t id, enum kick why)
 {
     (void)arg;
-    tell("kick %d.%u%s\n", number(w), id, why == KICK_MOVED ? " moved" : "");
+    tell("kick %d.%u%s\n", number(w), id,
+         why == KICK_MOVED  ? " moved"
+         : why == KICK_DOWN ? " down"
+                            : "");
 }
 
 static inline void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
@@ -152,6 +163,36 @@ static inline void on_recovered(void *arg, size_t sessions, size_t users)
     tell("recovered %zu %zu\n", sessions, users);
 }
 
+static inline void on_queued(void *arg, uint32_t backend, size_t waiting, const char *limit)
+{
+    (void)arg;
+    tell("queued %s %zu: %s\n", backends_title(&backends, backend), waiting, limit);
+}
+
+static inline void on_health(void *arg, uint32_t backend, enum health_state was, uint64_t lasted_ms,
+                             struct slice detail)
+{
+    (void)arg;
+    (void)lasted_ms;
+    tell("health %s %s, was %s: %.*s\n", backends_title(&backends, backend),
+         health_name((enum health_state)backends.all[backend].health.state), health_name(was),
+         SLICE_ARG(detail));
+}
+
+static inline void on_came_back(void *arg, uint32_t backend, uint64_t now)
+{
+    (void)arg;
+    (void)now;
+    tell("back %s\n", backends_title(&backends, backend));
+}
+
+static inline void on_ask_facts(void *arg, uint32_t question, struct slice user, bool is_fresh)
+{
+    (void)arg;
+    last_question = question;
+    tell("ask %.*s%s\n", SLICE_ARG(user), is_fresh ? " fresh" : "");
+}
+
 static const struct admission_effects effects = {.go = on_go,
                                                  .lease = on_lease,
                                                  .done = on_done,
@@ -161,7 +202,11 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .held = on_held,
                                                  .auth_failed = on_auth_failed,
                                                  .count = on_count,
-                                                 .recovered = on_recovered};
+                                                 .recovered = on_recovered,
+                                                 .queued = on_queued,
+                                                 .health = on_health,
+                                                 .came_back = on_came_back,
+                                                 .ask_facts = on_ask_facts};
 
 static inline void assert_told(const char *want)
 {
@@ -320,7 +365,11 @@ static inline void set_state(const char *backend, const char *word)
 /* A new control on the same shared memory, before admission_start(). */
 static inline void new_control(void)
 {
-    struct admission_params params = {conf, &backends, LAST_EPOCH, &effects, NULL};
+    struct admission_params params = {.conf = conf,
+                                      .backends = &backends,
+                                      .epoch = LAST_EPOCH,
+                                      .effects = &effects,
+                                      .now_ms = now_ms};
 
     if (backends_init(&backends, conf, &err) < 0 || admission_new(&params, &admission, &err) < 0)
         fail_msg("%s", err.text);

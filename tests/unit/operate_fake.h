@@ -140,13 +140,14 @@ void operate_count(const struct operate *o, struct operate_counts *out_counts)
         out_counts[i] = (struct operate_counts){(uint32_t)(i + 1) * 10, (uint32_t)i + 1};
 }
 
-int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint64_t now_ms,
+int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint32_t told, uint64_t now_ms,
                   struct operate_route *out_route, struct err *err)
 {
     struct operate_choice *hash = calloc(2, sizeof *hash);
 
     (void)now_ms;
     (void)user;
+    (void)told;
     if (!hash)
         return err_set(err, ENOMEM, "out of memory");
     hash[0] = (struct operate_choice){o->backends->first[pool], 1.5, true};

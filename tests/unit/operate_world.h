@@ -137,7 +137,7 @@ static inline struct operate_route route_of(uint16_t pool, const char *user)
 {
     struct operate_route r;
 
-    works(operate_route(operate, pool, slice_str(user), now_ms, &r, &err));
+    works(operate_route(operate, pool, slice_str(user), BACKEND_NONE, now_ms, &r, &err));
     free(r.hash);
     r.hash = NULL;
     return r;

@@ -184,9 +184,20 @@ static void test_names_are_bytes(void **state)
     (void)state;
     placement("own", "\xff\xfe", "o3");
     assert_string_equal(log_in(0, 1, OWN, "\xff\xfe"), "o3");
-    placement("own", "Ann", "o3");
-    admit(0, 2, OWN, "ann");
+    placement("own", "\xc3\x84nn", "o3");
+    admit(0, 2, OWN, "\xc3\xa4nn");
     assert_true(strcmp(title_of(&leases[0][2]), "o3") != 0);
+}
+
+static void test_letters_of_either_case_are_one_name(void **state)
+{
+    (void)state;
+    placement("own", "Ann", "o3");
+    pin("BOB", "o3");
+    assert_string_equal(log_in(0, 1, OWN, "aNN"), "o3");
+    assert_string_equal(log_in(0, 2, OWN, "bob"), "o3");
+    assert_int_equal(tails_n[0][1], 3);
+    assert_memory_equal(tails[0][1], "ann", 3);
 }
 
 /* --- shared storage ------------------------------------------------------------------------ */
@@ -527,7 +538,7 @@ static void test_what_makes_no_sense_changes_nothing(void **state)
     lease = leases[0][1].lease;
     assert_non_null(try_admit(0, 1, "bob"));
     assert_non_null(try_open(0, 1, SHARED));
-    assert_non_null(try_result(0, 1, lease, RESULT_FAILED + 1));
+    assert_non_null(try_result(0, 1, lease, RESULT_WITHDRAWN + 1));
     assert_non_null(try_result(0, 1, (struct lease_id){lease.epoch, lease.number + 1}, RESULT_OK));
     assert_non_null(try_result(0, 1, (struct lease_id){lease.epoch - 1, lease.number}, RESULT_OK));
     assert_told("");
@@ -573,6 +584,7 @@ int main(void)
         TEST(test_a_pin_to_another_pool_says_nothing_here),
         TEST(test_a_pin_waits_until_the_sessions_elsewhere_have_ended),
         TEST(test_the_same_name_in_two_pools_is_two_users),
+        TEST(test_letters_of_either_case_are_one_name),
         TEST(test_names_are_bytes),
         TEST(test_sessions_of_a_user_stay_together),
         TEST(test_a_second_login_follows_an_open_lease),

@@ -57,7 +57,11 @@ static void set_addresses(uint32_t backend)
 
 static void start_control(void)
 {
-    struct admission_params params = {conf, &backends, ++m.epoch, &effects, NULL};
+    struct admission_params params = {.conf = conf,
+                                      .backends = &backends,
+                                      .epoch = ++m.epoch,
+                                      .effects = &effects,
+                                      .now_ms = m.now_ms};
     struct load load;
     struct err err;
     size_t peers = 0;
@@ -322,7 +326,7 @@ static void step(void)
         uint32_t b = draw(2) ? 1 : 3;
 
         set_addresses(b);
-        admission_addresses(admission, b);
+        admission_addresses(admission, b, m.now_ms);
     } else if (what < 27) {
         unsigned u = draw(USERS);
 

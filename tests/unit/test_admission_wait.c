@@ -64,7 +64,7 @@ static void give_address(const char *backend)
 
     assert_true(addr_parse_ip(SLICE("192.0.2.99"), 10143, &backends.all[n].addresses[0]));
     backends.all[n].addresses_n = 1;
-    admission_addresses(admission, n);
+    admission_addresses(admission, n, now_ms);
 }
 
 static void test_a_login_waits_for_the_first_addresses(void **state)

@@ -103,7 +103,7 @@ static void test_a_session_is_told_in_each_stage(void **state)
     assert_string_equal(operate_stage_name(s.stage), "resolving");
     addr_parse_ip(SLICE("192.0.2.31"), 1, &backends.all[s.backend].addresses[0]);
     backends.all[s.backend].addresses_n = 1;
-    admission_addresses(admission, s.backend);
+    admission_addresses(admission, s.backend, now_ms);
     assert_true(operate_session(operate, key, &s));
     assert_string_equal(operate_stage_name(s.stage), "leased");
     result(0, 1, RESULT_OK);
@@ -319,7 +319,7 @@ static void test_the_order_of_the_hash_is_told_with_who_may_serve(void **state)
         size_t first = 0;
 
         snprintf(name, sizeof name, "user%d", i);
-        works(operate_route(operate, SHARED, slice_str(name), now_ms, &r, &err));
+        works(operate_route(operate, SHARED, slice_str(name), BACKEND_NONE, now_ms, &r, &err));
         assert_int_equal(r.hash_n, 4);
         for (size_t k = 0; k < r.hash_n; k++) {
             assert_true(k == 0 || r.hash[k].score <= r.hash[k - 1].score);
@@ -330,11 +330,11 @@ static void test_the_order_of_the_hash_is_told_with_who_may_serve(void **state)
         assert_int_equal(r.chosen, r.hash[first].backend);
         free(r.hash);
     }
-    works(operate_route(operate, OWN, SLICE("ann"), now_ms, &r, &err));
+    works(operate_route(operate, OWN, SLICE("ann"), BACKEND_NONE, now_ms, &r, &err));
     assert_int_equal(r.hash[r.hash_n - 1].backend, backend("o3"));
     assert_false(r.hash[r.hash_n - 1].may_serve); /* of weight 0 */
     free(r.hash);
-    fails(operate_route(operate, OWN, SLICE(""), now_ms, &r, &err), "not a user's name");
+    fails(operate_route(operate, OWN, SLICE(""), BACKEND_NONE, now_ms, &r, &err), "not a user's name");
 }
 
 int main(void)

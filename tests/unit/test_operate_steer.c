@@ -31,7 +31,7 @@ static void test_who_waits_for_addresses_is_not_sent_to_what_is_down_by_then(voi
     assert_told("");
     works(operate_backend(operate, backend("n1"), BACKEND_DOWN, &err));
     backends.all[backend("n1")].addresses_n = 1;
-    admission_addresses(admission, backend("n1"));
+    admission_addresses(admission, backend("n1"), now_ms);
     assert_told("");
     pass(5000);
     assert_tells("refuse 0.1 UNAVAILABLE");
@@ -595,7 +595,7 @@ static int see_all(void)
 static int see_route(void)
 {
     struct operate_route r = {0};
-    int result = operate_route(operate, SHARED, SLICE("ann"), now_ms, &r, &err);
+    int result = operate_route(operate, SHARED, SLICE("ann"), BACKEND_NONE, now_ms, &r, &err);
 
     free(r.hash);
     return result;

@@ -1,0 +1,32 @@
+/* The health of backends (backend/health.h) and what comes of it: who waits goes another way, the
+ * sessions on a backend that has gone down are ended where that helps their users, weights come
+ * back slowly. A part of admission as control/answers.h is; nobody else includes it.
+ */
+#ifndef USHER_CONTROL_WELLNESS_H
+#define USHER_CONTROL_WELLNESS_H
+
+#include "control/registry.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct admission;
+
+/* How often weights are looked at while backends start slowly. */
+enum { WARM_MS = 1000 };
+
+/* All are up; their first probes are spread over an interval. */
+void wellness_init(struct admission *a, uint64_t now_ms);
+
+/* A probe has ended; `detail` says what went wrong. */
+void wellness_probed(struct admission *a, uint32_t backend, bool is_ok, struct slice detail,
+                     uint64_t now_ms);
+
+/* A real attempt has: with a verdict, or without one by the backend's fault. */
+void wellness_login(struct admission *a, const struct session *s, bool is_ok, uint64_t now_ms);
+
+/* The weights of backends that start slowly. */
+void wellness_tick(struct admission *a, uint64_t now_ms);
+uint64_t wellness_due_ms(const struct admission *a);
+
+#endif
