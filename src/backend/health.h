@@ -9,15 +9,21 @@
  * From UP the first failed probe leads to FAILING, `fall` in a row to DOWN, a good one back. From
  * DOWN the first good probe leads to RECOVERING, `rise` in a row to UP, a bad one back to DOWN.
  *
- * Real logins (health_login()) bring UP to FAILING, so that a probe comes soon, when three in a row
- * have failed; and to DOWN when `passive_fall` in a row have, with no good one between, of at least
- * HEALTH_PARTIES users and from as many addresses: one client's or one user's failures never do.
- * Blame is remembered by hashes of the last few of each. A backend that went down that way may pass
- * every probe; so it stays down for HEALTH_REST_MS, twice as long each further time in a row, up to
- * HEALTH_REST_MAX_MS, and a time within an hour of the one before is in a row. Probes that fail
- * meanwhile count.
+ * Real logins (health_login()) bring UP to FAILING, so that a probe comes soon, when HEALTH_SUSPECT
+ * in a row have failed, and again with every HEALTH_SUSPECT more; and to DOWN when `passive_fall`
+ * in a row have (0: never), with no good one between, of at least HEALTH_PARTIES users and from as
+ * many addresses: one client's or one user's failures never do. Blame is remembered by hashes of
+ * the first few of each. A good login ends the row of logins and nothing else. While it does not
+ * serve, logins that were begun before say nothing; and it comes up without blame.
  *
- * What the operator says of a backend is another thing and not known here.
+ * A backend that went down by logins may pass every probe; so it does not come up for
+ * HEALTH_REST_MS, twice as long each further time in a row, up to HEALTH_REST_MAX_MS; a time is in
+ * a row when it begins within an hour of the one before, counted from when that was over and it
+ * served again. Probes count meanwhile as ever, to RECOVERING and back; the first good one after
+ * the rest that is at least the `rise`th in a row brings it up.
+ *
+ * What the operator says of a backend is another thing and not known here. Whose `is_checked` has
+ * changed is begun anew by health_init(); all other params may change at any time.
  */
 #ifndef USHER_BACKEND_HEALTH_H
 #define USHER_BACKEND_HEALTH_H
@@ -28,7 +34,8 @@
 enum health_state { HEALTH_UP, HEALTH_FAILING, HEALTH_DOWN, HEALTH_RECOVERING };
 
 enum {
-    HEALTH_PARTIES = 3,
+    HEALTH_SUSPECT = 3, /* logins */
+    HEALTH_PARTIES = 3, /* users, addresses */
     HEALTH_REST_MS = 30 * 1000,
     HEALTH_REST_MAX_MS = 10 * 60 * 1000,
     HEALTH_ROW_MS = 60 * 60 * 1000,
@@ -48,13 +55,13 @@ struct health {
     uint32_t row;                 /* probes in a row that went the way that counts in this state */
     uint32_t failed_logins;       /* in a row */
     uint32_t users[HEALTH_PARTIES], addresses[HEALTH_PARTIES]; /* hashes of who was blamed */
-    uint32_t rests; /* times in a row that logins have brought it down */
-    uint64_t rest_until_ms;
-    uint64_t rested_ms; /* when the last such time was over */
-    uint64_t since_ms;  /* of the state */
-    uint64_t up_ms;     /* when it came up after having been down; 0: it was never down */
-    uint64_t due_ms;    /* the next probe; 0: none (one is under way, or it is not checked) */
-    uint32_t seed;      /* for the jitter */
+    uint32_t rests;         /* times in a row that logins have brought it down */
+    uint64_t rest_until_ms; /* 0: it is not down by logins */
+    uint64_t rested_ms;     /* when it served again after the last such time */
+    uint64_t since_ms;      /* of the state */
+    uint64_t up_ms;         /* when it came up after having been down; 0: it was never down */
+    uint64_t due_ms;        /* the next probe; 0: none (one is under way, or it is not checked) */
+    uint32_t seed;          /* for the jitter; any number, also one counted up */
 };
 
 /* UP, with the first probe within the first interval, spread by the seed. */
@@ -83,7 +90,9 @@ static inline bool health_serves(const struct health *h)
     return h->state == HEALTH_UP || h->state == HEALTH_FAILING;
 }
 
-/* Its share of weight and rate while it starts slowly, HEALTH_SHARE_LEAST to HEALTH_SHARE_WHOLE. */
+/* Its share of weight and rate: from HEALTH_SHARE_LEAST when it comes up after having been down,
+ * evenly to HEALTH_SHARE_WHOLE after slow_start_ms; the whole when it was never down, the least
+ * while it does not serve. */
 uint32_t health_share(const struct health *h, const struct health_params *p, uint64_t now_ms);
 
 /* "up", "failing", "down", "recovering". */

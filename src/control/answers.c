@@ -228,8 +228,6 @@ static bool take_facts(struct admission *a, struct session *s, const struct fact
 
 static void go_on(struct admission *a, struct session *s, uint64_t now_ms);
 
-static void go_on(struct admission *a, struct session *s, uint64_t now_ms);
-
 static void on_facts(struct facts_wait *f, struct asker *asker, const struct facts_answer *answer,
                      uint64_t now_ms)
 {

@@ -159,6 +159,9 @@ void entrance_go(struct admission *a, struct session *s, uint32_t backend, uint6
         answer_begin(a, s, now_ms);
         return;
     }
+    /* Those before it may have been passed over, each for its own reason. */
+    if (!limit && queue_first(&b->queue))
+        soonest(&b->room_due_ms, now_ms);
     if (!limit)
         limit = !has_descriptors(a, s->worker) ? "descriptors of the worker"
                 : s->login->is_trial           ? "try_rate or login_rate"
@@ -172,6 +175,7 @@ static void let_in(struct admission *a, uint32_t backend, uint64_t now_ms)
     struct backend *b = &a->backends->all[backend];
     struct queued *e = queue_first(&b->queue);
     unsigned passed_over = 0;
+    struct queued *next;
 
     b->has_room_again = false;
     b->room_due_ms = 0;
@@ -186,11 +190,13 @@ static void let_in(struct admission *a, uint32_t backend, uint64_t now_ms)
             e = queue_next(&b->queue, e);
             continue;
         }
+        next = queue_next(&b->queue, e);
         queue_take(&b->queue, e);
         list_remove(&s->waiting);
         a->entrance.waiting_n--;
         answer_begin(a, s, now_ms);
-        e = queue_first(&b->queue);
+        /* Who has been passed over is not looked at again. */
+        e = next || passed_over > 0 ? next : queue_first(&b->queue);
     }
     if (!queue_first(&b->queue))
         list_remove(&b->queueing);

@@ -28,11 +28,9 @@ static void kick_there(void *arg, struct session *s)
         admission_kick(e->a, s, KICK_DOWN);
 }
 
-static bool has_fallen(enum health_state was, enum health_state is)
+static bool serves(enum health_state state)
 {
-    bool served = was == HEALTH_UP || was == HEALTH_FAILING;
-
-    return served && is == HEALTH_DOWN;
+    return state == HEALTH_UP || state == HEALTH_FAILING;
 }
 
 static void on_down(struct admission *a, uint32_t backend, uint64_t now_ms)
@@ -51,9 +49,9 @@ static void on_change(struct admission *a, uint32_t backend, enum health_state w
     enum health_state is = (enum health_state)a->backends->all[backend].health.state;
 
     a->effects->health(a->arg, backend, was, lasted_ms, detail);
-    if (has_fallen(was, is))
+    if (serves(was) && !serves(is))
         on_down(a, backend, now_ms);
-    if (was == HEALTH_RECOVERING && is == HEALTH_UP) {
+    if (!serves(was) && serves(is)) {
         a->backends->all[backend].has_room_again = true;
         a->backends->all[backend].is_back = true;
         a->is_warming = true;
@@ -82,7 +80,9 @@ void wellness_login(struct admission *a, const struct session *s, bool is_ok, ui
     const struct health_params p = backends_health_params(a->backends, backend);
     enum health_state was = (enum health_state)h->state;
     uint64_t lasted_ms = now_ms - h->since_ms;
-    struct in6_addr network = s->source ? s->source->network.prefix : s->client;
+    /* A whole site counts as one: who has a /48 has many networks. */
+    const struct source *site = s->source && s->source->wider ? s->source->wider : s->source;
+    struct in6_addr network = site ? site->network.prefix : s->client;
     uint32_t user = (uint32_t)hash_key(user_name(s->user));
     uint32_t address = (uint32_t)hash_key(slice_of(&network, sizeof network));
 

@@ -72,13 +72,15 @@ class Crowd:
         password: str,
         tls: Tls = Tls.OFF,
         timeout: float = 60,
+        abreast: int = ABREAST,
     ) -> list[Member]:
-        """Logs in `count` more as user(0), user(1), ...; raises unless all succeed."""
+        """Logs in `count` more as user(0), user(1), ..., `abreast` at one time; raises unless all
+        succeed."""
         context = unverified_context() if tls is Tls.IMPLICIT else None
         fresh = [Member(number, user(number)) for number in range(count)]
 
         async def all_enter() -> None:
-            turn = asyncio.Semaphore(ABREAST)
+            turn = asyncio.Semaphore(abreast)
 
             async def one(member: Member) -> None:
                 async with turn:

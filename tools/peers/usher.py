@@ -64,6 +64,10 @@ class Backend:
     proxy: str = "off"
     forward_id: bool = False
     source: tuple[str, ...] = ()
+    backup: bool = False
+    max_sessions: int = 0
+    max_connecting: int = 200
+    login_rate: int = 0
 
 
 def quoted(text: object) -> str:
@@ -99,13 +103,17 @@ def configuration(
     certificate: Certificate | None = None,
     certificates: Mapping[str, Certificate] | None = None,
     tls: Mapping[str, object] | None = None,
+    pool_settings: Mapping[str, Mapping[str, object]] | None = None,
+    directories: Mapping[str, Mapping[str, object]] | None = None,
     **settings: object,
 ) -> str:
     """The text of a configuration; `pools` maps names to backends by name.
 
     Without `listeners` there is one, "imap", in clear. `certificate` and `tls` make the tls section,
-    `certificates` those of more certificates by their titles. `settings` are global ones; strings
-    among them are quoted, a list becomes a list.
+    `certificates` those of more certificates by their titles. `pool_settings` has settings of pools
+    by their names; a pool is not checked (`check = off`) unless they say how, so that a scripted
+    backend meets none but the test's own logins. `directories` has those of directories by theirs.
+    `settings` are global ones; strings among all of these are quoted, a list becomes a list.
     """
 
     def listed(items: Iterable[object]) -> str:
@@ -138,8 +146,14 @@ def configuration(
                 "client_crl": listener.client_crl and quoted(listener.client_crl),
             },
         )
+    for title, of_directory in (directories or {}).items():
+        text += section(
+            f"directory {title}", {key: value(setting) for key, setting in of_directory.items()}
+        )
     for name, backends in pools.items():
-        text += f"pool {name} {{\n    storage = {storage}\n"
+        text += f"pool {name} {{\n"
+        of_pool = {"storage": storage, "check": "off", **(pool_settings or {}).get(name, {})}
+        text += "".join(f"    {key} = {value(setting)}\n" for key, setting in of_pool.items())
         for title, backend in backends.items():
             text += section(
                 f"backend {title}",
@@ -158,6 +172,10 @@ def configuration(
                     "proxy": backend.proxy,
                     "forward_id": yes_no(backend.forward_id),
                     "source": backend.source and listed(backend.source),
+                    "backup": yes_no(backend.backup),
+                    "max_sessions": str(backend.max_sessions),
+                    "max_connecting": str(backend.max_connecting),
+                    "login_rate": str(backend.login_rate),
                 },
             )
         text += "}\n"
