@@ -202,7 +202,8 @@ def start_usher(stack: ExitStack, folder: Path, certificate: Certificate) -> Cal
     """Starts an usher in front of backends, given by name in one pool `main`, or as `pools`.
 
     A backend is a Backend, or anything with an `endpoint`. It has LISTENERS unless told
-    otherwise, and stops with the test, which fails if it does not stop cleanly.
+    otherwise, and stops with the test, which fails if it does not stop cleanly. A second one
+    needs a `place` of its own.
     """
 
     def start(
@@ -212,11 +213,12 @@ def start_usher(stack: ExitStack, folder: Path, certificate: Certificate) -> Cal
         account: struct_passwd | None = None,
         env: Mapping[str, str] | None = None,
         prefix: Sequence[str] = (),
+        place: Path = folder,
         **settings,
     ) -> Usher:
         shown = settings.pop("certificate", certificate)
-        text = configure(folder, shown, pools or {"main": backends or {}}, **settings)
-        return stack.enter_context(Usher(folder, text, account=account, env=env, prefix=prefix))
+        text = configure(place, shown, pools or {"main": backends or {}}, **settings)
+        return stack.enter_context(Usher(place, text, account=account, env=env, prefix=prefix))
 
     return start
 

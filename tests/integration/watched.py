@@ -33,6 +33,9 @@ class WatchedSession(Session):
         super().verdict(tag, token)
 
     def answer(self, tag: bytes, good: bool) -> None:
+        if self.user in self.world.broken:
+            self.transport.abort()
+            return
         if good:
             self.world.enter(self)
         super().answer(tag, good)
@@ -65,6 +68,8 @@ class Watched:
         self.backends = {name: Endpoint(free_address()) for name in names}
         self.overlaps: list[tuple[str, str, str]] = []
         self.logins: Counter[str] = Counter()
+        self.broken: set[str] = set()
+        self._servers: dict[str, asyncio.Server] = {}
         self._live: dict[str, set[WatchedSession]] = defaultdict(set)
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -81,18 +86,36 @@ class Watched:
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        for name, place in self.backends.items():
-            self._loop.run_until_complete(
-                self._loop.create_server(
-                    lambda name=name: WatchedSession(self, name),
-                    place.address,
-                    BACKEND_PORT,
-                    backlog=socket.SOMAXCONN,
-                )
-            )
+        for name in self.backends:
+            self._loop.run_until_complete(self._open(name))
         self._ready.set()
         self._loop.run_forever()
         self._loop.close()
+
+    async def _open(self, name: str) -> None:
+        self._servers[name] = await self._loop.create_server(
+            lambda: WatchedSession(self, name),
+            self.backends[name].address,
+            BACKEND_PORT,
+            backlog=socket.SOMAXCONN,
+        )
+
+    async def _shut(self, name: str) -> None:
+        self._servers[name].close()
+
+    def _do(self, work) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def shut(self, name: str) -> None:
+        """Its port refuses connections from now on; live ones go on."""
+        self._do(self._shut(name))
+
+    def reopen(self, name: str) -> None:
+        self._do(self._open(name))
+
+    def break_for(self, user: str) -> None:
+        """Connections of this user break at the login, wherever it is."""
+        self.broken.add(user)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

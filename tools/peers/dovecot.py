@@ -50,7 +50,7 @@ login_trusted_networks = {trusted}
 imap_id_log = *
 imap_idle_notify_interval = {idle_notify} secs
 mail_max_userip_connections = 0
-passdb {{
+{masters}passdb {{
   driver = passwd-file
   args = scheme=plain username_format=%u {passwd}
 }}
@@ -106,6 +106,14 @@ service stats {{
   chroot =
 }}
 {listeners}
+"""
+
+# Who may log in for others, by the authorization identity of SASL.
+MASTERS = """passdb {{
+  driver = passwd-file
+  args = scheme=plain username_format=%u {passwd}
+  master = yes
+}}
 """
 
 # Its other servers, by the words that "protocols" has for them.
@@ -174,6 +182,7 @@ class Dovecot:
         compress: bool = False,
         others: Mapping[str, int] | None = None,
         mail: Path | None = None,
+        masters: Mapping[str, str] | None = None,
     ) -> None:
         """Starts the server and returns when it greets.
 
@@ -184,7 +193,8 @@ class Dovecot:
         tell of the client. Above one, `clients_per_process` makes many sessions cheap. Who idles
         hears "* OK Still here" about every `idle_notify_s`. `compress` offers COMPRESS=DEFLATE.
         `others` has ports of OTHERS, which share TLS and users. `mail` is where users' mail lies, if
-        servers share it; every account may walk there.
+        servers share it; every account may walk there. `masters` maps names to passwords of those
+        who may log in for every user.
         """
         self.folder = folder
         self.name = name
@@ -213,6 +223,10 @@ class Dovecot:
         passwd = place / "passwd"
         passwd.write_text("".join(f"{user}:{word}::::::\n" for user, word in users.items()))
         passwd.chmod(0o644)
+        if masters:
+            of_masters = place / "masters"
+            of_masters.write_text("".join(f"{user}:{word}::::::\n" for user, word in masters.items()))
+            of_masters.chmod(0o644)
         location = {"maildir": "maildir:~/Maildir", "sdbox": "sdbox:~/sdbox"}[driver]
         files = ""
         if certificate:
@@ -237,6 +251,7 @@ class Dovecot:
                 others=" ".join(others or {}),
                 listeners="".join(OTHERS[key].format(port=at) for key, at in (others or {}).items()),
                 passwd=passwd,
+                masters=MASTERS.format(passwd=of_masters) if masters else "",
                 mail_uid=self.account.pw_uid,
                 mail_gid=self.account.pw_gid,
                 mail=self.mail,
