@@ -1,8 +1,10 @@
 /* usher check: is the configuration good? */
+#include "directory/check.h"
 #include "cli/cli.h"
 #include "conf/conf.h"
 #include "parent/certificates.h"
 #include "parent/files.h"
+#include "parent/passwords.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,14 +53,14 @@ static int print(const struct conf *conf)
     return CLI_FAILED;
 }
 
-struct certificates_told {
+struct files_told {
     struct tally *tally;
     const char *path; /* of the configuration, for what stands on no line */
 };
 
 static void on_finding(void *arg, const struct certificates_finding *finding)
 {
-    const struct certificates_told *told = arg;
+    const struct files_told *told = arg;
     const struct conf_where whole = {told->path, 0};
     const struct conf_where *where = finding->where ? finding->where : &whole;
 
@@ -71,20 +73,40 @@ static void on_finding(void *arg, const struct certificates_finding *finding)
 }
 
 /* What the files say that the configuration names. */
-static void check_certificates(const struct conf *conf, const char *path, struct tally *t)
+static void check_files(const struct conf *conf, const char *path, struct tally *t)
 {
-    struct certificates_told told = {t, path};
+    struct files_told told = {t, path};
     const struct conf_where whole = {path, 0};
     struct files files;
     struct err err;
-    unsigned before = t->mistakes;
+    unsigned before = t->mistakes, found;
 
     if (files_read(conf, &files, &err) < 0) {
         on_mistake(t, &whole, err.text);
         return;
     }
-    INSIST(certificates_check(conf, &files, time(NULL), on_finding, &told) == t->mistakes - before);
+    found = certificates_check(conf, &files, time(NULL), on_finding, &told) +
+            passwords_check(conf, &files, on_finding, &told);
+    INSIST(found == t->mistakes - before);
     files_free(&files);
+}
+
+static void on_directory(void *arg, const struct directory_finding *finding)
+{
+    struct tally *t = arg;
+
+    if (finding->is_mistake) {
+        on_mistake(t, finding->where, finding->text);
+    } else if (t->with_warnings) {
+        t->warnings++;
+        tell(finding->where, "warning: ", finding->text);
+    }
+}
+
+/* Rules and maps. Where doubts are not told, the maps need not be read. */
+static unsigned check_directories(const struct conf *conf, bool with_files, struct tally *t)
+{
+    return directory_check(conf, with_files && t->with_warnings, on_directory, t);
 }
 
 static int load(const char *path, bool with_files, struct tally *t, struct conf **out_conf)
@@ -96,8 +118,9 @@ static int load(const char *path, bool with_files, struct tally *t, struct conf 
         fprintf(stderr, "%s\n1 mistake\n", err.text);
         return CLI_FAILED;
     }
-    if (conf_check(conf, with_files, on_mistake, t) == 0 && with_files)
-        check_certificates(conf, path, t);
+    if (conf_check(conf, with_files, on_mistake, t) == 0 &&
+        check_directories(conf, with_files, t) == 0 && with_files)
+        check_files(conf, path, t);
     if (t->mistakes > 0) {
         fprintf(stderr, "%u mistake%s\n", t->mistakes, plural(t->mistakes));
         conf_free(&conf);
@@ -112,6 +135,13 @@ int cli_load(const char *path, struct conf **out_conf)
     struct tally t = {0};
 
     return load(path, true, &t, out_conf);
+}
+
+int cli_load_settings(const char *path, struct conf **out_conf)
+{
+    struct tally t = {0};
+
+    return load(path, false, &t, out_conf);
 }
 
 int cli_check(int argc, char **argv)

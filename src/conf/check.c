@@ -122,16 +122,24 @@ static bool is_alnum(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
+bool is_name(const char *text)
+{
+    const size_t n = strlen(text);
+
+    if (n == 0 || n > CONF_NAME_MAX || !is_alnum(text[0]))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (!is_alnum(text[i]) && !strchr("._-", text[i]))
+            return false;
+    return true;
+}
+
 void check_title(struct check *c, enum section_id id, const char *title,
                  const struct conf_where *where)
 {
-    const size_t n = strlen(title);
-    bool is_name = n > 0 && n <= CONF_NAME_MAX && is_alnum(title[0]);
     char shown[VALUE_SHOWN];
 
-    for (size_t i = 0; i < n; i++)
-        is_name = is_name && (is_alnum(title[i]) || strchr("._-", title[i]));
-    if (!is_name)
+    if (!is_name(title))
         mistake(c, where,
                 "\"%s\" is no name for a %s; write letters, digits and . _ -, at most %d, "
                 "a letter or digit first",
@@ -242,6 +250,7 @@ static void check_global(struct check *c, bool with_files)
         mistake(c, where_of(c, &g->user, NULL), "user is empty; write the name of a user");
     if (!g->state[0])
         mistake(c, where_of(c, &g->state, NULL), "state is empty; write a directory");
+    check_usernames(c);
     check_admin(c, with_files);
     if (!with_files)
         return;
@@ -426,6 +435,7 @@ static void check_pool(struct check *c, const struct conf_pool *pool,
 
     check_title(c, SECTION_POOL, pool->title, &pool->where);
     check_required(c, SECTION_POOL, pool, pool->title, &pool->where);
+    check_pool_rules(c, pool, with_files);
     for (size_t i = 0; i < pool->backends_n; i++) {
         const struct conf_backend *b = &pool->backends[i];
 
@@ -511,6 +521,7 @@ unsigned conf_check(const struct conf *conf, bool with_files, conf_report *repor
     check_notes(&c);
     check_global(&c, with_files);
     check_listeners(&c, endpoints, with_files);
+    check_directories(&c);
     check_pools(&c, endpoints, with_files);
     if (c.n > 0)
         qsort(c.mistakes, c.n, sizeof *c.mistakes, compare_mistakes);

@@ -41,6 +41,9 @@ void check_required(struct check *c, enum section_id id, const void *object, con
 void check_title(struct check *c, enum section_id id, const char *title,
                  const struct conf_where *where);
 
+/* Of letters, digits and . _ -, as titles are. */
+bool is_name(const char *text);
+
 /* A file that must be readable now. */
 void check_file(struct check *c, const char *path, const char *what,
                 const struct conf_where *where);
@@ -55,6 +58,13 @@ void check_backend_tls(struct check *c, const struct conf_backend *b, bool with_
 
 /* check_admin.c: the unix door. */
 void check_admin(struct check *c, bool with_files);
+
+/* check_directory.c */
+void check_usernames(struct check *c);
+void check_directories(struct check *c);
+
+/* check_pool.c: what a pool says of its users, its queue and its probes. */
+void check_pool_rules(struct check *c, const struct conf_pool *pool, bool with_files);
 
 /* check_lists.c: settings that are lists of addresses, networks or pins. */
 void check_nameservers(struct check *c);

@@ -23,7 +23,7 @@ enum directory_status {
 };
 
 /* `text`: the facts (directory/facts.h), already seen to be well formed; when FAILED: words for the
- * log. Valid for the call. It may ask further, but free nothing. */
+ * log, without the directory's title. Valid for the call. It may ask further, but free nothing. */
 typedef void directory_done(void *arg, enum directory_status status, struct slice text);
 
 /* News for the log, which whoever opened the directory writes. */
@@ -31,7 +31,8 @@ struct directory_news {
     bool is_bad;         /* else: `what` has been read and is in use */
     const char *title;   /* of the directory */
     const char *detail;  /* is_bad: what is wrong, with file:line where there is one, and whether
-                            what was there before stays in use */
+                            what was there before stays in use; else NULL, or "" when nothing has
+                            been read, but a server answers again */
     size_t users, rules; /* of what has been read: names; domains and expressions */
 };
 typedef void directory_tell(void *arg, const struct directory_news *news);
@@ -39,7 +40,9 @@ typedef void directory_tell(void *arg, const struct directory_news *news);
 struct directory;
 
 struct directory_params {
-    const struct conf_directory *conf; /* outlives it */
+    const struct conf_directory *conf; /* outlives it, as does `global` */
+    const struct conf_global *global;  /* says how names in maps are normalized */
+    uint32_t timeout_ms;               /* how long somebody waits for an answer */
     struct loop *loop;
     directory_tell *tell;
     void *arg;

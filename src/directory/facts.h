@@ -19,8 +19,8 @@
  *                          with password_hash: the backend is logged in to as this user, for the
  *                          user of backend_user or of the name
  *
- * A value is bare, without blanks and '"', or stands between '"' and holds none. A word that is not
- * known, or stands twice, is an error. Pure.
+ * A value is bare, without blanks and '"', or stands between '"' and holds none. It is not empty
+ * and has no control characters. A word that is not known, or stands twice, is an error. Pure.
  */
 #ifndef USHER_DIRECTORY_FACTS_H
 #define USHER_DIRECTORY_FACTS_H
@@ -36,7 +36,7 @@ enum { FACTS_MAX = 1024 /* bytes of the text */ };
 
 enum facts_tls { FACTS_TLS_ANY, FACTS_TLS_OFF, FACTS_TLS_STARTTLS, FACTS_TLS_IMPLICIT };
 
-/* Slices point into the text; empty ones were not given. */
+/* Slices point into the text; empty ones were not given. A host has no brackets. */
 struct facts {
     struct slice pool, tag, backend, host, backend_user;
     struct slice disabled_text;
@@ -48,9 +48,12 @@ struct facts {
     bool verifies; /* password_hash is there, or was before facts_write() left it out */
 };
 
-/* Words without '=' , unknown or twice; values that are none; a backend and a host; port or tls
+/* Words without '=', unknown or twice; values that are none; a backend and a host; port or tls
  * without host; secrets without password_hash, one of master_user and master_password without the
- * other, or both and backend_password: errors, whose text names the word but no secret. */
+ * other, or both and backend_password: errors, whose text names the word but no secret, nor what
+ * stands behind one. A text of disabled does not begin with '[', where a client would take it for
+ * a response code, and is no word that might mean yes or no, as false or off; yes and no have no
+ * case. */
 int facts_parse(struct slice text, struct facts *out_facts, struct err *err) MUST_CHECK;
 
 /* The text anew without the four secrets; in place of password_hash stands verify=yes, which

@@ -31,11 +31,15 @@ bool username_normalize(const struct conf_global *conf, struct slice name, char 
                         struct slice *out_name)
 {
     const struct slice added = slice_str(conf->username_domain);
-    size_t at = find_domain(name), n = name.n;
+    size_t at = find_domain(name), n;
 
-    if (at < name.n &&
-        is_stripped(&conf->username_strip_domains, slice_sub(name, at + 1, name.n)))
-        n = at;
+    /* One after the other, for what is left may end with such a domain too. */
+    while (at < name.n &&
+           is_stripped(&conf->username_strip_domains, slice_sub(name, at + 1, name.n))) {
+        name.n = at;
+        at = find_domain(name);
+    }
+    n = name.n;
     if (n == 0 || n > IPC_USER_MAX)
         return false;
     memcpy(out, name.p, n);

@@ -2,8 +2,9 @@
  * username_domain and username_strip_domains. Pure.
  *
  * Only the letters A to Z have a case here; every other byte stays, valid UTF-8 or not. The domain
- * is what follows the last '@'; one that is compared is so without regard to case. Doing it twice
- * changes nothing more.
+ * is what follows the last '@'; one that is compared is so without regard to case. Domains are cut
+ * off first, as long as the last one is to be; a name that has none then is given username_domain.
+ * So doing it twice changes nothing more, as conf_check() lets none be cut off that is added.
  */
 #ifndef USHER_DIRECTORY_USERNAME_H
 #define USHER_DIRECTORY_USERNAME_H

@@ -68,7 +68,7 @@ static void on_turn(void *arg)
     channels_flush(arg);
 }
 
-static const struct channel_events events = {on_message, on_closed, NULL};
+static const struct channel_events events = {.on_message = on_message, .on_closed = on_closed};
 
 /* ---- What it should do ---- */
 

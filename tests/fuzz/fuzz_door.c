@@ -18,7 +18,8 @@ static void begin(void)
         "listener l { address = \"127.0.0.1:0\" }\n"
         "pool main { backend mail1 { address = \"192.0.2.1:10143\" }\n"
         "            backend mail2 { address = \"mail2.test:10143\" } }\n"
-        "pool other { storage = shared backend disk1 { address = \"192.0.2.9:10143\" } }\n";
+        "pool other { storage = shared backend disk1 { address = \"192.0.2.9:10143\" } }\n"
+        "directory people { driver = static rules = {\"* pool=main\"} }\n";
     struct err err;
 
     INSIST(conf_load_text(text, "fuzz", &conf, &err) == 0);
@@ -48,6 +49,11 @@ static void judge(struct slice out)
     INSIST(is_over);
 }
 
+static void on_told(struct call *call)
+{
+    INSIST(!call->is_waiting);
+}
+
 static void answer(struct operate *o, struct slice line)
 {
     struct request request;
@@ -66,6 +72,9 @@ static void answer(struct operate *o, struct slice line)
         INSIST(answer_error(&call.answer, call.is_usage ? "usage" : "failed", err.text));
     } else {
         INSIST(command_right(request.command) == RIGHT_STEER ? call.said[0] : !o->did[0]);
+        call.on_told = on_told;
+        if (call.is_waiting)
+            tell_facts(o, o->questions, FACTS_FOUND, "people", "backend=mail2", 7000);
         while (call_step(&call, 61000))
             continue;
         INSIST(!call.answer.is_failed);
@@ -92,5 +101,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         free(line);
         rest = slice_sub(rest, n + 1, rest.n);
     }
+    fake_done(&o);
     return 0;
 }

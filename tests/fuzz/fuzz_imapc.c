@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-/* All that a client ever says: six commands, with an ID and credentials of some bytes. */
+/* All that a client ever says: seven commands, with an ID and credentials of some bytes. */
 enum { MAX_INPUT = 4096, MAX_SENT = 512 };
 
 enum flag {
@@ -21,7 +21,8 @@ enum flag {
     NEEDS_LITERALS = 4,
     HAS_ID = 8,
     HAS_ODD_ID = 16,
-    ONLY_LOOKS = 32
+    ONLY_LOOKS = 32,
+    WANTS_NOOP = 64
 };
 
 static const struct id_pair pairs[] = {{SLICE("name"), SLICE("X"), false},
@@ -157,6 +158,8 @@ static void run(struct run *r, const struct imapc_params *params, uint64_t seed)
             else
                 tell_answer(r, c, params);
             tell_rest(r, c, cut.left);
+            imapc_log_out(c);
+            INSIST(count_in(buf_slice(imapc_out(c)), SLICE(" LOGOUT\r\n")) == 1);
             goes_on = false;
             break;
         case IMAPC_FAILED:
@@ -181,6 +184,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     params = (struct imapc_params){
         .wants_starttls = in.flags & WANTS_STARTTLS,
         .only_looks = in.flags & ONLY_LOOKS,
+        .wants_noop = in.flags & WANTS_NOOP,
         .user = in.flags & NEEDS_LITERALS ? SLICE("\xc3\xa4nn") : SLICE("ann"),
         .authzid = in.flags & HAS_AUTHZID ? SLICE("bob") : SLICE(""),
         .password = in.flags & NEEDS_LITERALS ? SLICE("\xe4#\r\n!") : SLICE("p\"~\\$"),

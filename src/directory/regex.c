@@ -1,0 +1,133 @@
+/* PCRE2, 8 bit, interpreted. */
+#include "directory/regex.h"
+
+#include "base/utf8.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+/* A step takes some 20 ns, a level of depth some 150 bytes. */
+enum { STEPS_MAX = 50000, DEPTH_MAX = 5000, HEAP_MAX_KIB = 2048 };
+
+struct regex {
+    pcre2_code *code;
+    bool is_utf;
+};
+
+struct regex_space {
+    pcre2_match_data *data;
+    pcre2_match_context *bounds;
+};
+
+struct regex_space *regex_space_new(void)
+{
+    struct regex_space *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return NULL;
+    s->data = pcre2_match_data_create(1, NULL);
+    s->bounds = pcre2_match_context_create(NULL);
+    if (!s->data || !s->bounds) {
+        regex_space_free(&s);
+        return NULL;
+    }
+    pcre2_set_match_limit(s->bounds, STEPS_MAX);
+    pcre2_set_depth_limit(s->bounds, DEPTH_MAX);
+    pcre2_set_heap_limit(s->bounds, HEAP_MAX_KIB);
+    return s;
+}
+
+void regex_space_free(struct regex_space **s)
+{
+    if (!*s)
+        return;
+    pcre2_match_context_free((*s)->bounds);
+    pcre2_match_data_free((*s)->data);
+    free(*s);
+    *s = NULL;
+}
+
+static bool is_ascii(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] >= 0x80)
+            return false;
+    }
+    return true;
+}
+
+static bool is_utf8(struct slice s)
+{
+    for (size_t at = 0, n; at < s.n; at += n) {
+        n = utf8_char(slice_sub(s, at, s.n));
+        if (n == 0)
+            return false;
+    }
+    return true;
+}
+
+static pcre2_code *compile(struct slice pattern, uint32_t options, struct err *err)
+{
+    PCRE2_UCHAR words[160];
+    PCRE2_SIZE at;
+    int code;
+    /* C, and with it PCRE2, takes no NULL for an empty text. */
+    pcre2_code *re = pcre2_compile((PCRE2_SPTR)(pattern.n > 0 ? pattern.p : ""), pattern.n, options,
+                                   &code, &at, NULL);
+
+    if (!re) {
+        pcre2_get_error_message(code, words, sizeof words);
+        (void)err_set(err, 0, "the expression is wrong at byte %zu: %s", (size_t)at + 1,
+                      (const char *)words);
+    }
+    return re;
+}
+
+int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex, struct err *err)
+{
+    const bool is_utf = !is_ascii(pattern);
+    const uint32_t options = PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C |
+                             (is_utf ? PCRE2_UTF : PCRE2_NEVER_UTF) |
+                             (has_no_case ? PCRE2_CASELESS : 0);
+    struct regex *r;
+
+    if (is_utf && !is_utf8(pattern))
+        return err_set(err, 0, "the expression is not UTF-8");
+    r = calloc(1, sizeof *r);
+    if (!r)
+        return err_set(err, 0, "no memory for the expression");
+    r->is_utf = is_utf;
+    r->code = compile(pattern, options, err);
+    if (!r->code) {
+        regex_free(&r);
+        return -1;
+    }
+    *out_regex = r;
+    return 0;
+}
+
+void regex_free(struct regex **r)
+{
+    if (!*r)
+        return;
+    pcre2_code_free((*r)->code);
+    free(*r);
+    *r = NULL;
+}
+
+enum regex_result regex_match(const struct regex *r, struct regex_space *space,
+                              struct slice subject)
+{
+    int n;
+
+    if (r->is_utf && !is_utf8(subject))
+        return REGEX_NO;
+    n = pcre2_match(r->code, (PCRE2_SPTR)(subject.n > 0 ? subject.p : ""), subject.n, 0,
+                    r->is_utf ? PCRE2_NO_UTF_CHECK : 0, space->data, space->bounds);
+    if (n == PCRE2_ERROR_NOMATCH)
+        return REGEX_NO;
+    return n >= 0 ? REGEX_YES : REGEX_FAILED;
+}

@@ -1,0 +1,46 @@
+/* Regular expressions of directories: PCRE2, seen by regex.c alone.
+ *
+ * An expression is UTF-8 when it has other than ASCII in it; then a subject that is not UTF-8 does
+ * not match. Else it and its subject are bytes, so that . is one byte and names of any encoding
+ * match. `$` is the very end of the subject. Whoever chooses the subject may be hostile: steps,
+ * depth and memory of a match are bounded, to a few milliseconds. There is no JIT, since processes
+ * may not map memory executable.
+ */
+#ifndef USHER_DIRECTORY_REGEX_H
+#define USHER_DIRECTORY_REGEX_H
+
+#include "base/err.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+
+struct regex;
+
+/* What a match works in, and its bounds: up to two megabytes, once for any number of expressions.
+ */
+struct regex_space;
+
+enum regex_result {
+    REGEX_NO,
+    REGEX_YES,
+    REGEX_FAILED /* a bound was reached, or memory is out: nobody knows */
+};
+
+/* NULL when memory is out. */
+struct regex_space *regex_space_new(void);
+
+/* Clears *s; harmless when it is NULL. */
+void regex_space_free(struct regex_space **s);
+
+/* `has_no_case`: letters of either case are the same, in ASCII only those of ASCII. The error says
+ * what is wrong and at which byte. */
+int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex,
+              struct err *err) MUST_CHECK;
+
+/* Clears *r; harmless when it is NULL. */
+void regex_free(struct regex **r);
+
+enum regex_result regex_match(const struct regex *r, struct regex_space *space,
+                              struct slice subject);
+
+#endif
