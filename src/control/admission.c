@@ -246,6 +246,15 @@ const char *admission_result(struct admission *a, struct admission_worker *w, ui
     return NULL;
 }
 
+/* Whether a password was sent of which nobody has said that it is right. Of trials, the backends
+ * before the present one have said that it is wrong. */
+static bool has_guessed(const struct session *s)
+{
+    if (s->stage == STAGE_LEASED)
+        return s->result == RESULT_NONE || s->result == RESULT_REFUSED;
+    return s->login && s->login->is_trial;
+}
+
 void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
                    const struct msg_end *m, uint64_t now_ms)
 {
@@ -256,7 +265,7 @@ void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
     /* Who hangs up before the backend's answer is not spared: guesses would be free. But whose
      * password no backend has seen has guessed nothing, and waited for one that hangs; and who was
      * kicked did not hang up. */
-    if (s->stage == STAGE_LEASED && s->result == RESULT_NONE && m->is_sent && !s->is_kicked)
+    if (m->is_sent && !s->is_kicked && has_guessed(s))
         guard_blame(&a->guard, s, now_ms);
     admission_drop(a, s, now_ms);
     entrance_settle(a, now_ms);
@@ -437,6 +446,11 @@ void admission_answered(struct admission *a, uint32_t question, const struct fac
                         uint64_t now_ms)
 {
     facts_wait_answer(&a->facts, question, answer, now_ms);
+}
+
+void admission_flush_facts(struct admission *a, struct slice user)
+{
+    a->effects->flush_facts(a->arg, user);
 }
 
 bool admission_username(const struct admission *a, struct slice name, char out[IPC_USER_MAX],

@@ -289,7 +289,8 @@ static void receive(struct channel *ch)
                             .msg_control = control.space,
                             .msg_controllen = sizeof control.space};
         ssize_t n = recvmsg(ch->watch.io.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        bool is_parents = ch->peer.role == ROLE_PARENT;
+        /* Asked before, as the channel may be gone then. The parent sends keys of TLS tickets. */
+        bool has_secrets = ch->events->has_secrets || ch->peer.role == ROLE_PARENT;
         const char *why;
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -299,8 +300,7 @@ static void receive(struct channel *ch)
             return;
         }
         why = take_packet(ch, slice_of(packet, (size_t)n), take_fd(&mh));
-        /* It may have held the keys of TLS tickets. */
-        if (is_parents)
+        if (has_secrets)
             wipe(packet, (size_t)n);
         if (why) {
             fail(ch, why);
@@ -326,7 +326,7 @@ void channel_open(struct channel *ch, struct channels *all, int fd, const struct
         .all = all, .events = events, .peer = {.role = ROLE_COUNT}, .is_open = true};
     list_init(&ch->dirty);
     /* The keys of TLS tickets pass through the parent's. */
-    buf_init(&ch->queue, CHANNEL_QUEUE_MAX, self->role == ROLE_PARENT);
+    buf_init(&ch->queue, CHANNEL_QUEUE_MAX, events->has_secrets || self->role == ROLE_PARENT);
     watch_init(&ch->watch, fd, on_event);
     watch_set(all->loop, &ch->watch, LOOP_READ);
     channel_send(ch, MSG_HELLO, 0, self, slice_of(NULL, 0), -1);

@@ -37,6 +37,9 @@ struct channel_events {
     void (*on_closed)(struct channel *ch, const char *why);
     /* The queue has run below CHANNEL_PACE after channel_is_full() was true. May be NULL. */
     void (*on_drained)(struct channel *ch);
+    /* Passwords pass here: what was queued, and what was received, is wiped. The parent's channels
+     * are so in any case. */
+    bool has_secrets;
 };
 
 /* Embedded by its owner. */

@@ -24,7 +24,7 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_RENEW] = {"RENEW", 0, false, false},
     [MSG_STOP] = {"STOP", 0, false, false},
     [MSG_READY] = {"READY", 0, false, false},
-    [MSG_REJOIN] = {"REJOIN", 0, false, false},
+    [MSG_REJOIN] = {"REJOIN", sizeof(struct msg_rejoin), false, false},
     [MSG_STUCK] = {"STUCK", sizeof(struct msg_stuck), false, false},
     [MSG_OPEN] = {"OPEN", sizeof(struct msg_open), false, false},
     [MSG_ADMIT] = {"ADMIT", sizeof(struct msg_admit), true, false},
@@ -43,6 +43,8 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_RESOLVED] = {"RESOLVED", sizeof(struct msg_resolved), true, false},
     [MSG_ASK_FACTS] = {"ASK_FACTS", sizeof(struct msg_ask_facts), true, false},
     [MSG_FACTS] = {"FACTS", sizeof(struct msg_facts), true, false},
+    [MSG_FLUSH_FACTS] = {"FLUSH_FACTS", 0, true, false},
+    [MSG_FLUSHED] = {"FLUSHED", sizeof(struct msg_flushed), false, false},
     [MSG_VERIFY] = {"VERIFY", sizeof(struct msg_verify), true, false},
     [MSG_VERIFIED] = {"VERIFIED", sizeof(struct msg_verified), true, false},
 };
@@ -60,9 +62,12 @@ _Static_assert(sizeof(struct msg_replay) == 52, "replay");
 _Static_assert(sizeof(struct msg_probe) == 8 + 28 * IPC_ADDRESSES_MAX, "probe");
 _Static_assert(sizeof(struct msg_probed) == 16, "probed");
 _Static_assert(sizeof(struct msg_facts) == 8, "facts");
+_Static_assert(sizeof(struct msg_flushed) == 8, "flushed");
 _Static_assert(sizeof(struct msg_verify) == 8, "verify");
-_Static_assert(sizeof(struct msg_verified) == 8, "verified");
+_Static_assert(sizeof(struct msg_verified) == 16, "verified");
+_Static_assert(sizeof(struct msg_rejoin) == 8, "rejoin");
 _Static_assert(sizeof(struct msg_resolved) == 8 + 28 * IPC_ADDRESSES_MAX, "resolved");
+_Static_assert(IPC_USER_MAX + VERIFY_PASSWORD_MAX <= IPC_TEXT_MAX, "a question to lookup");
 _Static_assert(sizeof(struct msg_head) + sizeof(struct msg_lease) + IPC_TEXT_MAX + 8 <=
                    IPC_MESSAGE_MAX,
                "max");

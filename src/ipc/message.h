@@ -15,6 +15,7 @@
  *               <------------------  GO | REFUSE
  *     ADMIT     ------------------>                    somebody wants to log in as `user`
  *               <------------------  LEASE | REFUSE    use this backend | nobody serves this login
+ *                                                      (with LEASE_VERIFY: VERIFY to lookup first)
  * now RESULT    ------------------>                    how the attempt went; after RESULT_FAILED,
  *                                                      and RESULT_REFUSED of a trial:
  *               <------------------  LEASE | REFUSE    the next backend | that was it
@@ -36,8 +37,9 @@
 
 enum { IPC_VERSION = 1, IPC_MAGIC = 0x72687375 /* "ushr" */ };
 
-/* A user name in SASL and LOGIN is bounded to this many bytes before it comes here. */
-enum { IPC_USER_MAX = 512, IPC_TEXT_MAX = 1024, IPC_ADDRESSES_MAX = 8 };
+/* A user name in SASL and LOGIN is bounded to this many bytes before it comes here. A tail has at
+ * most IPC_TEXT_MAX: facts (directory/facts.h) with a directory's name fit. */
+enum { IPC_USER_MAX = 512, IPC_TEXT_MAX = 1152, IPC_ADDRESSES_MAX = 8 };
 
 enum { IPC_MESSAGE_MAX = 4096, IPC_PACKET_MAX = 16384 };
 
@@ -63,7 +65,8 @@ enum msg_type {
     MSG_STOP,     /* end what you do, then exit 0 */
     /* child to parent */
     MSG_READY,  /* begun: everything is open and checked */
-    MSG_REJOIN, /* my channel with control has broken, though both of us live: a new one, please */
+    MSG_REJOIN, /* my channel with this role has broken, though both of us live: a new one, please
+                 */
     MSG_STUCK,  /* control: this worker does not replay, and so nobody can log in: end it */
     /* worker to control */
     MSG_OPEN,
@@ -78,13 +81,15 @@ enum msg_type {
     MSG_LEASE,
     MSG_DONE,
     MSG_REFUSE,
-    MSG_KICK, /* end this session, where its stream allows a BYE, or after kick_grace */
+    MSG_KICK,  /* end this session, where its stream allows a BYE, or after kick_grace */
     MSG_PROBE, /* try this backend, without a client */
     /* control to lookup, and back */
     MSG_RESOLVE,
     MSG_RESOLVED,
     MSG_ASK_FACTS,
     MSG_FACTS,
+    MSG_FLUSH_FACTS,
+    MSG_FLUSHED,
     /* worker to lookup, and back */
     MSG_VERIFY,
     MSG_VERIFIED,
@@ -118,6 +123,11 @@ struct msg_peer {
     uint8_t slot;
     uint16_t reserved;
     uint32_t instance;
+};
+
+struct msg_rejoin {
+    uint16_t role; /* control, of workers and lookup; lookup, of workers */
+    uint16_t reserved[3];
 };
 
 struct msg_start {
@@ -196,7 +206,12 @@ struct msg_lease {
 enum result {
     RESULT_OK,      /* the backend said OK: the session is the user's now */
     RESULT_REFUSED, /* the backend said NO: the lease is over, the client may try again */
-    RESULT_FAILED   /* no verdict: next lease, please */
+    RESULT_FAILED,  /* no verdict: next lease, please */
+    /* Before the backend was reached, and of a trial too; neither is answered: */
+    RESULT_DENIED,   /* lookup says that the password is wrong: as RESULT_REFUSED, but this tells
+                        nothing of the backend */
+    RESULT_WITHDRAWN /* it could not be verified, and the client was told so: the lease is over,
+                        nobody is charged or blamed */
 };
 
 /* Whose fault RESULT_FAILED is, for the health of the backend. */
@@ -304,11 +319,25 @@ struct msg_facts {
     uint32_t age_ms; /* of what was kept from before; 0: fresh */
 };
 
+/* FLUSH_FACTS has no body: answers of directories that are kept shall be forgotten. Tail: the
+ * user's name, as directories know it; empty: all. */
+struct msg_flushed {
+    uint32_t n; /* how many answers there were */
+    uint32_t reserved;
+};
+
+/* crypt(3) makes no hash of a longer password, so that one is wrong without a question. */
+enum { VERIFY_PASSWORD_MAX = 511 };
+
+/* How much longer than directory_timeout VERIFIED may take, for the hash. */
+enum { VERIFY_BEYOND_MS = 1000 };
+
 /* Tail: the name (`name_n` bytes) as in LEASE, then the password that the client gave. The id is
- * the session's. */
+ * the session's; `question`, which the answer repeats, tells one login of it from the next. */
 struct msg_verify {
     uint16_t name_n;
-    uint16_t reserved[3];
+    uint16_t reserved;
+    uint32_t question;
 };
 
 enum verified {
@@ -317,14 +346,16 @@ enum verified {
     VERIFIED_UNAVAILABLE /* it cannot be said now */
 };
 
-/* Tail: `user_n` bytes, the name that the backend is to be told (empty: as LEASE says), `password_n`
- * the password for it (with is_replaced), and words for the log when it is no VERIFIED_OK. With
- * `is_master` the user of the tail logs in for the user of LEASE: authentication and authorization
- * identity of SASL PLAIN. */
+/* Tail: `user_n` bytes, the name that the backend is to be told (empty: as LEASE says),
+ * `password_n` the password for it (with is_replaced), and words for the log when it is no
+ * VERIFIED_OK. With `is_master` the user of the tail logs in for the user of LEASE: authentication
+ * and authorization identity of SASL PLAIN. */
 struct msg_verified {
     uint16_t verified; /* enum verified */
     uint16_t user_n, password_n;
     uint8_t is_replaced, is_master;
+    uint32_t question;
+    uint32_t reserved;
 };
 
 /* A message as received: body and tail lie in the channel's buffer, for the time of the callback

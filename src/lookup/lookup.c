@@ -1,7 +1,10 @@
-/* The lookup process: control's questions come in, the resolver's answers go out. */
+/* The lookup process: control's questions come in; what the resolver and directories answer goes
+ * out. */
 #include "lookup/lookup.h"
 
 #include "base/log.h"
+#include "lookup/facts.h"
+#include "lookup/logins.h"
 #include "lookup/resolver.h"
 
 #include <stdlib.h>
@@ -16,6 +19,8 @@ struct lookup {
     struct resolver *resolver;
     struct channel *control; /* the newest; NULL: none now */
     struct list questions;
+    struct lookup_facts facts;
+    struct logins logins;
 };
 
 struct to_control {
@@ -23,8 +28,8 @@ struct to_control {
     struct lookup *lookup;
 };
 
-/* A question under way. Its answer goes to whichever control is there then: only if it is the one
- * that asked. */
+/* A name that is resolved. Its answer goes to whichever control is there then: only if it is the
+ * one that asked. */
 struct question {
     struct list node;
     struct channel *asker; /* NULL: gone */
@@ -51,19 +56,12 @@ static void on_resolved(void *arg, const struct addr *addresses, size_t n, uint3
     answer(arg, addresses, n, ttl_s, n ? slice_of(NULL, 0) : slice_str(err->text));
 }
 
-static void on_question(struct channel *ch, const struct msg *m)
+static void resolve(struct lookup *lk, struct channel *ch, const struct msg *m)
 {
-    struct lookup *lk = CONTAINER(ch, struct to_control, channel)->lookup;
     const struct msg_resolve *ask = m->body;
-    struct question *q;
-    char *name;
+    struct question *q = calloc(1, sizeof *q);
+    char *name = slice_dup(m->tail);
 
-    if (m->fd >= 0)
-        close(m->fd);
-    if (m->type != MSG_RESOLVE)
-        return;
-    q = calloc(1, sizeof *q);
-    name = slice_dup(m->tail);
     INSIST(q != NULL && name != NULL);
     q->asker = ch;
     q->id = m->id;
@@ -72,10 +70,25 @@ static void on_question(struct channel *ch, const struct msg *m)
     free(name);
 }
 
+static void on_question(struct channel *ch, const struct msg *m)
+{
+    struct lookup *lk = CONTAINER(ch, struct to_control, channel)->lookup;
+
+    if (m->fd >= 0)
+        close(m->fd);
+    if (m->type == MSG_RESOLVE)
+        resolve(lk, ch, m);
+    else if (m->type == MSG_ASK_FACTS)
+        lookup_facts_ask(&lk->facts, ch, m);
+    else if (m->type == MSG_FLUSH_FACTS)
+        lookup_facts_flush(&lk->facts, ch, m);
+}
+
 static void forget_control(struct lookup *lk)
 {
     list_for_each (it, &lk->questions)
         CONTAINER(it, struct question, node)->asker = NULL;
+    lookup_facts_forget(&lk->facts, lk->control);
     free(CONTAINER(lk->control, struct to_control, channel));
     lk->control = NULL;
 }
@@ -94,9 +107,10 @@ static void on_control_closed(struct channel *ch, const char *why)
 static void on_rejoin(struct deadline *d)
 {
     struct lookup *lk = CONTAINER(d, struct lookup, rejoin);
+    const struct msg_rejoin m = {.role = ROLE_CONTROL};
 
     log_detail(LOG_DEBUG, "no control; asking the parent to join us with it");
-    channel_send(&lk->child->parent, MSG_REJOIN, 0, NULL, slice_of(NULL, 0), -1);
+    channel_send(&lk->child->parent, MSG_REJOIN, 0, &m, slice_of(NULL, 0), -1);
     deadline_set(lk->child->loop, &lk->rejoin, REJOIN_MS);
 }
 
@@ -130,12 +144,17 @@ static void on_init(struct child *c)
     lk->child = c;
     list_init(&lk->questions);
     deadline_init(&lk->rejoin, on_rejoin);
+    logins_init(&lk->logins, c);
 }
 
 static void on_message(struct child *c, const struct msg *m)
 {
-    if (m->type == MSG_PEER)
-        take_control(c->state, m->fd);
+    struct lookup *lk = c->state;
+
+    if (m->type == MSG_PEER && ((const struct msg_peer *)m->body)->role == ROLE_WORKER)
+        logins_take_worker(&lk->logins, m->fd);
+    else if (m->type == MSG_PEER)
+        take_control(lk, m->fd);
     else if (m->fd >= 0)
         close(m->fd);
 }
@@ -146,7 +165,18 @@ static int on_start(struct child *c, struct err *err)
 
     lk->resolver = resolver_new(c->loop, c->conf->global.nameservers.items,
                                 c->conf->global.nameservers.n, err);
-    return lk->resolver ? 0 : -1;
+    if (!lk->resolver)
+        return -1;
+    if (lookup_facts_start(&lk->facts, c->conf, c->loop, c->counters, err) < 0)
+        return -1;
+    return logins_start(&lk->logins, lk->facts.directories, err);
+}
+
+static int on_closing(struct child *c, struct err *err)
+{
+    struct lookup *lk = c->state;
+
+    return logins_begin(&lk->logins, err);
 }
 
 static void on_stop(struct child *c)
@@ -159,9 +189,11 @@ static void on_done(struct child *c)
     struct lookup *lk = c->state;
 
     resolver_free(&lk->resolver);
+    lookup_facts_stop(&lk->facts);
     drop_control(lk);
     list_for_each_safe (it, &lk->questions)
         free(CONTAINER(it, struct question, node));
+    logins_stop(&lk->logins);
 }
 
 const struct child_role lookup_role = {
@@ -170,6 +202,7 @@ const struct child_role lookup_role = {
     .on_init = on_init,
     .on_message = on_message,
     .on_start = on_start,
+    .on_closing = on_closing,
     .on_stop = on_stop,
     .on_done = on_done,
 };

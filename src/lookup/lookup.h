@@ -1,5 +1,5 @@
-/* The lookup process: answers control's questions that take time; so far, the names of backends.
- * Holds nothing that must last: control asks again when it is replaced. */
+/* The lookup process: answers control's questions that take time: names of backends, facts about
+ * users. Holds nothing that must last: control asks again when it is replaced. */
 #ifndef USHER_LOOKUP_LOOKUP_H
 #define USHER_LOOKUP_LOOKUP_H
 

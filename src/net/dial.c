@@ -88,6 +88,19 @@ static const char *reason(int code)
     }
 }
 
+bool dial_is_ours(int code)
+{
+    static const int ours[] = {EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRINUSE, EAGAIN, EADDRNOTAVAIL};
+
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        if (code == ours[i])
+            return true;
+    }
+    return false;
+}
+
+/* An address that could not be tried for a reason of ours might have been good, whatever the others
+ * say. */
 static void note_failure(struct dial *d, const struct addr *addr, int code, const char *why)
 {
     size_t n = d->err.text[0] ? strlen(d->err.text) : 0;
@@ -95,7 +108,7 @@ static void note_failure(struct dial *d, const struct addr *addr, int code, cons
 
     snprintf(d->err.text + n, sizeof d->err.text - n, "%s%s: %s", n ? "; " : "",
              addr_format(addr, text), why);
-    if (d->err.code == 0)
+    if (d->err.code == 0 || (dial_is_ours(code) && !dial_is_ours(d->err.code)))
         d->err.code = code;
 }
 

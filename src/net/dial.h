@@ -5,7 +5,8 @@
  * wins, the others are closed. One deadline over all.
  *
  * The error reads "192.0.2.1:143: Connection refused; [2001:db8::1]:143: no answer within 5000 ms",
- * in the order of the failures; its code is the errno value of the first of them.
+ * in the order of the failures; its code is the errno value of the first of them that is the fault
+ * of this machine (dial_is_ours), else of the first.
  */
 #ifndef USHER_NET_DIAL_H
 #define USHER_NET_DIAL_H
@@ -14,6 +15,7 @@
 #include "base/err.h"
 #include "net/loop.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,6 +43,10 @@ struct dial_sources {
 struct dial *dial_start(struct loop *loop, const struct addr *addresses, size_t n,
                         struct dial_sources *sources, uint32_t timeout_ms, dial_done *done,
                         void *arg);
+
+/* Whether an errno value of dialling tells of want of descriptors, memory or ports here, or of a
+ * source address that cannot be used, and so says nothing of who was to be reached. */
+bool dial_is_ours(int code);
 
 /* Gives up: closes what is open, tells nobody. Clears *d; harmless when it is NULL. */
 void dial_cancel(struct dial **d);

@@ -3,6 +3,7 @@
 
 #include "ipc/message.h"
 #include "net/tls.h"
+#include "worker/check_password.h"
 #include "worker/tls_set.h"
 
 #include <errno.h>
@@ -78,7 +79,7 @@ static int read_file(const char *path, struct err *err)
     return to;
 }
 
-/* For us to look at; keys shall not be in a core. */
+/* For us to look at; keys and passwords shall not be in a core. */
 static int map_file(struct given_file *f, struct err *err)
 {
     struct stat st;
@@ -158,7 +159,8 @@ int files_read(const struct conf *conf, struct files *out_files, struct err *err
 {
     struct files f = {0};
 
-    if (tls_set_names(conf, add_file, &f, err) < 0) {
+    if (tls_set_names(conf, add_file, &f, err) < 0 ||
+        check_password_names(conf, add_file, &f, err) < 0) {
         files_free(&f);
         return -1;
     }

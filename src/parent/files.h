@@ -1,5 +1,6 @@
-/* The files that TLS is made of (certificates, keys, CAs, CRLs): read all at one time into sealed
- * memory, which children get descriptors of. Reading is here alone; children open no files.
+/* The files that TLS is made of (certificates, keys, CAs, CRLs), and those with the passwords of
+ * probes: read all at one time into sealed memory, which children get descriptors of. Reading is
+ * here alone; children open no files.
  */
 #ifndef USHER_PARENT_FILES_H
 #define USHER_PARENT_FILES_H
@@ -24,7 +25,8 @@ struct files {
     size_t n, cap;
 };
 
-/* Reads every file that tls_set.h asks for. *out_files is written only on success. */
+/* Reads every file that tls_set.h and check_password.h ask for. *out_files is written only on
+ * success. */
 int files_read(const struct conf *conf, struct files *out_files, struct err *err) MUST_CHECK;
 
 /* For struct tls_files, whose arg is a struct files. */

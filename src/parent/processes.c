@@ -19,7 +19,7 @@
  * replaced at once. */
 enum { YOUNG_MS = 10 * 1000, RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10 * 1000 };
 
-/* Less than the second after which a child asks for control again. */
+/* Less than the second after which a child asks for another channel. */
 enum { CROSSED_MS = 500 };
 
 static const struct slice no_tail = {NULL, 0};
@@ -217,21 +217,27 @@ static void tell_peer(struct process *pr, const struct process *peer, int fd)
     channel_send(&pr->channel, MSG_PEER, 0, &m, no_tail, fd);
 }
 
-/* A new channel between control and another process. */
-static void join(struct process *control, struct process *other)
+/* A new channel between two processes. */
+static void join(struct process *one, struct process *other)
 {
     struct err err;
     int fds[2];
 
     if (channel_pair(fds, &err) < 0)
         child_fatal(&err);
-    tell_peer(control, other, fds[0]);
-    tell_peer(other, control, fds[1]);
+    tell_peer(one, other, fds[0]);
+    tell_peer(other, one, fds[1]);
+}
+
+/* Control, lookup and workers: each speaks with all that are not its like. */
+static bool may_speak(const struct process *one, const struct process *other)
+{
+    return one->role != other->role;
 }
 
 static void join_if_running(struct process *pr, void *arg)
 {
-    if (pr->pid && pr->role != ROLE_CONTROL)
+    if (pr->pid && may_speak(pr, arg))
         join(arg, pr);
 }
 
@@ -241,24 +247,18 @@ static void count_worker(struct process *pr, void *arg)
         ++*(uint32_t *)arg;
 }
 
-static void join_all(struct process *pr)
+/* What asks while the other has just been started did so before it was told of it: a second channel
+ * would break the first, and a replay in it. */
+static void rejoin(struct process *pr, const struct msg_rejoin *m)
 {
     struct parent *p = pr->parent;
+    struct process *other = m->role == ROLE_CONTROL  ? &p->control
+                            : m->role == ROLE_LOOKUP ? &p->lookup
+                                                     : NULL;
 
-    if (pr->role == ROLE_CONTROL)
-        processes_each(p, join_if_running, pr);
-    else if (p->control.pid)
-        join(&p->control, pr);
-}
-
-/* What asks while control has just been started did so before it was told of it: a second channel
- * would break the first, and the replay in it. */
-static bool may_rejoin(const struct process *pr)
-{
-    const struct process *control = &pr->parent->control;
-
-    return pr->role != ROLE_CONTROL && control->pid &&
-           loop_now_ms(pr->parent->loop) - control->started_ms >= CROSSED_MS;
+    if (other && other->pid && may_speak(pr, other) &&
+        loop_now_ms(p->loop) - other->started_ms >= CROSSED_MS)
+        join(other, pr);
 }
 
 static void on_message(struct channel *ch, const struct msg *m)
@@ -270,8 +270,8 @@ static void on_message(struct channel *ch, const struct msg *m)
     if (m->type == MSG_READY) {
         pr->is_ready = true;
         parent_on_ready(pr->parent);
-    } else if (m->type == MSG_REJOIN && may_rejoin(pr)) {
-        join(&pr->parent->control, pr);
+    } else if (m->type == MSG_REJOIN) {
+        rejoin(pr, m->body);
     } else if (m->type == MSG_STUCK && pr->role == ROLE_CONTROL) {
         parent_on_stuck(pr->parent, ((const struct msg_stuck *)m->body)->instance);
     }
@@ -302,7 +302,7 @@ static void introduce(struct process *pr, int fd)
         processes_each(p, count_worker, &start.peers);
     }
     channel_send(&pr->channel, MSG_START, 0, &start, no_tail, -1);
-    join_all(pr);
+    processes_each(p, join_if_running, pr);
 }
 
 void process_stop(struct process *pr)

@@ -1,8 +1,10 @@
-/* The files of TLS while usher runs: read and checked at the start and again at SIGHUP, and looked
- * at when one of their dates comes near. The configuration itself is not read again. */
+/* The files of TLS and of probes' passwords while usher runs: read and checked at the start and
+ * again at SIGHUP, and looked at when one of their dates comes near. The configuration itself is
+ * not read again. */
 #include "base/log.h"
 #include "parent/certificates.h"
 #include "parent/internal.h"
+#include "parent/passwords.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -45,7 +47,8 @@ static int read_good(const struct conf *conf, struct files *out_files, struct er
 
     if (files_read(conf, &files, err) < 0)
         return -1;
-    mistakes = certificates_check(conf, &files, time(NULL), on_finding, &first);
+    mistakes = certificates_check(conf, &files, time(NULL), on_finding, &first) +
+               passwords_check(conf, &files, on_finding, &first);
     if (mistakes > 0) {
         files_free(&files);
         return mistakes == 1

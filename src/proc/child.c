@@ -174,6 +174,13 @@ static int drop_privileges(const struct child *c, struct err *err)
     return sandbox_prepare(err);
 }
 
+static int on_closing(void *arg, struct err *err)
+{
+    struct child *c = arg;
+
+    return c->role->on_closing ? c->role->on_closing(c, err) : 0;
+}
+
 static int start(struct frame *f, const struct msg_start *m, struct err *err)
 {
     struct child *c = &f->child;
@@ -192,7 +199,7 @@ static int start(struct frame *f, const struct msg_start *m, struct err *err)
     c->peers = m->peers;
     /* The role opens all that it will ever need before the sandbox is closed. */
     if (drop_privileges(c, err) < 0 || c->role->on_start(c, err) < 0 ||
-        sandbox_close(c->role->role, c->conf, err) < 0)
+        sandbox_close(c->role->role, c->conf, on_closing, c, err) < 0)
         return -1;
     channel_send(&c->parent, MSG_READY, 0, NULL, slice_of(NULL, 0), -1);
     return 0;
@@ -291,7 +298,8 @@ static unsigned drain_ms(const struct child *c)
 
 int child_main(const struct child_role *role)
 {
-    static const struct channel_events events = {on_message, on_parent_gone, NULL};
+    static const struct channel_events events = {.on_message = on_message,
+                                                 .on_closed = on_parent_gone};
     struct frame *f = calloc(1, sizeof *f);
     struct child *c = &f->child;
     char name[16];

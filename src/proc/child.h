@@ -33,6 +33,10 @@ struct child_role {
     void (*on_message)(struct child *c, const struct msg *m);
     /* Everything is given. -1: cannot begin; logged as fatal, the process ends. */
     int (*on_start)(struct child *c, struct err *err);
+    /* While the sandbox closes: files are closed already, system calls not yet. The place to begin
+     * threads, which must be running when it returns: they are within both walls then, and have
+     * done what the list does not allow. As on_start otherwise; may be NULL. */
+    int (*on_closing)(struct child *c, struct err *err);
     /* Told to end: call child_stopped() when done, at once or later. Called once, only after
      * on_start. */
     void (*on_stop)(struct child *c);

@@ -85,6 +85,9 @@ static int set_attributes(scmp_filter_ctx filter, uint32_t foreign, struct err *
     /* Calls of another architecture (32 bits, x32) go round the list by other numbers. */
     int done = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, foreign);
 
+    /* For all threads. */
+    if (done == 0)
+        done = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     /* A search instead of a walk, as the list is long. */
     if (done == 0)
         done = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
@@ -142,7 +145,8 @@ static void tell_closed(enum role role, enum conf_sandbox mode, int landlock)
     log_end(&l);
 }
 
-int sandbox_close(enum role role, const struct conf *conf, struct err *err)
+int sandbox_close(enum role role, const struct conf *conf, sandbox_threads *threads, void *arg,
+                  struct err *err)
 {
     enum conf_sandbox mode = (enum conf_sandbox)conf->global.sandbox;
     bool is_closed = true;
@@ -160,6 +164,8 @@ int sandbox_close(enum role role, const struct conf *conf, struct err *err)
         if (landlock == 0)
             tell_partial(role, "landlock", &why);
     }
+    if (threads && threads(arg, err) < 0)
+        return -1;
     if (mode != SANDBOX_OFF && close_calls(role, conf, &is_closed, &why, err) < 0)
         return err_prefix(err, "seccomp");
     if (!is_closed)

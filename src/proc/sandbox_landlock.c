@@ -108,23 +108,56 @@ static enum added allow(int set, const struct ruleset *all, const char *path, ui
     return done;
 }
 
-/* Files of names are replaced by renaming, so their folder is what may be read; often they are
- * links to another one, as with systemd-resolved. What is not there now may not be read later. */
+/* The folder of a file, so that another may be put in its place by renaming. Never the root, which
+ * is everything: of a file that lies there it is the file itself. What is not there now may not be
+ * read later. */
+static enum added allow_folder_of(int set, const struct ruleset *all, const char *file,
+                                  struct err *err)
+{
+    char *path = strdup(file);
+    char *slash = path ? strrchr(path, '/') : NULL;
+    enum added done = ADDED;
+
+    if (slash && slash > path)
+        *slash = '\0';
+    if (path && access(path, F_OK) == 0)
+        done = allow(set, all, path, READ, err);
+    free(path);
+    return done;
+}
+
+/* Also where it is a link to, as it often is: with systemd-resolved, and with those who change many
+ * files at once. */
+static enum added allow_replaced(int set, const struct ruleset *all, const char *file,
+                                 struct err *err)
+{
+    enum added done = allow_folder_of(set, all, file, err);
+    char *real = realpath(file, NULL);
+
+    if (real && done == ADDED)
+        done = allow_folder_of(set, all, real, err);
+    free(real);
+    return done;
+}
+
 static enum added allow_names(int set, const struct ruleset *all, struct err *err)
 {
     static const char *const files[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"};
     enum added done = allow(set, all, "/etc", READ, err);
 
-    for (size_t i = 0; i < sizeof files / sizeof *files && done == ADDED; i++) {
-        char *real = realpath(files[i], NULL);
-        char *slash = real ? strrchr(real, '/') : NULL;
+    for (size_t i = 0; i < sizeof files / sizeof *files && done == ADDED; i++)
+        done = allow_replaced(set, all, files[i], err);
+    return done;
+}
 
-        /* Never the root, which is everything. */
-        if (slash && slash > real)
-            *slash = '\0';
-        if (real && strcmp(real, "/etc") != 0)
-            done = allow(set, all, real, READ, err);
-        free(real);
+static enum added allow_lookup(int set, const struct ruleset *all, const struct conf *conf,
+                               struct err *err)
+{
+    enum added done = allow_names(set, all, err);
+
+    for (size_t i = 0; i < conf->directories_n && done == ADDED; i++) {
+        if (conf->directories[i].driver == DRIVER_FILE)
+            done = allow_replaced(set, all, conf->directories[i].path, err);
     }
     return done;
 }
@@ -143,7 +176,7 @@ static enum added add_rules(int set, const struct ruleset *all, enum role role,
     const struct port_rule any_port = {.allowed = NET_BIND, .port = 0};
 
     if (role == ROLE_LOOKUP)
-        return allow_names(set, all, err);
+        return allow_lookup(set, all, conf, err);
     if (role == ROLE_CONTROL)
         return allow_state(set, all, conf->global.state, err);
     return all->net && sandbox_has_source(conf) ? add(set, RULE_PORT, &any_port, err) : ADDED;

@@ -66,6 +66,7 @@ static void client_admit(struct session *s)
     const struct login_request *request = login_request(s->phase->login);
     struct err err;
 
+    lease_forget(s);
     free(s->user);
     s->user = slice_dup(request->authzid.n ? request->authzid : request->user);
     if (!s->user) {
@@ -74,7 +75,7 @@ static void client_admit(struct session *s)
     }
     s->mech = mech_of(request->mech);
     if (forward_believe(s, request->id, &err) < 0) {
-        session_refuse(s, LOGIN_UNAVAILABLE, slice_str(err.text));
+        session_refuse(s, LOGIN_UNAVAILABLE, "admit", slice_str(err.text));
         return;
     }
     session_enter(s, SESSION_ADMIT);

@@ -2,8 +2,10 @@
 #include "worker/contexts.h"
 
 #include "base/log.h"
+#include "base/secret.h"
 #include "net/dial.h"
 #include "net/tls.h"
+#include "worker/check_password.h"
 #include "worker/tls_set.h"
 #include "worker/worker.h"
 
@@ -17,10 +19,17 @@ struct means {
     bool has_literal_plus; /* as far as is known: it has told so at its last login */
 };
 
+/* Of base/secret.h; p is NULL where there is none. */
+struct secret {
+    char *p;
+    size_t n;
+};
+
 struct contexts {
     struct tls_tickets *tickets;
     struct tls_set *tls;
-    struct means **backends; /* [pool][backend] */
+    struct secret *passwords; /* [pool] */
+    struct means **backends;  /* [pool][backend] */
     struct addr_net *nets;
     size_t nets_n;
 };
@@ -45,27 +54,94 @@ static struct slice find_file(const void *child, const char *name)
     return child_file(child, name);
 }
 
-/* From the files that the parent gave, which are not needed afterwards. */
 static int make_tls(struct worker *w, struct tls_set **out_set, struct err *err)
 {
     const struct tls_files files = {find_file, w->child};
-    int done = tls_set_new(w->conf, &files, w->contexts->tickets, out_set, NULL, err);
 
+    return tls_set_new(w->conf, &files, w->contexts->tickets, out_set, NULL, err);
+}
+
+/* --- passwords -------------------------------------------------------------------------------- */
+
+static void free_passwords(struct secret **passwords, size_t n)
+{
+    for (size_t i = 0; *passwords && i < n; i++)
+        secret_free((*passwords)[i].p, (*passwords)[i].n);
+    free(*passwords);
+    *passwords = NULL;
+}
+
+static int make_password(struct worker *w, const struct conf_pool *pool, struct secret *out_secret,
+                         struct err *err)
+{
+    const char *name = check_password_file(pool);
+    struct slice password;
+    char *p;
+
+    if (!name[0])
+        return 0;
+    if (check_password_of(child_file(w->child, name), &password, err) < 0)
+        return err_prefix(err, "pool %s: check_password", pool->title);
+    p = secret_alloc(password.n);
+    if (!p)
+        return no_memory(err);
+    memcpy(p, password.p, password.n);
+    *out_secret = (struct secret){p, password.n};
+    return 0;
+}
+
+static int make_passwords(struct worker *w, struct secret **out_passwords, struct err *err)
+{
+    struct secret *all = calloc(w->conf->pools_n + 1, sizeof *all);
+
+    if (!all)
+        return no_memory(err);
+    for (size_t i = 0; i < w->conf->pools_n; i++) {
+        if (make_password(w, &w->conf->pools[i], &all[i], err) < 0) {
+            free_passwords(&all, w->conf->pools_n);
+            return -1;
+        }
+    }
+    *out_passwords = all;
+    return 0;
+}
+
+struct slice contexts_check_password(const struct worker *w, size_t pool)
+{
+    const struct secret *s = &w->contexts->passwords[pool];
+
+    return slice_of(s->p, s->n);
+}
+
+/* --- what is made from files ------------------------------------------------------------------ */
+
+/* From those that the parent gave, which are not needed afterwards. All or nothing. */
+static int make_of_files(struct worker *w, struct err *err)
+{
+    struct secret *passwords = NULL;
+    struct tls_set *set = NULL;
+    int done = make_passwords(w, &passwords, err);
+
+    if (done == 0)
+        done = make_tls(w, &set, err);
     child_drop_files(w->child);
-    return done;
+    if (done < 0) {
+        free_passwords(&passwords, w->conf->pools_n);
+        return -1;
+    }
+    tls_set_free(&w->contexts->tls);
+    w->contexts->tls = set;
+    free_passwords(&w->contexts->passwords, w->conf->pools_n);
+    w->contexts->passwords = passwords;
+    return 0;
 }
 
 void contexts_renew(struct worker *w)
 {
-    struct tls_set *set;
     struct err err;
 
-    if (make_tls(w, &set, &err) < 0) {
+    if (make_of_files(w, &err) < 0)
         log_detail(LOG_CERTIFICATES_REFUSED, "worker %u: %s", w->child->self.slot, err.text);
-        return;
-    }
-    tls_set_free(&w->contexts->tls);
-    w->contexts->tls = set;
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */
@@ -130,7 +206,7 @@ int contexts_make(struct worker *w, struct err *err)
     w->contexts->backends = calloc(w->conf->pools_n + 1, sizeof(struct means *));
     if (!w->contexts->backends)
         return no_memory(err);
-    if (make_nets(w, err) < 0 || make_tls(w, &w->contexts->tls, err) < 0)
+    if (make_nets(w, err) < 0 || make_of_files(w, err) < 0)
         return -1;
     for (size_t i = 0; i < w->conf->pools_n; i++) {
         if (make_pool(w, i, err) < 0)
@@ -156,6 +232,7 @@ void contexts_free(struct worker *w)
         free_pool(c->backends[i], w->conf->pools[i].backends_n);
     free(c->backends);
     tls_set_free(&c->tls);
+    free_passwords(&c->passwords, w->conf ? w->conf->pools_n : 0);
     tls_tickets_free(&c->tickets);
     free(c->nets);
     free(c);

@@ -1,10 +1,12 @@
-/* What the worker makes of its configuration, for all sessions: TLS contexts (tls_set.h), networks,
- * source addresses. Only the TLS contexts are ever made anew: see contexts_renew(). */
+/* What the worker makes of its configuration, for all sessions and probes: TLS contexts
+ * (tls_set.h), networks, source addresses, passwords of probes. Only what is made from files is
+ * ever made anew: see contexts_renew(). */
 #ifndef USHER_WORKER_CONTEXTS_H
 #define USHER_WORKER_CONTEXTS_H
 
 #include "base/addr.h"
 #include "base/err.h"
+#include "base/slice.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,9 +26,9 @@ int contexts_make(struct worker *w, struct err *err) MUST_CHECK;
 /* The parent's keys for tickets: before contexts_make(), and whenever they change. */
 void contexts_take_tickets(struct worker *w, const struct msg_tickets *m);
 
-/* TLS contexts from the files that the parent has given since, for handshakes from now on;
- * connections that live keep theirs. The parent has made the same before, so that only memory can
- * fail; then the old ones stay, and the log says so. */
+/* TLS contexts and passwords from the files that the parent has given since, for handshakes and
+ * logins from now on; connections that live keep their contexts. The parent has made the same
+ * before, so that only memory can fail; then all old ones stay, and the log says so. */
 void contexts_renew(struct worker *w);
 
 /* Clears w->contexts; harmless when it is NULL. */
@@ -38,6 +40,9 @@ struct tls_context *contexts_server(const struct worker *w, size_t listener);
 
 /* For a backend, likewise. */
 struct tls_context *contexts_backend(const struct worker *w, size_t pool, size_t backend);
+
+/* With what a pool's probes log in (check = login; else empty). As long as nothing is renewed. */
+struct slice contexts_check_password(const struct worker *w, size_t pool);
 
 /* Where to connect to a backend from; NULL: the kernel's choice. */
 struct dial_sources *contexts_sources(const struct worker *w, size_t pool, size_t backend);

@@ -5,7 +5,6 @@
 #include "imap/response.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* What is put into `out` is bounded otherwise: answers by max_bad and max_tries, what a backend
@@ -49,11 +48,16 @@ void login_answer(struct login *l, const char *text)
     login_puts(l, "\r\n");
 }
 
+static void count_bad(struct login *l)
+{
+    if (++l->bad >= l->params->max_bad)
+        login_close_with(l, CLOSE_CLIENT_PROTOCOL, "Too many bad or needless commands");
+}
+
 void login_refuse(struct login *l, const char *text)
 {
     login_answer(l, text);
-    if (++l->bad >= l->params->max_bad)
-        login_close_with(l, CLOSE_CLIENT_PROTOCOL, "Too many bad or needless commands");
+    count_bad(l);
 }
 
 void login_count_try(struct login *l)
@@ -258,13 +262,25 @@ static void put_no(struct login *l, const struct login_verdict *v)
     login_puts(l, "\r\n");
 }
 
-static void put_limit(struct login *l, const struct login_verdict *v)
-{
-    char text[128];
+/* What the kinds of verdicts say that are no backend's. */
+static const struct {
+    const char *code, *text;
+} ours[] = {
+    [LOGIN_UNAVAILABLE] = {"[UNAVAILABLE] ",
+                           "No mail server can take the login now; please try again later"},
+    [LOGIN_INUSE] = {"[INUSE] ", "The mailbox is being worked on; please try again later"},
+    [LOGIN_LIMIT] = {"[LIMIT] ", "Too many; please try again later"},
+    [LOGIN_DISABLED] = {"[CONTACTADMIN] ",
+                        "This account may not log in; please contact your administrator"},
+};
 
-    snprintf(text, sizeof text, "NO [LIMIT] %.*s",
-             SLICE_ARG(v->text.n > 0 ? v->text : SLICE("Too many; please try again later")));
-    login_refuse(l, text);
+static void put_ours(struct login *l, const struct login_verdict *v)
+{
+    login_put(l, slice_of(l->tag, l->tag_n));
+    login_puts(l, " NO ");
+    login_puts(l, ours[v->kind].code);
+    login_put(l, v->text.n > 0 ? v->text : slice_str(ours[v->kind].text));
+    login_puts(l, "\r\n");
 }
 
 int login_verdict(struct login *l, const struct login_verdict *v)
@@ -284,14 +300,11 @@ int login_verdict(struct login *l, const struct login_verdict *v)
         login_count_try(l);
         break;
     case LOGIN_UNAVAILABLE:
-        login_refuse(
-            l, "NO [UNAVAILABLE] No mail server can take the login now; please try again later");
-        break;
     case LOGIN_INUSE:
-        login_refuse(l, "NO [INUSE] The mailbox is being worked on; please try again later");
-        break;
     case LOGIN_LIMIT:
-        put_limit(l, v);
+    case LOGIN_DISABLED:
+        put_ours(l, v);
+        count_bad(l);
         break;
     }
     return l->phase == PHASE_CLOSED && l->reason == CLOSE_LIMIT ? -1 : 0;

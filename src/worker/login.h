@@ -68,14 +68,16 @@ struct login_request {
 enum login_verdict_kind {
     LOGIN_OK,          /* the backend said OK: text, untagged, capabilities */
     LOGIN_NO,          /* the backend said NO: text, untagged; counts as a try */
-    LOGIN_UNAVAILABLE, /* no backend could be reached: NO [UNAVAILABLE], ours (RFC 5530) */
-    LOGIN_INUSE,       /* the user is on hold: NO [INUSE], ours */
-    LOGIN_LIMIT        /* a limit of ours: NO [LIMIT], with text if there is any */
+    LOGIN_UNAVAILABLE, /* no backend could be reached: NO [UNAVAILABLE] (RFC 5530) */
+    LOGIN_INUSE,       /* the user is on hold: NO [INUSE] */
+    LOGIN_LIMIT,       /* a limit of ours: NO [LIMIT] */
+    LOGIN_DISABLED     /* the directory says that the user may not log in: NO [CONTACTADMIN] */
 };
 
 struct login_verdict {
     enum login_verdict_kind kind;
-    struct slice text; /* what stood behind the backend's "tag OK " or "tag NO ", without CRLF */
+    struct slice text; /* what stood behind the backend's "tag OK " or "tag NO ", without CRLF; of
+                          other kinds: words behind the response code; empty: ours */
     struct slice untagged;     /* whole lines that the backend sent before it, to be passed on */
     struct slice capabilities; /* the backend's after login, "IMAP4rev1 IDLE ..."; put into a
                                   CAPABILITY response code when text does not begin with one (as

@@ -2,6 +2,7 @@
 #include "worker/proxied.h"
 
 #include "net/proxy.h"
+#include "worker/backend.h"
 #include "worker/contexts.h"
 #include "worker/session.h"
 
@@ -82,7 +83,7 @@ void proxied_on_event(struct session *s)
 
 /* --- to a backend ----------------------------------------------------------------------------- */
 
-static int write_header(struct session *s, struct buf *out)
+int proxied_send(struct session *s, struct err *err)
 {
     char id[SESSION_ID_TEXT];
     const struct proxy_info info = {
@@ -94,25 +95,5 @@ static int write_header(struct session *s, struct buf *out)
         .tls_version = slice_str(stream_tls_version(&s->client)),
     };
 
-    if (session_backend(s)->proxy == BACKEND_PROXY_V1)
-        return proxy_write_v1(out, &info.source, &info.destination);
-    return proxy_write_v2(out, &info);
-}
-
-int proxied_send(struct session *s, struct err *err)
-{
-    struct buf out;
-    size_t n = 0;
-    int done = 0;
-
-    if (session_backend(s)->proxy == BACKEND_PROXY_OFF)
-        return 0;
-    buf_init(&out, PROXY_MOST, false);
-    if (write_header(s, &out) < 0)
-        done = err_set(err, 0, "out of memory");
-    /* Some hundred bytes, the first of a connection: the socket takes them at once. */
-    else if (stream_write(&s->backend, buf_slice(&out), &n) != IO_OK || n != buf_len(&out))
-        done = err_set(err, 0, "the PROXY header could not be sent");
-    buf_release(&out);
-    return done;
+    return backend_send_proxy(session_backend(s), &info, &s->backend, err);
 }

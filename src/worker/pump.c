@@ -114,6 +114,7 @@ const char *session_bye(enum close_reason reason)
     return reason == CLOSE_STOPPING ? "* BYE [UNAVAILABLE] Shutting down; please come again\r\n"
            : reason == CLOSE_KICKED ? "* BYE " SESSION_KICKED "\r\n"
            : reason == CLOSE_MOVED  ? "* BYE " SESSION_MOVED "\r\n"
+           : reason == CLOSE_BACKEND_DOWN ? "* BYE " SESSION_DOWN "\r\n"
            : reason == CLOSE_IDLE_TIMEOUT ? "* BYE Idle for too long\r\n"
            : reason == CLOSE_UNAUTHENTICATE
                ? "* BYE UNAUTHENTICATE is not served; please connect anew\r\n"
@@ -141,9 +142,20 @@ static void kick_relay(struct session *s, enum close_reason reason)
     session_pump(s, false, true);
 }
 
+/* Why, to the log and to a client that is not logged in yet. */
+static const struct {
+    enum close_reason reason;
+    const char *bye;
+} kicks[] = {
+    [KICK_OPERATOR] = {CLOSE_KICKED, SESSION_KICKED},
+    [KICK_MOVED] = {CLOSE_MOVED, SESSION_MOVED},
+    [KICK_DOWN] = {CLOSE_BACKEND_DOWN, SESSION_DOWN},
+};
+
 void session_on_kick(struct session *s, enum kick why)
 {
-    enum close_reason reason = why == KICK_MOVED ? CLOSE_MOVED : CLOSE_KICKED;
+    size_t row = (size_t)why < sizeof kicks / sizeof *kicks ? (size_t)why : KICK_OPERATOR;
+    enum close_reason reason = kicks[row].reason;
 
     if (s->state == SESSION_CLOSING)
         return;
@@ -152,6 +164,6 @@ void session_on_kick(struct session *s, enum kick why)
         return;
     }
     if (s->phase->login)
-        login_bye(s->phase->login, why == KICK_MOVED ? SESSION_MOVED : SESSION_KICKED);
+        login_bye(s->phase->login, kicks[row].bye);
     session_close(s, reason, NULL);
 }

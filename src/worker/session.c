@@ -1,5 +1,5 @@
-/* A session's states, deadlines and end, and the relay between its two streams. The way to the
- * login is client.c's and upstream.c's. */
+/* A session's states, deadlines and end. The way to the login is client.c's, lease.c's,
+ * verifying.c's and upstream.c's. */
 #include "worker/session.h"
 
 #include "base/log.h"
@@ -7,6 +7,7 @@
 #include "worker/contexts.h"
 #include "worker/forward.h"
 #include "worker/proxied.h"
+#include "worker/verifying.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,8 +24,8 @@ _Static_assert(sizeof(struct session) + 2 * 2 * 16 + 48 <= 512, "budget of an id
 
 const char *session_state_name(enum session_state state)
 {
-    static const char *const names[] = {"proxy", "open",     "greet", "auth",   "admit",
-                                        "dial",  "upstream", "relay", "closing"};
+    static const char *const names[] = {"proxy",  "open", "greet",    "auth",  "admit",
+                                        "verify", "dial", "upstream", "relay", "closing"};
 
     return names[state];
 }
@@ -78,6 +79,7 @@ static uint64_t login_left(const struct session *s)
 static uint64_t state_limit(const struct session *s, enum session_state state)
 {
     const struct conf_global *g = &s->worker->conf->global;
+    uint64_t limit;
 
     switch (state) {
     case SESSION_PROXY:
@@ -89,6 +91,9 @@ static uint64_t state_limit(const struct session *s, enum session_state state)
     case SESSION_ADMIT:
     case SESSION_DIAL:
         return login_left(s);
+    case SESSION_VERIFY:
+        limit = g->directory_timeout + VERIFY_BEYOND_MS;
+        return login_left(s) < limit ? login_left(s) : limit;
     case SESSION_UPSTREAM:
         if (s->phase->has_asked)
             return login_left(s);
@@ -113,6 +118,11 @@ static size_t tls_weight(const struct stream *s, bool is_shaking)
     return !s->tls ? 0 : is_shaking ? TLS_SHAKING_WEIGHT : TLS_WEIGHT;
 }
 
+static size_t dialogue_weight(struct imapc *imapc)
+{
+    return imapc ? imapc_in(imapc)->cap + imapc_out(imapc)->cap : 0;
+}
+
 void session_weigh(struct session *s)
 {
     struct session_phase *phase = s->phase;
@@ -125,8 +135,8 @@ void session_weigh(struct session *s)
     weight += phase->header.cap;
     if (phase->login)
         weight += login_weight(phase->login);
-    if (phase->imapc)
-        weight += imapc_in(phase->imapc)->cap + imapc_out(phase->imapc)->cap;
+    weight += dialogue_weight(phase->imapc) + dialogue_weight(phase->leased.refused);
+    weight += phase->leased.shown ? phase->leased.shown->n : 0;
     if (weight == phase->weight)
         return;
     worker_weigh(s->worker, (int64_t)weight - phase->weight);
@@ -140,6 +150,7 @@ void session_free_phase(struct session *s)
     worker_weigh(s->worker, -(int64_t)s->phase->weight);
     login_free(&s->phase->login);
     imapc_free(&s->phase->imapc);
+    lease_forget(s);
     forward_free(&s->phase->forward);
     dial_cancel(&s->phase->dial);
     buf_release(&s->phase->header);
@@ -170,8 +181,12 @@ static void session_free(struct session *s)
 /* Before that, who goes has learnt nothing about the password. */
 static bool is_login_sent(const struct session *s)
 {
-    return s->state == SESSION_UPSTREAM && s->phase->imapc &&
-           imapc_stage(s->phase->imapc) >= IMAPC_STAGE_LOGIN;
+    if (s->state == SESSION_VERIFY)
+        return true;
+    if (s->state == SESSION_UPSTREAM && s->phase->imapc &&
+        imapc_stage(s->phase->imapc) >= IMAPC_STAGE_LOGIN)
+        return true;
+    return s->phase && s->phase->leased.is_guessed;
 }
 
 static void tell_end(struct session *s)
@@ -255,6 +270,8 @@ void session_close(struct session *s, enum close_reason reason, const char *deta
     tell_end(s);
     counters_add(s->worker->counters, METRIC_SESSIONS_ENDED, 1);
     upstream_drop(s);
+    if (s->phase)
+        lease_forget(s);
     if (!can_speak) {
         session_free(s);
         return;
@@ -324,6 +341,7 @@ static void on_client(struct watch *watch, unsigned events)
     case SESSION_GREET:
     case SESSION_AUTH:
     case SESSION_ADMIT:
+    case SESSION_VERIFY:
     case SESSION_DIAL:
     case SESSION_UPSTREAM:
         client_on_event(s);
@@ -365,9 +383,13 @@ static void on_deadline(struct deadline *d)
     case SESSION_OPEN:
         session_close(s, CLOSE_LOGIN_TIMEOUT, session_state_name(s->state));
         break;
+    case SESSION_VERIFY:
     case SESSION_UPSTREAM:
         if (loop_now_ms(s->worker->loop) < s->phase->login_until_ms) {
-            upstream_late(s);
+            if (s->state == SESSION_VERIFY)
+                verifying_late(s);
+            else
+                upstream_late(s);
             break;
         }
         /* fall through */
@@ -448,6 +470,7 @@ static void tell_replay(struct session *s, enum replay_stage stage)
         .backend = s->backend_index,
         .stage = (uint16_t)stage,
         .attempt = s->attempt,
+        .flags = stage == REPLAY_LEASED ? s->phase->leased.flags : 0,
     };
 
     worker_tell(s->worker, MSG_REPLAY, s->id, &m,
@@ -484,6 +507,7 @@ void session_tell(struct session *s)
         tell_replay(s, REPLAY_OPEN);
         client_ask(s);
         break;
+    case SESSION_VERIFY:
     case SESSION_DIAL:
         tell_replay(s, REPLAY_LEASED);
         break;
@@ -502,90 +526,4 @@ void session_on_go(struct session *s)
 {
     if (s->state == SESSION_OPEN)
         client_begin(s);
-}
-
-void session_on_lease(struct session *s, const struct msg_lease *lease)
-{
-    if (s->state == SESSION_ADMIT)
-        upstream_begin(s, lease);
-}
-
-void session_on_done(struct session *s)
-{
-    if (s->state == SESSION_UPSTREAM && s->phase->has_asked)
-        upstream_done(s);
-}
-
-/* What a refusal of control's means to the client. */
-static const struct refusal {
-    enum login_verdict_kind kind;
-    enum close_reason reason; /* where `bye` is not NULL: the session ends */
-    const char *text;         /* of the verdict */
-    const char *bye;          /* of the session's end */
-} refusals[] = {
-    [REFUSE_UNAVAILABLE] = {.kind = LOGIN_UNAVAILABLE},
-    [REFUSE_INUSE] = {.kind = LOGIN_INUSE},
-    [REFUSE_MAX_SESSIONS] = {LOGIN_LIMIT, CLOSE_MAX_SESSIONS, "Too many connections",
-                             SESSION_NO_ROOM},
-    [REFUSE_MAX_ADDRESS] = {LOGIN_LIMIT, CLOSE_MAX_ADDRESS, "Too many connections",
-                            "[LIMIT] Too many connections from your address; please close some."},
-    [REFUSE_MAX_USER] = {LOGIN_LIMIT, CLOSE_MAX_USER,
-                         "Too many connections of this user; please close some",
-                         "Too many connections"},
-    [REFUSE_PENALTY] = {LOGIN_LIMIT, CLOSE_PENALTY,
-                        "Too many failed logins; please try again later", "Too many failed logins"},
-};
-
-static const struct refusal *refusal_of(enum refuse code)
-{
-    return (size_t)code < sizeof refusals / sizeof *refusals ? &refusals[code] : &refusals[0];
-}
-
-/* The login's refusal in the log and to the client. */
-static void tell_refused(struct session *s, const struct login_verdict *v, struct slice why)
-{
-    struct log_line l;
-
-    session_log_begin(s, &l, LOG_LOGIN_FAILED, LEVEL_WARNING);
-    log_str(&l, "mech", login_request(s->phase->login)->mech);
-    log_str(&l, "stage", "admit");
-    log_slice(&l, "detail", why);
-    log_end(&l);
-    counters_add(s->worker->counters, METRIC_LOGINS_FAILED, 1);
-    upstream_drop(s);
-    login_verdict(s->phase->login, v);
-}
-
-void session_refuse(struct session *s, enum login_verdict_kind kind, struct slice why)
-{
-    const struct login_verdict v = {.kind = kind};
-
-    tell_refused(s, &v, why);
-    client_go_on(s);
-}
-
-static void refuse_login(struct session *s, const struct refusal *refusal, const char *detail)
-{
-    const struct login_verdict v = {.kind = refusal->kind, .text = slice_str(refusal->text)};
-
-    tell_refused(s, &v, slice_str(detail));
-    if (!refusal->bye) {
-        client_go_on(s);
-        return;
-    }
-    login_bye(s->phase->login, refusal->bye);
-    session_close(s, refusal->reason, detail);
-}
-
-void session_on_refuse(struct session *s, enum refuse code, struct slice why)
-{
-    const struct refusal *refusal = refusal_of(code);
-    char detail[256];
-
-    snprintf(detail, sizeof detail, "%.*s", SLICE_ARG(why));
-    if (s->state == SESSION_OPEN)
-        client_turn_away(s, refusal->bye ? refusal->reason : CLOSE_LIMIT,
-                         refusal->bye ? refusal->bye : SESSION_NO_ROOM, detail);
-    else if (s->state == SESSION_ADMIT || (s->state == SESSION_UPSTREAM && s->phase->has_asked))
-        refuse_login(s, refusal, detail);
 }

@@ -6,6 +6,7 @@
  *     GREET     TLS handshake with the client, before the greeting or after STARTTLS
  *     AUTH      the login dialogue (worker/login.h)
  *     ADMIT     control is asked for a backend, or for the next one
+ *     VERIFY    lookup is asked whether the password is right (worker/verifying.h)
  *     DIAL      connecting to it
  *     UPSTREAM  TLS and login there (imapc/imapc.h), then control's word that the user may stay
  *     RELAY     bytes both ways (worker/relay.h)
@@ -30,6 +31,7 @@
 #include "net/dial.h"
 #include "net/stream.h"
 #include "tables/tables.h"
+#include "worker/lease.h"
 #include "worker/login.h"
 #include "worker/relay.h"
 #include "worker/worker.h"
@@ -43,6 +45,7 @@ enum session_state {
     SESSION_GREET,
     SESSION_AUTH,
     SESSION_ADMIT,
+    SESSION_VERIFY,
     SESSION_DIAL,
     SESSION_UPSTREAM,
     SESSION_RELAY,
@@ -54,6 +57,7 @@ struct session_phase {
     struct imapc *imapc;     /* while UPSTREAM */
     struct dial *dial;       /* while DIAL */
     struct forward *forward; /* while UPSTREAM: what the backend is told by ID */
+    struct leased leased;    /* from ADMIT on: what the leases of this login say */
     struct addr reached;
     struct addr local; /* where the client connected to, as it saw it */
     struct buf header; /* PROXY: what has come of it */
@@ -76,11 +80,12 @@ struct session {
     struct stream client, backend;
     struct deadline deadline;
     struct session_phase *phase;
-    char *user;            /* from ADMIT on, NUL-terminated; NULL before */
+    char *user;            /* from ADMIT on, NUL-terminated, as the client gave it, and as control
+                              has it from the first lease on; NULL before */
     struct relay up, down; /* to the backend, to the client */
     struct follow follow;  /* of both, while RELAY */
     uint64_t accepted_ms, active_ms;
-    struct lease_id lease; /* while DIAL, UPSTREAM, RELAY */
+    struct lease_id lease; /* while VERIFY, DIAL, UPSTREAM, RELAY */
     uint32_t id;
     uint32_t told; /* the channel by which control was told of this session; 0: none */
     struct addr peer;
@@ -112,9 +117,9 @@ void session_tell(struct session *s);
 /* Control's words. Those that do not fit the state are dropped: they crossed an END or a new
  * control. */
 void session_on_go(struct session *s);
-void session_on_lease(struct session *s, const struct msg_lease *lease);
+void session_on_lease(struct session *s, const struct msg_lease *lease, struct slice tail);
 void session_on_done(struct session *s);
-void session_on_refuse(struct session *s, enum refuse code, struct slice why);
+void session_on_refuse(struct session *s, const struct msg_refuse *m, struct slice tail);
 
 /* pump.c: ends the session with a BYE. While relaying, where a response of the backend does, now or
  * within kick_grace, else without; and at once where no such place can be known any more. */
@@ -132,11 +137,12 @@ void session_shed(struct session *s, enum close_reason reason, const char *detai
 /* What a connection is told that there is no room for. */
 #define SESSION_NO_ROOM "[UNAVAILABLE] Too many connections, please try again later."
 
-/* What a client is told that is kicked, or whose user is moved. */
+/* What a client is told that is kicked, whose user is moved, or whose backend has gone down. */
 #define SESSION_KICKED "[UNAVAILABLE] This connection was ended by an operator; please come again"
 #define SESSION_MOVED  "[UNAVAILABLE] The mailbox is moving to another server; please come again"
+#define SESSION_DOWN   "[UNAVAILABLE] The mail server does not answer any more; please come again"
 
-/* --- between session.c, client.c and upstream.c
+/* --- between session.c, client.c, lease.c, verifying.c and upstream.c
  * ------------------------------------------------------------------ */
 
 void session_enter(struct session *s, enum session_state state);
@@ -147,9 +153,10 @@ void session_close(struct session *s, enum close_reason reason, const char *deta
 /* What a client is told then, once it is logged in: a response, or "". */
 const char *session_bye(enum close_reason reason);
 
-/* The login under way ends without a backend's verdict; `why` is for the log. The client may try
+/* The login under way ends without a verdict; `stage` and `why` are for the log. The client may try
  * again. */
-void session_refuse(struct session *s, enum login_verdict_kind kind, struct slice why);
+void session_refuse(struct session *s, enum login_verdict_kind kind, const char *stage,
+                    struct slice why);
 
 /* What only the way to the login needed is given back. */
 void session_free_phase(struct session *s);
@@ -187,17 +194,18 @@ void session_log_begin(const struct session *s, struct log_line *l, enum log_eve
 void client_begin(struct session *s); /* GO came */
 void client_turn_away(struct session *s, enum close_reason reason, const char *bye,
                       const char *why);  /* no GO: a limit */
-void client_on_event(struct session *s); /* in GREET, AUTH, ADMIT, DIAL, UPSTREAM */
+void client_on_event(struct session *s); /* in GREET, AUTH, ADMIT, VERIFY, DIAL, UPSTREAM */
 bool client_flush(struct session *s);    /* sends the login's output; false: the session is gone */
 void client_ask(struct session *s);      /* sends ADMIT */
 void client_go_on(struct session *s); /* a verdict was given that was not LOGIN_OK: back to AUTH */
 
 /* upstream.c: the backend's side until relaying. */
-void upstream_begin(struct session *s, const struct msg_lease *lease);
+void upstream_begin(struct session *s); /* dials for the lease */
 void upstream_on_event(struct session *s);
 void upstream_late(struct session *s); /* backend_login_timeout has passed */
 void upstream_ask(struct session *s);  /* sends RESULT_OK */
-void upstream_done(struct session *s); /* DONE came */
+void upstream_tell(struct session *s, enum result result, enum fault fault); /* the lease is over */
+void upstream_done(struct session *s);                                       /* DONE came */
 void upstream_drop(
     struct session *s); /* gives up dial and dialogue, closes the backend's connection */
 

@@ -2,9 +2,9 @@
  * last word. */
 #include "worker/session.h"
 
-#include "base/base64.h"
 #include "base/log.h"
 #include "imap/capability.h"
+#include "worker/backend.h"
 #include "worker/contexts.h"
 #include "worker/forward.h"
 #include "worker/proxied.h"
@@ -12,13 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum {
-    READ_LEAST = 1024, /* at a time */
-    /* A backend's line; a capability list of a large server has 1 to 2 KiB. */
-    BACKEND_LINE_MAX = 16 * 1024,
-    BACKEND_UNTAGGED_MAX = 16 * 1024
-};
 
 void upstream_drop(struct session *s)
 {
@@ -31,9 +24,10 @@ void upstream_drop(struct session *s)
     stream_close(s->worker->loop, &s->backend);
 }
 
-static void tell_result(struct session *s, enum result result)
+static void tell_result(struct session *s, enum result result, enum fault fault)
 {
-    const struct msg_result m = {.lease = s->lease, .result = (uint32_t)result};
+    const struct msg_result m = {
+        .lease = s->lease, .result = (uint32_t)result, .fault = (uint32_t)fault};
 
     if (session_is_told(s))
         worker_tell(s->worker, MSG_RESULT, s->id, &m, slice_of(NULL, 0));
@@ -41,27 +35,25 @@ static void tell_result(struct session *s, enum result result)
 
 void upstream_ask(struct session *s)
 {
-    tell_result(s, RESULT_OK);
+    tell_result(s, RESULT_OK, FAULT_BACKEND);
 }
 
-/* The commonest mistake between a proxy and port 10143: one side wants a PROXY header and the other
- * does not send it, or the other way round. The one hangs or hangs up, the other answers rubbish.
- * "" where that cannot be it. */
+void upstream_tell(struct session *s, enum result result, enum fault fault)
+{
+    tell_result(s, result, fault);
+    s->lease = (struct lease_id){0, 0};
+}
+
 static const char *proxy_hint(const struct session *s)
 {
-    bool is_early = s->state == SESSION_UPSTREAM && !s->phase->is_handshaking && s->phase->imapc;
-    enum imapc_stage stage = is_early ? imapc_stage(s->phase->imapc) : IMAPC_STAGE_AFTER_LOGIN;
+    bool is_talking = s->state == SESSION_UPSTREAM && !s->phase->is_handshaking;
 
-    if (session_backend(s)->proxy != BACKEND_PROXY_OFF && stage < IMAPC_STAGE_AFTER_LOGIN)
-        return "; it was sent a PROXY header: if it does not expect one, write proxy = off";
-    if (session_backend(s)->proxy == BACKEND_PROXY_OFF && stage == IMAPC_STAGE_GREETING &&
-        buf_len(imapc_in(s->phase->imapc)) == 0)
-        return "; if it waits for a PROXY header, write proxy = v2 or v1";
-    return "";
+    return backend_proxy_hint(session_backend(s), is_talking ? s->phase->imapc : NULL);
 }
 
 /* The attempt has come to nothing; control says what next. */
-static void upstream_fail(struct session *s, const char *stage, const char *detail)
+static void upstream_fail(struct session *s, const char *stage, const char *detail,
+                          enum fault fault)
 {
     struct log_line l;
     char id[SESSION_ID_TEXT], words[1024];
@@ -79,8 +71,7 @@ static void upstream_fail(struct session *s, const char *stage, const char *deta
     counters_add(s->worker->counters, METRIC_BACKEND_FAILURES, 1);
     upstream_drop(s);
     session_enter(s, SESSION_ADMIT);
-    tell_result(s, RESULT_FAILED);
-    s->lease = (struct lease_id){0, 0};
+    upstream_tell(s, RESULT_FAILED, fault);
 }
 
 static const char *stage_of(const struct session *s)
@@ -97,7 +88,17 @@ void upstream_late(struct session *s)
         session_enter(s, SESSION_UPSTREAM);
         return;
     }
-    upstream_fail(s, stage_of(s), "no answer within backend_login_timeout");
+    upstream_fail(s, stage_of(s), "no answer within backend_login_timeout", FAULT_BACKEND);
+}
+
+/* NUL in what is to be sent, which no IMAP can carry, cannot come so far: clients and lookup are
+ * asked before. */
+static void upstream_fail_dialogue(struct session *s)
+{
+    const struct imapc *c = s->phase->imapc;
+
+    upstream_fail(s, stage_of(s), imapc_failure(c),
+                  imapc_lacks_memory(c) ? FAULT_OURS : FAULT_BACKEND);
 }
 
 static void upstream_broken(struct session *s)
@@ -105,46 +106,37 @@ static void upstream_broken(struct session *s)
     struct err err;
 
     stream_error(&s->backend, &err);
-    upstream_fail(s, stage_of(s), err.text);
+    upstream_fail(s, stage_of(s), err.text, backend_fault(&err));
 }
 
 /* --- the verdict
  * ----------------------------------------------------------------------------------------------------
  */
 
-/* Cuts "[CODE ...] text" for the log. */
-static void log_answer(struct log_line *l, struct slice text)
+/* The client's password is right, so that this NO is about what it was replaced by. Nobody but the
+ * directory is to blame. */
+static void upstream_refused_ours(struct session *s)
 {
-    size_t end = 0;
+    char words[512];
 
-    if (text.n > 0 && text.p[0] == '[') {
-        while (end < text.n && text.p[end] != ']')
-            end++;
-        log_slice(l, "code", slice_sub(text, 1, end));
-        text = slice_sub(text, end + 1, text.n);
-        if (slice_istarts(text, SLICE(" ")))
-            text = slice_sub(text, 1, text.n);
-    }
-    log_slice(l, "text", text);
+    snprintf(words, sizeof words, "the backend refuses what the directory has it shown: %.*s",
+             SLICE_ARG(slice_sub(imapc_log_text(s->phase->imapc), 0, 400)));
+    upstream_fail(s, "login", words, FAULT_OURS);
 }
 
-static void upstream_refused(struct session *s, const struct imapc_answer *answer)
+static void upstream_refused(struct session *s)
 {
-    const struct login_verdict v = {
-        .kind = LOGIN_NO, .text = answer->text, .untagged = answer->untagged};
-    struct log_line l;
-
-    session_log_begin(s, &l, LOG_LOGIN_REFUSED, LEVEL_INFO);
-    log_str(&l, "mech", login_request(s->phase->login)->mech);
-    log_str(&l, "backend", session_backend(s)->title);
-    log_answer(&l, imapc_log_text(s->phase->imapc));
-    log_end(&l);
-    counters_add(s->worker->counters, METRIC_LOGINS_REFUSED, 1);
-    tell_result(s, RESULT_REFUSED);
-    s->lease = (struct lease_id){0, 0};
-    login_verdict(s->phase->login, &v);
-    upstream_drop(s);
-    client_go_on(s);
+    if (s->phase->leased.flags & LEASE_IS_TRIAL) {
+        lease_keep_no(s);
+        upstream_drop(s);
+        session_enter(s, SESSION_ADMIT);
+        upstream_tell(s, RESULT_REFUSED, FAULT_BACKEND);
+    } else if (lease_is_replaced(s)) {
+        upstream_refused_ours(s);
+    } else {
+        upstream_tell(s, RESULT_REFUSED, FAULT_BACKEND);
+        lease_tell_no(s, s->phase->imapc);
+    }
 }
 
 static void log_login(struct session *s)
@@ -205,30 +197,16 @@ void upstream_done(struct session *s)
 
 static void upstream_handshake(struct session *s);
 
-static const char *backend_tls_name(const struct conf_backend *b, char out[256])
-{
-    struct slice host;
-    uint16_t port;
-
-    if (b->tls_name[0])
-        return b->tls_name;
-    /* The parent has checked the configuration. */
-    INSIST(addr_split(slice_str(b->address), &host, &port, NULL) == 0 && host.n < 256);
-    memcpy(out, host.p, host.n);
-    out[host.n] = '\0';
-    return out;
-}
-
 static void upstream_start_tls(struct session *s)
 {
-    char host[256];
+    char host[BACKEND_NAME];
     const char *name = backend_tls_name(session_backend(s), host);
     struct err err;
 
     s->phase->is_handshaking = true;
     if (stream_tls_connect(&s->backend, contexts_backend(s->worker, s->pool, s->backend_index),
                            name, &err) < 0) {
-        upstream_fail(s, "tls", err.text);
+        upstream_fail(s, "tls", err.text, backend_fault(&err));
         return;
     }
     session_weigh(s);
@@ -238,23 +216,11 @@ static void upstream_start_tls(struct session *s)
 /* False: the attempt is over. */
 static bool upstream_flush(struct session *s)
 {
-    struct buf *out = imapc_out(s->phase->imapc);
+    bool is_good = backend_flush(s->worker->loop, &s->backend, s->phase->imapc) == IO_OK;
 
-    while (buf_len(out) > 0) {
-        size_t n;
-        enum io io = stream_write(&s->backend, buf_slice(out), &n);
-
-        if (io == IO_AGAIN)
-            break;
-        if (io != IO_OK) {
-            upstream_broken(s);
-            return false;
-        }
-        buf_take(out, n);
-    }
-    stream_want(s->worker->loop, &s->backend,
-                buf_len(out) > 0 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
-    return true;
+    if (!is_good)
+        upstream_broken(s);
+    return is_good;
 }
 
 /* One step of the dialogue. True: it wants more bytes. */
@@ -263,7 +229,7 @@ static bool upstream_step(struct session *s)
     enum imapc_outcome outcome = imapc_step(s->phase->imapc);
 
     if (outcome == IMAPC_FAILED) {
-        upstream_fail(s, stage_of(s), imapc_failure(s->phase->imapc));
+        upstream_fail_dialogue(s);
         return false;
     }
     if (!upstream_flush(s))
@@ -271,13 +237,13 @@ static bool upstream_step(struct session *s)
     if (outcome == IMAPC_MORE && buf_left(imapc_in(s->phase->imapc)) > 0)
         return true;
     if (outcome == IMAPC_MORE) {
-        upstream_fail(s, stage_of(s), "the backend sent too much");
+        upstream_fail(s, stage_of(s), "the backend sent too much", FAULT_BACKEND);
     } else if (outcome == IMAPC_STARTTLS) {
         upstream_start_tls(s);
     } else {
         stream_want(s->worker->loop, &s->backend, 0);
         if (!imapc_answer(s->phase->imapc)->is_ok) {
-            upstream_refused(s, imapc_answer(s->phase->imapc));
+            upstream_refused(s);
             return false;
         }
         s->phase->has_asked = true;
@@ -286,32 +252,15 @@ static bool upstream_step(struct session *s)
     return false;
 }
 
-static void upstream_closed(struct session *s)
-{
-    imapc_closed(s->phase->imapc);
-    upstream_fail(s, stage_of(s), imapc_failure(s->phase->imapc));
-}
-
 /* Reads a piece. True: some bytes have come. */
 static bool upstream_read(struct session *s)
 {
-    struct buf *in = imapc_in(s->phase->imapc);
-    size_t want, n;
-    char *room = buf_room_some(in, READ_LEAST, &want);
-    enum io io;
+    struct err err;
+    enum io io = backend_read(&s->backend, s->phase->imapc, &err);
 
-    if (!room) {
-        upstream_fail(s, stage_of(s), "out of memory");
-        return false;
-    }
     session_weigh(s);
-    io = stream_read(&s->backend, room, want, &n);
-    if (io == IO_OK)
-        buf_added(in, n);
-    else if (io == IO_FAILED)
-        upstream_broken(s);
-    else if (io == IO_EOF)
-        upstream_closed(s);
+    if (io == IO_EOF || io == IO_FAILED)
+        upstream_fail(s, stage_of(s), err.text, backend_fault(&err));
     return io == IO_OK;
 }
 
@@ -327,60 +276,34 @@ static void upstream_run(struct session *s)
 
 static void upstream_greet(struct session *s)
 {
-    const struct login_request *request = login_request(s->phase->login);
-    const struct imapc_params params = {
+    struct imapc_params params = {
         .wants_starttls = session_backend(s)->tls == BACKEND_TLS_STARTTLS,
-        .user = request->user,
-        .authzid = request->authzid,
-        .password = request->password,
         .id = forward_id(s->phase->forward),
         .max_line = BACKEND_LINE_MAX,
         .max_untagged = BACKEND_UNTAGGED_MAX,
     };
 
+    lease_credentials(s, &params);
     s->phase->is_handshaking = false;
     if (s->phase->imapc)
         imapc_tls_started(s->phase->imapc);
     else
         s->phase->imapc = imapc_new(&params);
     if (!s->phase->imapc) {
-        upstream_fail(s, "connect", "out of memory");
+        upstream_fail(s, "connect", "out of memory", FAULT_OURS);
         return;
     }
     upstream_run(s);
-}
-
-/* Whether the key that the backend has shown is one of tls_pin, where there are any; words if not.
- */
-static bool is_pinned_key(struct session *s, struct err *err)
-{
-    const struct conf_list *pins = &session_backend(s)->tls_pin;
-    char shown[BASE64_LEN(32)];
-    unsigned char digest[32];
-
-    if (pins->n == 0)
-        return true;
-    if (!stream_tls_key(&s->backend, digest)) {
-        err_set(err, 0, "the backend shows no certificate");
-        return false;
-    }
-    base64_encode(slice_of(digest, sizeof digest), shown);
-    for (size_t i = 0; i < pins->n; i++) {
-        if (slice_eq(slice_str(pins->items[i]), slice_of(shown, sizeof shown)))
-            return true;
-    }
-    err_set(err, 0, "the backend's key is %.*s, which is not in tls_pin", (int)sizeof shown, shown);
-    return false;
 }
 
 static void upstream_shaken(struct session *s)
 {
     struct err err;
 
-    if (is_pinned_key(s, &err))
-        upstream_greet(s);
+    if (backend_check_pin(session_backend(s), &s->backend, &err) < 0)
+        upstream_fail(s, "tls", err.text, backend_fault(&err));
     else
-        upstream_fail(s, "tls", err.text);
+        upstream_greet(s);
 }
 
 static void upstream_handshake(struct session *s)
@@ -414,7 +337,7 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
 
     s->phase->dial = NULL;
     if (fd < 0) {
-        upstream_fail(s, "connect", err->text);
+        upstream_fail(s, "connect", err->text, backend_fault(err));
         return;
     }
     s->phase->reached = *reached;
@@ -423,30 +346,24 @@ static void on_dialled(void *arg, int fd, const struct addr *reached, const stru
     /* In this order: what ID tells of the client stands in the PROXY header too. */
     if (forward_new(s, login_request(s->phase->login)->id, &s->phase->forward, &failure) < 0 ||
         proxied_send(s, &failure) < 0)
-        upstream_fail(s, "connect", failure.text);
+        upstream_fail(s, "connect", failure.text, backend_fault(&failure));
     else if (session_backend(s)->tls == BACKEND_TLS_IMPLICIT)
         upstream_start_tls(s);
     else
         upstream_greet(s);
 }
 
-void upstream_begin(struct session *s, const struct msg_lease *lease)
+void upstream_begin(struct session *s)
 {
     struct worker *w = s->worker;
+    const struct leased *l = &s->phase->leased;
 
-    INSIST(lease->pool < w->conf->pools_n &&
-           lease->backend < w->conf->pools[lease->pool].backends_n);
-    INSIST(lease->addresses_n >= 1 && lease->addresses_n <= IPC_ADDRESSES_MAX);
-    s->lease = lease->lease;
-    s->pool = lease->pool;
-    s->backend_index = lease->backend;
-    s->attempt = (uint8_t)lease->attempt;
-    s->phase->reached = lease->addresses[0];
+    s->phase->reached = l->addresses[0];
     counters_add(w->counters, METRIC_BACKEND_ATTEMPTS, 1);
     session_enter(s, SESSION_DIAL);
-    s->phase->dial = dial_start(w->loop, lease->addresses, lease->addresses_n,
+    s->phase->dial = dial_start(w->loop, l->addresses, l->addresses_n,
                                 contexts_sources(w, s->pool, s->backend_index),
                                 w->conf->global.connect_timeout, on_dialled, s);
     if (!s->phase->dial)
-        upstream_fail(s, "connect", "out of memory");
+        upstream_fail(s, "connect", "out of memory", FAULT_OURS);
 }

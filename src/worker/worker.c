@@ -6,7 +6,9 @@
 #include "base/num.h"
 #include "base/secret.h"
 #include "worker/contexts.h"
+#include "worker/probe.h"
 #include "worker/session.h"
+#include "worker/verifying.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -117,12 +119,15 @@ static void log_full(struct worker *w, unsigned listener, int code, unsigned gon
     log_end(&l);
 }
 
-/* Out of descriptors or memory. Who waits longest without logging in goes; if there is nobody, the
- * connections wait in the kernel's queue for a moment. */
+/* Out of descriptors or memory. Probes go first: they come again. Then who waits longest without
+ * logging in goes; if there is nobody, the connections wait in the kernel's queue for a moment. */
 static void make_room(struct worker *w, unsigned listener, int code)
 {
-    unsigned gone = shed(w);
+    unsigned gone;
 
+    if (probe_give_way(w) > 0)
+        return;
+    gone = shed(w);
     log_full(w, listener, code, gone);
     if (gone > 0)
         return;
@@ -147,9 +152,10 @@ static bool is_passing(int code)
 /* A session may need a second descriptor, and the parent may send us one at any time (a new
  * control's channel): to have none then costs all sessions, to leave a connection in the queue
  * costs a moment. */
-static bool has_descriptors(const struct worker *w)
+bool worker_has_descriptors(const struct worker *w, unsigned more)
 {
-    return 2 * (uint64_t)w->by_id.used + DESCRIPTORS_BESIDE < w->descriptors;
+    return 2 * (uint64_t)w->by_id.used + w->probe_descriptors + DESCRIPTORS_BESIDE + more <=
+           w->descriptors;
 }
 
 static void on_acceptable(struct watch *watch, unsigned events)
@@ -161,7 +167,7 @@ static void on_acceptable(struct watch *watch, unsigned events)
         struct addr peer, local;
         int code = EMFILE, fd = -1;
 
-        if (has_descriptors(a->worker)) {
+        if (worker_has_descriptors(a->worker, 1)) {
             fd = listen_accept(watch->io.fd, &peer, &local);
             code = errno;
         }
@@ -243,7 +249,7 @@ static bool is_id(const struct map_node *node, const void *key)
     return CONTAINER(node, struct session, by_id)->id == *(const uint32_t *)key;
 }
 
-static struct session *find_session(const struct worker *w, uint32_t id)
+struct session *worker_find(const struct worker *w, uint32_t id)
 {
     struct map_node *node = map_find(&w->by_id, num_mix(id), is_id, &id);
 
@@ -253,19 +259,23 @@ static struct session *find_session(const struct worker *w, uint32_t id)
 static void on_control_message(struct channel *ch, const struct msg *m)
 {
     struct worker *w = CONTAINER(ch, struct to_control, channel)->worker;
-    struct session *s = find_session(w, m->id);
+    struct session *s = worker_find(w, m->id);
 
+    if (m->type == MSG_PROBE) {
+        probe_begin(w, m->id, m->body);
+        return;
+    }
     /* A session that has ended meanwhile, or one that this control cannot know of. */
     if (!s || !session_is_told(s))
         return;
     if (m->type == MSG_GO)
         session_on_go(s);
     else if (m->type == MSG_LEASE)
-        session_on_lease(s, m->body);
+        session_on_lease(s, m->body, m->tail);
     else if (m->type == MSG_DONE)
         session_on_done(s);
     else if (m->type == MSG_REFUSE)
-        session_on_refuse(s, (enum refuse)((const struct msg_refuse *)m->body)->code, m->tail);
+        session_on_refuse(s, m->body, m->tail);
     else if (m->type == MSG_KICK)
         session_on_kick(s, (enum kick)((const struct msg_kick *)m->body)->why);
 }
@@ -276,6 +286,7 @@ static void on_control_closed(struct channel *ch, const char *why)
 
     (void)why;
     INSIST(tc->worker->control == ch);
+    probe_end_all(tc->worker);
     tc->worker->control = NULL;
     deadline_set(tc->worker->loop, &tc->worker->rejoin, REJOIN_MS);
     free(tc);
@@ -292,9 +303,17 @@ static void drop_control(struct worker *w)
     deadline_clear(&w->rejoin);
     if (!w->control)
         return;
+    probe_end_all(w);
     channel_close(w->control);
     free(CONTAINER(w->control, struct to_control, channel));
     w->control = NULL;
+}
+
+void worker_rejoin(struct worker *w, enum role role)
+{
+    const struct msg_rejoin m = {.role = (uint16_t)role};
+
+    channel_send(&w->child->parent, MSG_REJOIN, 0, &m, slice_of(NULL, 0), -1);
 }
 
 /* When control dies the parent joins us with the next one by itself. If nothing comes, the channel
@@ -304,7 +323,7 @@ static void on_rejoin(struct deadline *d)
     struct worker *w = CONTAINER(d, struct worker, rejoin);
 
     log_detail(LOG_DEBUG, "no control; asking the parent to join us with it");
-    channel_send(&w->child->parent, MSG_REJOIN, 0, NULL, slice_of(NULL, 0), -1);
+    worker_rejoin(w, ROLE_CONTROL);
     deadline_set(w->loop, &w->rejoin, REJOIN_MS);
 }
 
@@ -359,7 +378,7 @@ static void on_again(struct watch *watch, unsigned events)
     w->again_ids = NULL;
     w->again_n = w->again_cap = 0;
     for (size_t i = 0; i < n; i++) {
-        struct session *s = find_session(w, ids[i]);
+        struct session *s = worker_find(w, ids[i]);
 
         if (!s)
             continue;
@@ -446,12 +465,22 @@ static void on_init(struct child *c)
     w->loop = c->loop;
     list_init(&w->sessions);
     list_init(&w->accepting);
+    list_init(&w->probes);
     map_init(&w->by_id);
     contexts_init(w);
     deadline_init(&w->accept_again, on_accept_again);
     deadline_init(&w->rejoin, on_rejoin);
     deadline_init(&w->lighten, on_lighten);
+    verifying_init(w);
     w->replay_next = &w->sessions;
+}
+
+static void take_peer(struct worker *w, const struct msg *m)
+{
+    if (((const struct msg_peer *)m->body)->role == ROLE_LOOKUP)
+        verifying_take_lookup(w, m->fd);
+    else
+        take_control(w, m);
 }
 
 static void on_message(struct child *c, const struct msg *m)
@@ -459,7 +488,7 @@ static void on_message(struct child *c, const struct msg *m)
     if (m->type == MSG_LISTENER)
         take_listener(c->state, m);
     else if (m->type == MSG_PEER)
-        take_control(c->state, m);
+        take_peer(c->state, m);
     else if (m->type == MSG_TICKETS)
         contexts_take_tickets(c->state, m->body);
     else if (m->type == MSG_RENEW)
@@ -475,6 +504,7 @@ static void on_stop(struct child *c)
     w->is_stopping = true;
     deadline_clear(&w->accept_again);
     close_listeners(w);
+    probe_end_all(w);
     if (list_empty(&w->sessions)) {
         child_stopped(c);
         return;
@@ -493,6 +523,7 @@ static void on_done(struct child *c)
     free(w->again_ids);
     map_done(&w->by_id);
     drop_control(w);
+    verifying_done(w);
     secret_end();
 }
 

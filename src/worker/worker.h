@@ -21,6 +21,7 @@
 extern const struct child_role worker_role;
 
 struct contexts;
+struct session;
 
 /* What all sessions of a worker share. */
 struct worker {
@@ -33,7 +34,10 @@ struct worker {
     uint32_t last_id;
     struct list accepting; /* of struct accepting, one for each listening socket */
     struct deadline accept_again;
-    struct deadline rejoin;   /* while there is no control */
+    struct deadline rejoin; /* while there is no control */
+    struct channel *lookup; /* of worker/verifying.h; NULL: none now */
+    struct deadline rejoin_lookup;
+    uint32_t last_question;   /* to lookup */
     uint64_t told_full_ms;    /* when the log last said that descriptors are out */
     struct channel *control;  /* NULL: none now */
     uint32_t control_channel; /* which one it is, counted: a session that the last one was told of
@@ -45,6 +49,8 @@ struct worker {
     uint32_t *again_ids;
     size_t again_n, again_cap;
     uint64_t descriptors;                    /* how many we may have open */
+    struct list probes;                      /* worker/probe.h */
+    unsigned probes_n, probe_descriptors;    /* how many, and what they may have open */
     uint64_t login_memory, login_memory_max; /* what sessions without a login take, and may take */
     struct deadline lighten;                 /* while they take more */
     bool is_stopping;
@@ -56,11 +62,21 @@ struct worker {
 void worker_tell(struct worker *w, enum msg_type type, uint32_t id, const void *body,
                  struct slice tail);
 
+/* The session of this id; NULL: none. */
+struct session *worker_find(const struct worker *w, uint32_t id);
+
+/* Asks the parent for a new channel with this role. */
+void worker_rejoin(struct worker *w, enum role role);
+
 /* The number of the channel to control; 0: none. */
 uint32_t worker_control(const struct worker *w);
 
 /* Calls session_pump() for the session in the next turn, after the others have had theirs. */
 void worker_pump_again(struct worker *w, uint32_t id);
+
+/* Whether `more` may be opened beside what sessions and probes may have open, and what is kept for
+ * the parent. */
+bool worker_has_descriptors(const struct worker *w, unsigned more);
 
 /* A session without a login has come to take `delta` bytes more, or less. */
 void worker_weigh(struct worker *w, int64_t delta);

@@ -58,6 +58,7 @@ struct row {
     bool has_source;
     void (*act)(void);
     void (*before)(void); /* or NULL */
+    const char *map;      /* of a directory, or NULL */
 };
 
 static inline void close_sandbox(const struct row *row)
@@ -65,14 +66,16 @@ static inline void close_sandbox(const struct row *row)
     static const char *source[] = {"127.0.0.1"};
     static struct conf_backend backend = {.title = "mail1"};
     static struct conf_pool pool = {.title = "main", .backends = &backend, .backends_n = 1};
-    struct conf conf = {.pools = &pool, .pools_n = 1};
+    struct conf_directory directory = {.title = "people", .driver = DRIVER_FILE, .path = row->map};
+    struct conf conf = {
+        .pools = &pool, .pools_n = 1, .directories = &directory, .directories_n = row->map != NULL};
     struct err err;
 
     conf.global.sandbox = (uint8_t)row->mode;
     conf.global.state = folder;
     if (row->has_source)
         backend.source = (struct conf_list){source, 1};
-    if (sandbox_prepare(&err) < 0 || sandbox_close(row->role, &conf, &err) < 0) {
+    if (sandbox_prepare(&err) < 0 || sandbox_close(row->role, &conf, NULL, NULL, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);
         _exit(FAILED);
     }

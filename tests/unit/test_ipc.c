@@ -154,7 +154,8 @@ static void on_drained(struct channel *ch)
     CONTAINER(ch, struct end, ch)->drained++;
 }
 
-static const struct channel_events events = {on_message, on_closed, on_drained};
+static const struct channel_events events = {
+    .on_message = on_message, .on_closed = on_closed, .on_drained = on_drained};
 static const struct msg_hello hello = {
     .magic = IPC_MAGIC, .version = IPC_VERSION, .role = ROLE_WORKER, .instance = 9};
 
@@ -453,7 +454,8 @@ static void close_at_message(struct channel *ch, const struct msg *m)
 
 static void test_channel_that_is_closed_in_its_callback_hands_out_no_more(void **state)
 {
-    static const struct channel_events closing = {close_at_message, on_closed, NULL};
+    static const struct channel_events closing = {.on_message = close_at_message,
+                                                  .on_closed = on_closed};
     _Alignas(8) char bytes[256];
     size_t n = build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0));
 
@@ -470,7 +472,7 @@ static void test_channel_that_is_closed_in_its_callback_hands_out_no_more(void *
 
 static void test_drained_queue_needs_nobody_to_tell(void **state)
 {
-    static const struct channel_events quiet = {on_message, on_closed, NULL};
+    static const struct channel_events quiet = {.on_message = on_message, .on_closed = on_closed};
     uint32_t i = 0;
 
     (void)state;

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 /* What this kernel offers; 0: nothing. */
@@ -79,6 +80,110 @@ static void test_a_source_is_of_no_use_to_other_roles(void **state)
 
     (void)state;
     assert_violation(&end, ROLE_LOOKUP, "setsockopt");
+}
+
+/* --- maps of directories ---------------------------------------------------------------------- */
+
+static char place[64]; /* of the map */
+static char opened[128];
+
+static void open_what_is_named(void)
+{
+    expect(open(opened, O_RDONLY | O_CLOEXEC) >= 0);
+}
+
+static void make_file(const char *where, const char *name)
+{
+    int fd;
+
+    snprintf(opened, sizeof opened, "%s/%s", where, name);
+    fd = open(opened, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static void make_place(void)
+{
+    snprintf(place, sizeof place, "%s/maps", folder);
+    assert_int_equal(mkdir(place, 0700), 0);
+}
+
+static void remove_place(void)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/new", place);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/users.map", place);
+    unlink(path);
+    assert_int_equal(rmdir(place), 0);
+}
+
+static void test_what_comes_in_place_of_a_map_may_be_read(void **state)
+{
+    char map[128];
+    const struct row row = {.role = ROLE_LOOKUP, .act = open_what_is_named, .map = map};
+    struct end end;
+
+    (void)state;
+    make_place();
+    snprintf(map, sizeof map, "%s/users.map", place);
+    make_file(place, "new");
+    end = end_of(act_within, &row);
+    assert_string_equal(end.said, "");
+    assert_true(is_well(&end));
+    remove_place();
+}
+
+static void test_beside_the_folder_of_a_map_nothing_may_be_read(void **state)
+{
+    char map[128];
+    const struct row row = {.role = ROLE_LOOKUP, .act = open_what_is_named, .map = map};
+    struct end end;
+
+    (void)state;
+    make_place();
+    snprintf(map, sizeof map, "%s/users.map", place);
+    make_file(folder, "other");
+    end = end_of(act_within, &row);
+    assert_true(landlock() ? is_denied(&end) : is_well(&end));
+    unlink(opened);
+    remove_place();
+}
+
+static void test_a_map_may_be_a_link_to_another_folder(void **state)
+{
+    char map[128];
+    const struct row row = {.role = ROLE_LOOKUP, .act = open_what_is_named, .map = map};
+    struct end end;
+
+    (void)state;
+    make_place();
+    make_file(place, "users.map");
+    snprintf(map, sizeof map, "%s/link", folder);
+    assert_int_equal(symlink(opened, map), 0);
+    make_file(place, "new");
+    end = end_of(act_within, &row);
+    assert_string_equal(end.said, "");
+    assert_true(is_well(&end));
+    unlink(map);
+    remove_place();
+}
+
+/* The rights of one in the root are those of itself alone: its folder is everything. */
+static void test_a_map_in_the_root_opens_no_other_file(void **state)
+{
+    static const char *const maps[] = {"/usher-test.map", "/no-such-folder/users.map"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        const struct row row = {
+            .role = ROLE_LOOKUP, .act = open_a_file_of_processes, .map = maps[i]};
+        struct end end = end_of(act_within, &row);
+
+        assert_string_equal(end.said, "");
+        assert_true(landlock() ? is_denied(&end) : is_well(&end));
+    }
 }
 
 /* --- hosts that deny a part ------------------------------------------------------------------- */
@@ -190,6 +295,10 @@ int main(void)
         cmocka_unit_test(test_files_outside_of_a_roles_own_are_denied),
         cmocka_unit_test(test_with_a_source_ports_of_the_kernels_choice_may_be_bound),
         cmocka_unit_test(test_a_source_is_of_no_use_to_other_roles),
+        cmocka_unit_test(test_what_comes_in_place_of_a_map_may_be_read),
+        cmocka_unit_test(test_beside_the_folder_of_a_map_nothing_may_be_read),
+        cmocka_unit_test(test_a_map_may_be_a_link_to_another_folder),
+        cmocka_unit_test(test_a_map_in_the_root_opens_no_other_file),
         cmocka_unit_test(test_without_seccomp_files_are_closed_all_the_same),
         cmocka_unit_test(test_without_landlock_calls_are_closed_all_the_same),
         cmocka_unit_test(test_a_state_directory_that_cannot_be_opened_is_no_partial_sandbox),

@@ -33,7 +33,7 @@ struct peer {
 static struct {
     struct child child;
     struct channels channels;
-    struct end parent, control;
+    struct end parent, control, lookup;
     struct addr listener, backend;
     int listener_fd, backend_fd, log_fd;
     int fds_before;
@@ -251,6 +251,23 @@ static inline void new_control(void)
     new_control_with(0);
 }
 
+/* Joins the worker with a lookup, in place of one that it may have. */
+static inline void new_lookup(void)
+{
+    const struct msg_peer who = {.role = ROLE_LOOKUP, .instance = 11};
+    struct msg m = {.type = MSG_PEER, .body = &who};
+    struct err err;
+    int fds[2];
+
+    if (world.lookup.fd >= 0)
+        close(world.lookup.fd);
+    assert_int_equal(channel_pair(fds, &err), 0);
+    world.lookup = (struct end){.fd = fds[0]};
+    m.fd = fds[1];
+    say_hello(&world.lookup, ROLE_LOOKUP);
+    worker_role.on_message(&world.child, &m);
+}
+
 static inline void lose_control(void)
 {
     close(world.control.fd);
@@ -262,12 +279,30 @@ static inline void say_go(uint32_t id)
     send_msg(&world.control, MSG_GO, id, NULL, SLICE(""), -1);
 }
 
+/* For the user `name` (NULL: as the client gave it), whom the backend is told as `told` (""). */
+static inline void say_lease_of(uint32_t id, unsigned flags, const char *name, const char *told)
+{
+    const struct session *s = worker_find(the_worker(), id);
+    const char *user = name ? name : s && s->user ? s->user : "ann";
+    struct msg_lease lease = {.lease = {7, id},
+                              .attempt = 1,
+                              .addresses_n = 1,
+                              .flags = (uint16_t)flags,
+                              .name_n = (uint16_t)strlen(user)};
+    char tail[IPC_TEXT_MAX];
+    int n = snprintf(tail, sizeof tail, "%s%s", user, told);
+
+    lease.addresses[0] = world.backend;
+    send_msg(&world.control, MSG_LEASE, id, &lease, slice_of(tail, (size_t)n), -1);
+}
+
 static inline void say_lease_at(uint32_t id, const struct addr *backend)
 {
-    struct msg_lease lease = {.lease = {7, id}, .attempt = 1, .addresses_n = 1};
+    struct addr usual = world.backend;
 
-    lease.addresses[0] = *backend;
-    send_msg(&world.control, MSG_LEASE, id, &lease, SLICE(""), -1);
+    world.backend = *backend;
+    say_lease_of(id, 0, NULL, "");
+    world.backend = usual;
 }
 
 static inline void say_lease(uint32_t id)
@@ -505,9 +540,10 @@ static inline void give_listener(void)
     worker_role.on_message(&world.child, &m);
 }
 
-/* A worker that was given everything, with `settings` before and in one listener and one backend;
- * not begun. */
-static inline void prepare(const char *settings, const char *listener, const char *backend)
+/* A worker that was given everything, with `settings` before and in one listener, one pool and its
+ * backend; not begun. */
+static inline void prepare_pool(const char *settings, const char *listener, const char *pool,
+                                const char *backend)
 {
     static const struct channel_events events; /* none comes: the test calls the role itself */
     struct child *c = &world.child;
@@ -520,8 +556,8 @@ static inline void prepare(const char *settings, const char *listener, const cha
     snprintf(text, sizeof text,
              "workers = 1\n%s\nlistener l { address = \"127.0.0.1:0\"\ntls = off\n"
              "auth_allow_cleartext = yes\n%s }\n"
-             "pool main { backend b1 { address = \"b1.test:1\"\n%s } }\n",
-             settings, listener, backend);
+             "pool main { %s\nbackend b1 { address = \"b1.test:1\"\n%s } }\n",
+             settings, listener, pool, backend);
     if (conf_load_text(text, "t", &c->conf, &err) < 0)
         fail_msg("%s", err.text);
     world.log_fd = memfd_create("log", MFD_CLOEXEC);
@@ -544,18 +580,29 @@ static inline void prepare(const char *settings, const char *listener, const cha
     give_listener();
     assert_true(addr_parse_ip(SLICE("127.0.0.1"), 0, &world.backend));
     assert_int_equal(listen_open(&world.backend, &world.backend_fd, 1, &err), 0);
-    world.control.fd = -1;
+    world.control.fd = world.lookup.fd = -1;
 }
 
-static inline void begin(const char *settings, const char *listener, const char *backend)
+static inline void prepare(const char *settings, const char *listener, const char *backend)
+{
+    prepare_pool(settings, listener, "", backend);
+}
+
+static inline void begin_pool(const char *settings, const char *listener, const char *pool,
+                              const char *backend)
 {
     struct err err = {0};
 
-    prepare(settings, listener, backend);
+    prepare_pool(settings, listener, pool, backend);
     if (worker_role.on_start(&world.child, &err) < 0)
         fail_msg("%s", err.text);
     new_control();
     control_hears(MSG_REPLAYED);
+}
+
+static inline void begin(const char *settings, const char *listener, const char *backend)
+{
+    begin_pool(settings, listener, "", backend);
 }
 
 static inline void begin_usual(void)
@@ -589,6 +636,8 @@ static inline void finish(void)
     close(world.parent.fd);
     if (world.control.fd >= 0)
         close(world.control.fd);
+    if (world.lookup.fd >= 0)
+        close(world.lookup.fd);
     close(world.backend_fd);
     log_open(STDERR_FILENO, LEVEL_ERROR);
     close(world.log_fd);
