@@ -37,6 +37,18 @@ void imapc_put_capability(struct imapc *c)
     put_command(c, "CAPABILITY\r\n");
 }
 
+void imapc_put_noop(struct imapc *c)
+{
+    put_command(c, "NOOP\r\n");
+}
+
+void imapc_log_out(struct imapc *c)
+{
+    INSIST(c->phase == PHASE_DONE);
+    if (buf_printf(&c->out, "U%u LOGOUT\r\n", ++c->tag) < 0)
+        buf_release(&c->out);
+}
+
 /* Literals up to this size are sent without waiting. */
 static size_t nonsync_max(const struct imapc *c)
 {
@@ -176,6 +188,13 @@ static bool choose_way(struct imapc *c)
         imapc_fail(c, "none of AUTH=PLAIN, LOGIN and AUTH=LOGIN is offered", offered);
     }
     return false;
+}
+
+const char *imapc_way(const struct imapc *c)
+{
+    if (!c->mech)
+        return "LOGIN";
+    return c->mech == &sasl_plain ? "AUTHENTICATE PLAIN" : "AUTHENTICATE LOGIN";
 }
 
 /* Whether the login goes out whole without a word of the server. */

@@ -22,7 +22,7 @@ static const struct slice hidden_capabilities = SLICE("UNAUTHENTICATE");
 static bool is_login_sent(const struct imapc *c)
 {
     return c->phase == PHASE_AUTHENTICATE || c->phase == PHASE_LOGIN ||
-           c->phase == PHASE_AFTER_LOGIN;
+           c->phase == PHASE_AFTER_LOGIN || c->phase == PHASE_NOOP;
 }
 
 /* As long as ID is not answered, the login behind it is not either. */
@@ -109,6 +109,7 @@ static void on_greeting(struct imapc *c, struct slice frame)
     struct response r;
     bool is_imap = response_parse(frame, &r) && r.tag.n == 0;
 
+    c->is_greeted = true;
     if (is_imap && r.kind == RESPONSE_OK) {
         on_welcome(c, &r);
     } else if (is_imap && r.kind == RESPONSE_PREAUTH) {
@@ -182,6 +183,17 @@ static void finish(struct imapc *c)
     imapc_enter(c, PHASE_DONE, c->stage);
 }
 
+/* The server has accepted the login and told what it can do. */
+static void on_accepted(struct imapc *c)
+{
+    if (c->params.wants_noop) {
+        imapc_enter(c, PHASE_NOOP, IMAPC_STAGE_NOOP);
+        imapc_put_noop(c);
+    } else {
+        finish(c);
+    }
+}
+
 /* A copy of the verdict's text without the capabilities that are not told; NULL when memory is out.
  */
 static char *told_text(struct slice text)
@@ -234,9 +246,19 @@ static void on_verdict(struct imapc *c, const struct response *r)
     if (c->answer.is_ok && !c->after.is_told) {
         imapc_enter(c, PHASE_AFTER_LOGIN, IMAPC_STAGE_AFTER_LOGIN);
         imapc_put_capability(c);
+    } else if (c->answer.is_ok) {
+        on_accepted(c);
     } else {
         finish(c);
     }
+}
+
+static void on_noop_answer(struct imapc *c, const struct response *r)
+{
+    if (r->kind == RESPONSE_OK)
+        finish(c);
+    else
+        imapc_fail(c, "the server refuses NOOP", r->text);
 }
 
 static void on_starttls_answer(struct imapc *c, const struct response *r)
@@ -330,7 +352,10 @@ static void on_tagged(struct imapc *c, const struct response *r, struct slice fr
         on_verdict(c, r);
         break;
     case PHASE_AFTER_LOGIN: /* without capabilities, if it refuses to tell them */
-        finish(c);
+        on_accepted(c);
+        break;
+    case PHASE_NOOP:
+        on_noop_answer(c, r);
         break;
     case PHASE_GREETING:
     case PHASE_TLS:
@@ -473,6 +498,7 @@ enum imapc_outcome imapc_step(struct imapc *c)
         case PHASE_AUTHENTICATE:
         case PHASE_LOGIN:
         case PHASE_AFTER_LOGIN:
+        case PHASE_NOOP:
             if (!advance(c))
                 return IMAPC_MORE;
         }
@@ -518,6 +544,11 @@ struct slice imapc_id(const struct imapc *c)
     return buf_slice(&c->id_answer);
 }
 
+bool imapc_is_unheard(const struct imapc *c)
+{
+    return !c->is_greeted && buf_len(&c->in) == 0;
+}
+
 bool imapc_is_preauth(const struct imapc *c)
 {
     return c->is_preauth;
@@ -531,9 +562,13 @@ enum imapc_stage imapc_stage(const struct imapc *c)
 const char *imapc_stage_name(enum imapc_stage stage)
 {
     static const char *const names[] = {
-        [IMAPC_STAGE_GREETING] = "greeting",     [IMAPC_STAGE_STARTTLS] = "starttls",
-        [IMAPC_STAGE_CAPABILITY] = "capability", [IMAPC_STAGE_ID] = "id",
-        [IMAPC_STAGE_LOGIN] = "login",           [IMAPC_STAGE_AFTER_LOGIN] = "after_login",
+        [IMAPC_STAGE_GREETING] = "greeting",
+        [IMAPC_STAGE_STARTTLS] = "starttls",
+        [IMAPC_STAGE_CAPABILITY] = "capability",
+        [IMAPC_STAGE_ID] = "id",
+        [IMAPC_STAGE_LOGIN] = "login",
+        [IMAPC_STAGE_AFTER_LOGIN] = "after_login",
+        [IMAPC_STAGE_NOOP] = "noop",
     };
 
     INSIST((size_t)stage < sizeof(names) / sizeof(names[0]));
@@ -544,4 +579,10 @@ const char *imapc_failure(const struct imapc *c)
 {
     INSIST(c->phase == PHASE_FAILED);
     return c->failure;
+}
+
+bool imapc_lacks_memory(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->lacks_memory;
 }

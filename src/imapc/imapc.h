@@ -1,6 +1,6 @@
 /* The dialogue of an IMAP client with a server, from the greeting to the verdict on the login.
- * Pure: no socket, clock or global. Used by a session towards its backend and by the port
- * inspector, later by probes and sync.
+ * Pure: no socket, clock or global. Used by a session towards its backend, by probes of backends
+ * and by the port inspector, later by sync.
  *
  * The caller puts what the server sent into imapc_in(), calls imapc_step(), and sends what lies in
  * imapc_out() after every call:
@@ -32,11 +32,14 @@
  * there: no login is ever sent. PREAUTH is no failure then, but in the way of STARTTLS, which
  * RFC 9051 section 6.2.1 does not allow any more.
  *
+ * Those who only try the login (`wants_noop`) send NOOP when it was accepted, and are done when the
+ * server has said OK to that too. Whoever ends there or looks no further says imapc_log_out().
+ *
  * Failures, never a refused password (RFC 5530): a greeting that is PREAUTH, BYE or no IMAP at all;
- * BYE at any time; a BAD to the login; lines, literals and untagged data above the limits; lines
- * that end without CR, or hold NUL or a bare CR; answers under a tag that is not out; "+" where
- * nothing waits for it; bytes in clear behind the STARTTLS answer; the connection's end; memory
- * being out.
+ * BYE at any time; a BAD to the login; a NO or BAD to NOOP; lines, literals and untagged data above
+ * the limits; lines that end without CR, or hold NUL or a bare CR; answers under a tag that is not
+ * out; "+" where nothing waits for it; bytes in clear behind the STARTTLS answer; the connection's
+ * end; memory being out.
  */
 #ifndef USHER_IMAPC_IMAPC_H
 #define USHER_IMAPC_IMAPC_H
@@ -53,6 +56,7 @@ struct imapc;
 struct imapc_params {
     bool wants_starttls;
     bool only_looks;                      /* user, authzid and password do not count */
+    bool wants_noop;                      /* not for those who only look */
     struct slice user, authzid, password; /* the caller keeps the bytes until IMAPC_DONE or
                                              IMAPC_FAILED. NUL in them is a failure, since no IMAP
                                              can carry it; authzid may be empty, password too */
@@ -69,9 +73,10 @@ enum imapc_stage {
     IMAPC_STAGE_GREETING,
     IMAPC_STAGE_STARTTLS,
     IMAPC_STAGE_CAPABILITY,
-    IMAPC_STAGE_ID,         /* waiting for its answer before the login is sent */
-    IMAPC_STAGE_LOGIN,      /* sent, maybe with ID before it */
-    IMAPC_STAGE_AFTER_LOGIN /* waiting for capabilities; the server has accepted the login */
+    IMAPC_STAGE_ID,          /* waiting for its answer before the login is sent */
+    IMAPC_STAGE_LOGIN,       /* sent, maybe with ID before it */
+    IMAPC_STAGE_AFTER_LOGIN, /* waiting for capabilities; the server has accepted the login */
+    IMAPC_STAGE_NOOP
 };
 
 /* Told to the client, hence without the capabilities that a relayed session cannot have:
@@ -110,6 +115,11 @@ void imapc_tls_started(struct imapc *c);
  * now on, and imapc_failure() says in the midst of what. */
 void imapc_closed(struct imapc *c);
 
+/* After IMAPC_DONE, for those whom nobody takes over from: puts LOGOUT into imapc_out(). What the
+ * server says to it is nobody's any more. With memory out nothing is put, and the connection just
+ * ends. */
+void imapc_log_out(struct imapc *c);
+
 /* After IMAPC_DONE, but not for those who only look; slices live until imapc_free(). */
 const struct imapc_answer *imapc_answer(const struct imapc *c);
 
@@ -130,8 +140,14 @@ struct slice imapc_capabilities(const struct imapc *c);
  */
 struct slice imapc_id(const struct imapc *c);
 
+/* Whether the server has not said a byte yet. At any time. */
+bool imapc_is_unheard(const struct imapc *c);
+
 /* For those who only look: whether the greeting was PREAUTH. At any time. */
 bool imapc_is_preauth(const struct imapc *c);
+
+/* From IMAPC_STAGE_LOGIN on: by which command it logs in, as in "AUTHENTICATE PLAIN". */
+const char *imapc_way(const struct imapc *c);
 
 enum imapc_stage imapc_stage(const struct imapc *c);
 const char *imapc_stage_name(enum imapc_stage stage);
@@ -139,5 +155,9 @@ const char *imapc_stage_name(enum imapc_stage stage);
 /* After IMAPC_FAILED: what the server did, in words for the log; may hold the server's bytes (the
  * log escapes), cut, but never the password, also where the server echoes it. */
 const char *imapc_failure(const struct imapc *c);
+
+/* After IMAPC_FAILED: whether that was for want of our own memory, which says nothing of the
+ * server. */
+bool imapc_lacks_memory(const struct imapc *c);
 
 #endif

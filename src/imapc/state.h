@@ -23,6 +23,7 @@ enum phase {
     PHASE_AUTHENTICATE, /* sent; ID may be out before it */
     PHASE_LOGIN,        /* the same, up to where the server has to say "+", or whole */
     PHASE_AFTER_LOGIN,  /* CAPABILITY sent */
+    PHASE_NOOP,         /* sent; the login was accepted */
     PHASE_DONE,
     PHASE_FAILED,
 };
@@ -47,7 +48,9 @@ struct imapc {
     const struct sasl_mech *mech; /* the way to log in; NULL: the command LOGIN */
     unsigned step;                /* how many messages of `mech` are sent */
     bool is_tls;                  /* by STARTTLS */
+    bool is_greeted;              /* by whatever line */
     bool is_preauth;
+    bool lacks_memory;               /* PHASE_FAILED for that */
     struct known_caps before, after; /* the login; `before`: told since TLS began */
     struct buf id_answer;            /* for those who only look */
     struct buf untagged;             /* for the answer */
@@ -70,6 +73,7 @@ static inline void imapc_enter(struct imapc *c, enum phase phase, enum imapc_sta
 
 void imapc_put_starttls(struct imapc *c);
 void imapc_put_capability(struct imapc *c);
+void imapc_put_noop(struct imapc *c);
 
 /* Sends ID, up to where the server has to say "+", if there is something to say, it is offered and
  * was not sent before. Says whether it has. */

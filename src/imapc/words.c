@@ -93,6 +93,7 @@ void imapc_fail(struct imapc *c, const char *words, struct slice said)
 
 void imapc_fail_memory(struct imapc *c)
 {
+    c->lacks_memory |= c->phase != PHASE_FAILED;
     imapc_fail(c, "memory is out", (struct slice){0});
 }
 
