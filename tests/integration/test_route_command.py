@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -161,12 +162,14 @@ def test_who_may_not_read_the_file_is_told_so(config, state, folder):
     assert "usher.db: Permission denied" in done.stderr
 
 
-def test_a_folder_with_odd_letters_is_found(config, folder, certificate):
+def test_a_folder_with_odd_letters_is_found(config, folder):
     odd = folder / "a%20b?c#d"
     odd.mkdir()
     with closing(sqlite3.connect(odd / "usher.db")) as db:
         db.executescript(SCHEMA + "INSERT INTO pin VALUES ('ann', 'mail3', 0)")
-    assert route(config(state=odd)).done["pin"] == "mail3"
+    path = config()
+    path.write_text(path.read_text().replace(str(folder / "state"), str(odd)))
+    assert route(path).done["pin"] == "mail3"
 
 
 # ---- beside usher ----
@@ -235,10 +238,22 @@ def test_it_agrees_with_a_running_usher(start_usher, fake, folder):
         usher.stop()
 
 
+def crash(usher: Usher, folder: Path) -> None:
+    """Ends usher and leaves its files as they were, as if it had been killed."""
+    state, kept = folder / "state", folder / "kept"
+    shutil.copytree(state, kept, ignore=shutil.ignore_patterns("ctl"))
+    for file in kept.glob("usher.db*"):
+        owner = (state / file.name).stat()
+        os.chown(file, owner.st_uid, owner.st_gid)
+    usher.stop()
+    for file in kept.glob("usher.db*"):
+        os.rename(file, state / file.name)
+
+
 def test_after_a_crash_it_reads_what_was_not_in_the_file_yet(start_usher, fake, folder):
     usher = start_usher({"mail1": fake, "mail2": fake})
     steer(usher, "pin", "ann", "mail2")
-    usher.kill()
+    crash(usher, folder)
     before = snapshot(folder)
     assert {"usher.db-wal", "usher.db-shm"} <= before.keys()
     assert route(usher.config).done["pin"] == "mail2"
@@ -253,7 +268,7 @@ def test_after_a_crash_it_reads_what_was_not_in_the_file_yet(start_usher, fake, 
 def test_an_index_that_is_missing_is_made_for_the_owner_of_the_file(start_usher, fake, folder):
     usher = start_usher({"mail1": fake})
     steer(usher, "pin", "ann", "mail1")
-    usher.kill()
+    crash(usher, folder)
     (folder / "state/usher.db-shm").unlink()
     assert route(usher.config).done["pin"] == "mail1"
     owners = {name: what[0] for name, what in snapshot(folder).items() if name != "written"}
@@ -384,7 +399,7 @@ def test_the_names_of_the_answer_are_those_of_the_table(config):
     "words, told",
     [
         (["--pool", "mian", "ann"], 'no pool "mian"; did you mean "main"?'),
-        (["--listener", "imasp", "ann"], 'no listener "imasp"; did you mean "imaps"?'),
+        (["--listener", "imps", "ann"], 'no listener "imps"; did you mean "imaps"?'),
         (["--jsom", "ann"], "unknown option --jsom; did you mean --json?"),
         (["-x", "ann"], "unknown option -x"),
         (["--backend", "mail1", "ann"], "unknown option --backend"),

@@ -56,6 +56,7 @@ static struct msg_lease leases[WORKERS][IDS]; /* the last that each session was 
 static char tails[WORKERS][IDS][2 * IPC_USER_MAX]; /* behind them */
 static size_t tails_n[WORKERS][IDS];
 static uint32_t last_question;
+static uint32_t descriptors, ports; /* of the next control's params; 0: not known */
 static char told[1 << 20];
 static const char *client; /* where sessions come from, as in "192.0.2.1"; NULL: not known */
 static unsigned counted[METRIC_COUNT];
@@ -97,6 +98,8 @@ static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
     tails_n[number(w)][id % IDS] = tail.n;
     memcpy(tails[number(w)][id % IDS], tail.p, tail.n);
     assert_true(lease->addresses_n > 0);
+    assert_int_not_equal(backends.all[backends_at(&backends, lease->pool, lease->backend)].state,
+                         BACKEND_DOWN);
     assert_int_equal(lease->lease.epoch, LAST_EPOCH);
     leases[number(w)][id % IDS] = *lease;
     tell("lease %d.%u %s attempt %u\n", number(w), id, title_of(lease), lease->attempt);
@@ -193,6 +196,12 @@ static inline void on_ask_facts(void *arg, uint32_t question, struct slice user,
     tell("ask %.*s%s\n", SLICE_ARG(user), is_fresh ? " fresh" : "");
 }
 
+static inline void on_flush_facts(void *arg, struct slice user)
+{
+    (void)arg;
+    tell("flush %.*s\n", SLICE_ARG(user));
+}
+
 static const struct admission_effects effects = {.go = on_go,
                                                  .lease = on_lease,
                                                  .done = on_done,
@@ -206,7 +215,8 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .queued = on_queued,
                                                  .health = on_health,
                                                  .came_back = on_came_back,
-                                                 .ask_facts = on_ask_facts};
+                                                 .ask_facts = on_ask_facts,
+                                                 .flush_facts = on_flush_facts};
 
 static inline void assert_told(const char *want)
 {
@@ -284,6 +294,15 @@ static inline void result(int w, uint32_t id, enum result r)
     must(try_result(w, id, leases[w][id % IDS].lease, r));
 }
 
+/* The attempt has failed, and the backend is not to blame. */
+static inline void fail_here(int w, uint32_t id)
+{
+    const struct msg_result m = {
+        .lease = leases[w][id % IDS].lease, .result = RESULT_FAILED, .fault = FAULT_OURS};
+
+    must(admission_result(admission, &workers[w], id, &m, now_ms));
+}
+
 /* A new session that is logged in. Returns its backend. */
 static inline const char *log_in(int w, uint32_t id, uint32_t listener, const char *user)
 {
@@ -300,6 +319,67 @@ static inline void end(int w, uint32_t id)
     const struct msg_end m = {.is_sent = true};
 
     admission_end(admission, &workers[w], id, &m, now_ms);
+}
+
+/* --- what lookup, probes and the clock say -------------------------------------------------- */
+
+static inline void answer(uint32_t question, enum facts_status status, const char *text)
+{
+    const struct facts_answer a = {
+        .status = status, .directory = SLICE("people"), .text = slice_str(text)};
+
+    admission_answered(admission, question, &a, now_ms);
+}
+
+/* The last question's answer. */
+static inline void found(const char *facts)
+{
+    answer(last_question, FACTS_FOUND, facts);
+}
+
+static inline struct backend *backend_at(const char *title)
+{
+    uint32_t n = backends_number(&backends, slice_str(title));
+
+    assert_true(n < backends.n);
+    return &backends.all[n];
+}
+
+static inline void probed(const char *backend, bool is_ok)
+{
+    admission_probed(admission, (uint32_t)(backend_at(backend) - backends.all), is_ok,
+                     is_ok ? SLICE("") : SLICE("connect: refused"), now_ms);
+}
+
+/* By its probes. What comes of it is told. */
+static inline void fall(const char *backend)
+{
+    uint32_t n = conf->pools[backend_at(backend)->pool].check_fall;
+
+    for (uint32_t i = 0; i < n; i++)
+        probed(backend, false);
+}
+
+static inline void rise(const char *backend)
+{
+    uint32_t n = conf->pools[backend_at(backend)->pool].check_rise;
+
+    for (uint32_t i = 0; i < n; i++)
+        probed(backend, true);
+}
+
+/* Time passes, and whatever is due by then happens. */
+static inline void pass(uint64_t ms)
+{
+    uint64_t end_ms = now_ms + ms, due_ms;
+
+    while ((due_ms = admission_due_ms(admission)) != 0 && due_ms <= end_ms) {
+        now_ms = due_ms > now_ms ? due_ms : now_ms;
+        admission_tick(admission, now_ms);
+        due_ms = admission_due_ms(admission);
+        assert_true(due_ms == 0 || due_ms > now_ms);
+    }
+    now_ms = end_ms;
 }
 
 static inline void attach(int w)
@@ -369,6 +449,8 @@ static inline void new_control(void)
                                       .backends = &backends,
                                       .epoch = LAST_EPOCH,
                                       .effects = &effects,
+                                      .descriptors = descriptors,
+                                      .ports = ports,
                                       .now_ms = now_ms};
 
     if (backends_init(&backends, conf, &err) < 0 || admission_new(&params, &admission, &err) < 0)
@@ -417,11 +499,12 @@ static inline int make_memories(void)
 /* *state: further settings, which count in place of those above, or NULL. */
 static inline int setup_waiting(void **state)
 {
-    char text[sizeof conf_text + 512];
+    char text[sizeof conf_text + 4096];
 
     snprintf(text, sizeof text, "%s%s", conf_text, *state ? (const char *)*state : "");
     now_ms = 1000000;
     client = NULL;
+    descriptors = ports = 0;
     memset(counted, 0, sizeof counted);
     if (make_memories() < 0 || conf_load_text(text, "test", &conf, &err) < 0) {
         fprintf(stderr, "%s\n", err.text);

@@ -17,6 +17,9 @@ struct operate {
     struct slice name; /* of all users; empty: "user7" */
     bool fails;        /* whatever is ordered */
     char did[512];     /* orders, each with "; " behind it */
+    struct facts_wait facts;
+    uint32_t questions; /* to directories; answered by tell_facts() */
+    bool is_asked_fresh;
 };
 
 __attribute__((format(printf, 2, 3))) static inline void did(struct operate *o, const char *fmt,
@@ -55,6 +58,7 @@ void operate_status(const struct operate *o, struct operate_status *out_status)
                                           .known_users = 7,
                                           .workers = 2,
                                           .epoch = 3,
+                                          .queued = 4,
                                           .is_recovered = true};
 }
 
@@ -140,27 +144,66 @@ void operate_count(const struct operate *o, struct operate_counts *out_counts)
         out_counts[i] = (struct operate_counts){(uint32_t)(i + 1) * 10, (uint32_t)i + 1};
 }
 
-int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint32_t told, uint64_t now_ms,
-                  struct operate_route *out_route, struct err *err)
+static inline void on_question(void *arg, uint32_t question, struct slice user, bool is_fresh)
+{
+    struct operate *o = arg;
+
+    (void)user;
+    o->questions = question;
+    o->is_asked_fresh = is_fresh;
+}
+
+/* Control's own, but that nobody hears the questions. */
+int operate_ask(struct operate *o, struct asker *asker, struct slice user, bool is_fresh,
+                uint64_t now_ms)
+{
+    if (!o->facts.ask)
+        facts_wait_init(&o->facts, 1000, on_question, o);
+    return facts_wait_ask(&o->facts, asker, user, is_fresh, now_ms);
+}
+
+/* The answer to a question, of which the first is number 1. */
+static inline void tell_facts(struct operate *o, uint32_t question, enum facts_status status,
+                              const char *directory, const char *text, uint32_t age_ms)
+{
+    char copy[256]; /* which is gone afterwards, as a message is */
+    struct facts_answer answer = {.status = status, .age_ms = age_ms};
+    size_t directory_n = strlen(directory);
+
+    snprintf(copy, sizeof copy, "%s%s", directory, text);
+    answer.directory = slice_of(copy, directory_n);
+    answer.text = slice_of(copy + directory_n, strlen(text));
+    facts_wait_answer(&o->facts, question, &answer, 0);
+    memset(copy, 'x', sizeof copy);
+}
+
+static inline void fake_done(struct operate *o)
+{
+    if (o->facts.ask)
+        facts_wait_done(&o->facts);
+}
+
+int operate_route(const struct operate *o, uint16_t pool, struct slice user, uint32_t told,
+                  uint64_t now_ms, struct operate_route *out_route, struct err *err)
 {
     struct operate_choice *hash = calloc(2, sizeof *hash);
 
     (void)now_ms;
     (void)user;
-    (void)told;
     if (!hash)
         return err_set(err, ENOMEM, "out of memory");
     hash[0] = (struct operate_choice){o->backends->first[pool], 1.5, true};
     hash[1] = (struct operate_choice){o->backends->first[pool], INFINITY, false};
-    *out_route = (struct operate_route){.pool = pool,
-                                        .pin = BACKEND_NONE,
-                                        .placed = BACKEND_NONE,
-                                        .live = BACKEND_NONE,
-                                        .affinity = BACKEND_NONE,
-                                        .chosen = o->backends->first[pool],
-                                        .why = "the hash's first choice",
-                                        .hash = hash,
-                                        .hash_n = 2};
+    *out_route =
+        (struct operate_route){.pool = pool,
+                               .pin = BACKEND_NONE,
+                               .placed = BACKEND_NONE,
+                               .live = BACKEND_NONE,
+                               .affinity = BACKEND_NONE,
+                               .chosen = told == BACKEND_NONE ? o->backends->first[pool] : told,
+                               .why = "the hash's first choice",
+                               .hash = hash,
+                               .hash_n = 2};
     return 0;
 }
 
@@ -262,6 +305,11 @@ size_t operate_flush_backend(struct operate *o, uint32_t backend)
 {
     did(o, "flush all %s", title_of(o, backend));
     return 2;
+}
+
+void operate_flush_facts(struct operate *o, struct slice user)
+{
+    did(o, "flush facts %.*s", SLICE_ARG(user));
 }
 
 void operate_clear_penalties(struct operate *o, const struct slice *user,

@@ -12,20 +12,30 @@ static struct conf *conf;
 static struct backends backends;
 static struct operate control;
 
-static int setup(void **state)
+/* What directories say when they are asked. */
+static struct {
+    enum facts_status status;
+    const char *directory, *text;
+    uint32_t age_ms;
+} reply;
+
+#define POOLS                                                                \
+    "pool main {\n"                                                          \
+    "  backend mail1 { address = \"192.0.2.1:10143\" }\n"                    \
+    "  backend mail2 { address = \"mail2.test:10143\" weight = 3 }\n"        \
+    "}\n"                                                                    \
+    "pool other { storage = shared check = off tags = {\"eu\"}\n"            \
+    "  backend disk1 { address = \"192.0.2.9:10143\" max_connecting = 0 }\n" \
+    "}\n"
+
+static int setup_with(const char *text)
 {
-    static const char text[] =
-        "listener l { address = \"127.0.0.1:0\" }\n"
-        "pool main {\n"
-        "  backend mail1 { address = \"192.0.2.1:10143\" }\n"
-        "  backend mail2 { address = \"mail2.test:10143\" weight = 3 }\n"
-        "}\n"
-        "pool other { storage = shared backend disk1 { address = \"192.0.2.9:10143\" } }\n";
     struct err err;
 
-    (void)state;
-    if (conf_load_text(text, "t", &conf, &err) < 0 || backends_init(&backends, conf, &err) < 0)
+    if (conf_load_text(text, "t", &conf, &err) < 0 || backends_init(&backends, conf, &err) < 0) {
+        print_error("%s\n", err.text);
         return -1;
+    }
     /* A title from before, with users that still belong to it. */
     if (backends_number(&backends, SLICE("gone1")) == BACKEND_NONE)
         return -1;
@@ -33,18 +43,52 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup(void **state)
+{
+    (void)state;
+    return setup_with("listener l { address = \"127.0.0.1:0\" }\n" POOLS);
+}
+
+static int setup_directories(void **state)
+{
+    (void)state;
+    return setup_with("username_domain = \"a.test\"\n"
+                      "listener l { address = \"127.0.0.1:0\" pool = other }\n"
+                      "directory people { driver = static rules = {\"* pool=main\"} }\n" POOLS);
+}
+
 static int teardown(void **state)
 {
     (void)state;
+    fake_done(&control);
     backends_done(&backends);
     conf_free(&conf);
     return 0;
 }
 
+static unsigned times_told;
+
+static void on_told(struct call *call)
+{
+    assert_false(call->is_waiting);
+    times_told++;
+}
+
+/* Directories are asked, and answer with `reply`. */
+static void wait_for_directories(struct call *call)
+{
+    times_told = 0;
+    call->on_told = on_told;
+    assert_int_equal(buf_len(call->answer.out), 0);
+    tell_facts(&control, control.questions, reply.status, reply.directory, reply.text,
+               reply.age_ms);
+    assert_int_equal(times_told, 1);
+}
+
 /* The whole answer to a line, or "usage: ..." or "failed: ..." of what is refused. */
 static const char *ask(const char *line)
 {
-    static char said[8192];
+    static char said[16384];
     struct request request;
     struct buf out;
     struct call call;
@@ -59,6 +103,8 @@ static const char *ask(const char *line)
         assert_int_equal(buf_len(&out), 0);
         snprintf(said, sizeof said, "%s: %s", call.is_usage ? "usage" : "failed", err.text);
     } else {
+        if (call.is_waiting)
+            wait_for_directories(&call);
         while (call_step(&call, 61000))
             continue;
         snprintf(said, sizeof said, "%.*s", SLICE_ARG(buf_slice(&out)));
@@ -268,15 +314,21 @@ static void test_what_control_refuses_is_told_in_its_words(void **state)
 
 /* --- seeing ----------------------------------------------------------------------------------- */
 
-#define MAIL1                                                                             \
-    "{\"backend\":\"mail1\",\"pool\":\"main\",\"address\":\"192.0.2.1:10143\",\"state\":" \
-    "\"up\",\"weight\":1,\"sessions\":10,\"users\":1,\"addresses\":[\"192.0.2.1:10143\"]}"
-#define MAIL2                                                                              \
-    "{\"backend\":\"mail2\",\"pool\":\"main\",\"address\":\"mail2.test:10143\",\"state\":" \
-    "\"drain\",\"weight\":3,\"sessions\":20,\"users\":2,\"addresses\":[]}"
-#define DISK1                                                                              \
-    "{\"backend\":\"disk1\",\"pool\":\"other\",\"address\":\"192.0.2.9:10143\",\"state\":" \
-    "\"up\",\"weight\":1,\"sessions\":30,\"users\":3,\"addresses\":[\"192.0.2.9:10143\"]}"
+#define BACKEND(title, pool, address, state, weight, sessions, users, addresses, health, limit)   \
+    "{\"backend\":\"" title "\",\"pool\":\"" pool "\",\"address\":\"" address                     \
+    "\",\"state\":\"" state "\",\"weight\":" weight ",\"sessions\":" sessions ",\"users\":" users \
+    ",\"addresses\":[" addresses "]," health ",\"weight_now\":" weight                            \
+    ",\"connecting\":0,\"queued\":0,\"backup\":false,\"max_sessions\":null,\"max_"                \
+    "connecting\":" limit ",\"login_rate\":null}"
+#define WELL      "\"health\":\"up\",\"since\":61"
+#define UNCHECKED "\"health\":null,\"since\":null"
+#define MAIL1                                                                                      \
+    BACKEND("mail1", "main", "192.0.2.1:10143", "up", "1", "10", "1", "\"192.0.2.1:10143\"", WELL, \
+            "200")
+#define MAIL2 BACKEND("mail2", "main", "mail2.test:10143", "drain", "3", "20", "2", "", WELL, "200")
+#define DISK1                                                                                 \
+    BACKEND("disk1", "other", "192.0.2.9:10143", "up", "1", "30", "3", "\"192.0.2.9:10143\"", \
+            UNCHECKED, "null")
 
 static void test_backends_and_pools_are_told(void **state)
 {
@@ -287,15 +339,16 @@ static void test_backends_and_pools_are_told(void **state)
          "{\"row\":" DISK1 "}\n{\"done\":{\"rows\":1}}\n"},
         {"{\"command\":\"pools\"}",
          "{\"row\":{\"pool\":\"main\",\"storage\":\"own\",\"backends\":2,\"sessions\":30,"
-         "\"users\":3}}\n"
+         "\"users\":3,\"place\":\"hash\",\"check\":\"greeting\"}}\n"
          "{\"row\":{\"pool\":\"other\",\"storage\":\"shared\",\"backends\":1,\"sessions\":30,"
-         "\"users\":3}}\n"
+         "\"users\":3,\"place\":null,\"check\":\"off\"}}\n"
          "{\"done\":{\"rows\":2}}\n"},
         {"{\"command\":\"status\"}",
          "{\"done\":{\"version\":\"" USHER_VERSION
          "\",\"epoch\":3,\"recovered\":true,\"sessions\":0,"
          "\"users\":0,\"known_users\":7,\"logins\":0,\"held\":0,\"delayed\":0,\"workers\":2,"
-         "\"moves\":0,\"kicks\":0,\"given_up\":0,\"backends\":[" MAIL1 "," MAIL2 "," DISK1 "]}}\n"},
+         "\"moves\":0,\"kicks\":0,\"given_up\":0,\"backends\":[" MAIL1 "," MAIL2 "," DISK1
+         "],\"queued\":4,\"unhealthy\":[]}}\n"},
     };
 
     (void)state;
@@ -347,6 +400,38 @@ static void test_a_session_that_ends_while_they_are_listed_is_left_out(void **st
     assert_string_equal(ask("{\"command\":\"sessions\"}"), "{\"done\":{\"rows\":0}}\n");
 }
 
+static void test_what_ails_a_backend_is_told_beside_what_operators_say(void **state)
+{
+    (void)state;
+    backends.all[0].state = BACKEND_DOWN;
+    backends.all[0].health.state = HEALTH_FAILING;
+    backends.all[1].health = (struct health){.state = HEALTH_DOWN, .since_ms = 60000};
+    backends.all[1].connecting = 2;
+    backends.all[1].queue.n = 7;
+    assert_non_null(strstr(ask("{\"command\":\"backends\"}"), "\"state\":\"down\""));
+    assert_non_null(
+        strstr(ask("{\"command\":\"backends\"}"), "\"health\":\"failing\",\"since\":61,"));
+    assert_non_null(strstr(ask("{\"command\":\"backends\"}"),
+                           "\"health\":\"down\",\"since\":1,\"weight_now\":3,\"connecting\":2,"
+                           "\"queued\":7,"));
+    /* Failing serves, and what operators do is not ill. */
+    assert_non_null(strstr(ask("{\"command\":\"status\"}"), "\"unhealthy\":[\"mail2\"]"));
+    backends.all[1].health.state = HEALTH_RECOVERING;
+    assert_non_null(strstr(ask("{\"command\":\"status\"}"), "\"unhealthy\":[\"mail2\"]"));
+    /* It comes back slowly. */
+    backends.nodes[1].weight = 3 * 64;
+    assert_non_null(strstr(ask("{\"command\":\"backends\"}"), "\"weight_now\":0.75,"));
+    backends.all[1].queue.n = 0;
+}
+
+/* --- what directories say --------------------------------------------------------------------- */
+
+#define CHOICES                                                                                   \
+    "\"hash\":[{\"backend\":\"disk1\",\"score\":1.5,\"weight\":1,\"state\":\"up\",\"may_serve\":" \
+    "true,\"health\":null,\"sessions\":0,\"backup\":false,\"weight_now\":1},"                     \
+    "{\"backend\":\"disk1\",\"score\":null,\"weight\":1,\"state\":\"up\",\"may_serve\":false,"    \
+    "\"health\":null,\"sessions\":0,\"backup\":false,\"weight_now\":1}]"
+
 static void test_a_route_is_explained(void **state)
 {
     (void)state;
@@ -355,9 +440,187 @@ static void test_a_route_is_explained(void **state)
         "{\"done\":{\"user\":\"ann\",\"pool\":\"other\",\"chosen\":\"disk1\",\"why\":\"the hash's "
         "first "
         "choice\",\"pin\":null,\"placed\":null,\"live\":null,\"affinity\":null,\"held\":false,"
-        "\"moving\":false,\"hash\":[{\"backend\":\"disk1\",\"score\":1.5,\"weight\":1,\"state\":"
-        "\"up\",\"may_serve\":true},{\"backend\":\"disk1\",\"score\":null,\"weight\":1,\"state\":"
-        "\"up\",\"may_serve\":false}]}}\n");
+        "\"moving\":false," CHOICES ",\"pool_by\":\"option\",\"directory\":null,\"facts\":null,"
+        "\"age\":null,\"told\":null,\"disabled\":false,\"queued\":0}}\n");
+}
+
+/* A part of the answer about the way of ann@a.test. */
+static void check_route(const char *part)
+{
+    const char *said = ask("{\"command\":\"route\",\"user\":\"Ann\"}");
+
+    if (!strstr(said, part))
+        fail_msg("no %s\nin %s", part, said);
+}
+
+static void test_directories_have_their_say_in_a_route(void **state)
+{
+    (void)state;
+    reply.status = FACTS_FOUND;
+    reply.directory = "people";
+    reply.text = "backend=mail2 max_sessions=5 backend_user=a1 verify=yes";
+    reply.age_ms = 7900;
+    check_route("{\"done\":{\"user\":\"ann@a.test\",\"pool\":\"main\",\"chosen\":\"mail2\",");
+    check_route("\"pool_by\":\"backend\",\"directory\":\"people\",\"facts\":{\"backend\":\"mail2\","
+                "\"backend_user\":\"a1\",\"max_sessions\":\"5\",\"password_hash\":\"set\"},\"age\":"
+                "7,\"told\":\"mail2\",\"disabled\":false,\"queued\":0}}\n");
+    assert_false(control.is_asked_fresh); /* as a login asks */
+    reply.text = "tag=eu";
+    reply.age_ms = 0;
+    check_route("\"pool\":\"other\",\"chosen\":\"disk1\"");
+    check_route("\"pool_by\":\"tag\",\"directory\":\"people\",\"facts\":{\"tag\":\"eu\"},\"age\":"
+                "null,\"told\":null,");
+    reply.text = "host=MAIL2.test port=10143 tls=off";
+    check_route("\"pool\":\"main\",\"chosen\":\"mail2\"");
+    check_route("\"pool_by\":\"host\",\"directory\":\"people\",\"facts\":{\"host\":\"MAIL2.test\","
+                "\"port\":\"10143\",\"tls\":\"off\"},");
+    reply.text = "max_sessions=5";
+    check_route("\"pool_by\":\"first listener\"");
+    backends.all[2].queue.n = 3;
+    check_route("\"queued\":3");
+    backends.all[2].queue.n = 0;
+}
+
+static void test_whom_no_directory_knows_goes_the_usual_way(void **state)
+{
+    (void)state;
+    reply.status = FACTS_UNKNOWN;
+    reply.directory = reply.text = "";
+    check_route("\"pool\":\"other\",\"chosen\":\"disk1\",\"why\":\"the hash's first choice\"");
+    check_route("\"directory\":null,\"facts\":null,");
+}
+
+static void test_a_route_says_when_directories_keep_the_user_out(void **state)
+{
+    static const struct {
+        enum facts_status status;
+        const char *directory, *text, *part;
+    } rows[] = {
+        {FACTS_UNAVAILABLE, "people", "it is asleep",
+         "\"chosen\":null,\"why\":\"directory people: it is asleep; a login would get NO "
+         "[UNAVAILABLE]\""},
+        {FACTS_UNAVAILABLE, "", "no answer within directory_timeout",
+         "\"why\":\"directories: no answer within directory_timeout; a login would get NO "
+         "[UNAVAILABLE]\""},
+        {FACTS_FOUND, "people", "backend=mial2",
+         "\"chosen\":null,\"why\":\"directory people: backend=mial2 is not in the configuration; a "
+         "login would get NO [UNAVAILABLE]\""},
+        {FACTS_FOUND, "people", "nonsense", "; a login would get NO [UNAVAILABLE]\",\"pin\":null"},
+        {FACTS_FOUND, "people", "backend=mail2 disabled=\"Gone \xc3\xa4way\"",
+         "\"chosen\":null,\"why\":\"directory people: the user is disabled; a login would get NO "
+         "[CONTACTADMIN]\""},
+        {FACTS_FOUND, "people", "disabled=\"Gone \xc3\xa4way\"",
+         "\"facts\":{\"disabled\":\"Gone \xc3\xa4way\"},\"age\":null,\"told\":null,\"disabled\":"
+         "true,\"queued\":null"},
+        {FACTS_FOUND, "people", "disabled=yes", "\"facts\":{\"disabled\":\"yes\"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        reply.status = rows[i].status;
+        reply.directory = rows[i].directory;
+        reply.text = rows[i].text;
+        check_route(rows[i].part);
+    }
+}
+
+static void test_directories_are_looked_up(void **state)
+{
+    static const char line[] = "{\"command\":\"directory lookup\",\"user\":\"ANN\"}";
+
+    (void)state;
+    reply.status = FACTS_FOUND;
+    reply.directory = "people";
+    reply.text = "backend=mail2 disabled=no";
+    assert_string_equal(ask(line),
+                        "{\"done\":{\"user\":\"ann@a.test\",\"known\":true,"
+                        "\"directory\":\"people\",\"facts\":{\"backend\":\"mail2\"}}}\n");
+    assert_true(control.is_asked_fresh);
+    reply.status = FACTS_UNKNOWN;
+    reply.directory = reply.text = "";
+    assert_string_equal(ask(line), "{\"done\":{\"user\":\"ann@a.test\",\"known\":false,"
+                                   "\"directory\":null,\"facts\":null}}\n");
+    reply.status = FACTS_UNAVAILABLE;
+    reply.directory = "people";
+    reply.text = "it is asleep";
+    assert_string_equal(ask(line),
+                        "{\"error\":\"directory people: it is asleep\",\"code\":\"failed\"}\n");
+}
+
+static void test_what_directories_have_said_is_forgotten(void **state)
+{
+    static const struct row rows[] = {
+        {"{\"command\":\"directory flush\"}",
+         "{\"done\":{\"text\":\"what directories have said is forgotten\"}}\n"},
+        {"{\"command\":\"directory flush\",\"user\":\"Ann\"}",
+         "{\"done\":{\"text\":\"what directories have said of ann@a.test is forgotten\"}}\n"},
+    };
+
+    (void)state;
+    CHECK(rows);
+    assert_string_equal(control.did, "flush facts ; flush facts ann@a.test; ");
+}
+
+static void test_where_there_is_no_directory_none_is_asked(void **state)
+{
+    static const struct row rows[] = {
+        {"{\"command\":\"directory flush\"}", "usage: the configuration has no directory"},
+        {"{\"command\":\"directory lookup\",\"user\":\"ann\"}",
+         "usage: the configuration has no directory"},
+    };
+
+    (void)state;
+    CHECK(rows);
+    assert_int_equal(control.questions, 0);
+}
+
+static void test_names_are_what_a_login_would_make_of_them(void **state)
+{
+    static const struct row rows[] = {
+        {"{\"command\":\"pin\",\"user\":\"Ann\",\"backend\":\"mail2\"}",
+         "{\"done\":{\"users\":1,\"text\":\"ann@a.test is pinned to mail2\"}}\n"},
+        {"{\"command\":\"kick\",\"user\":\"BOB@b.test\"}",
+         "{\"done\":{\"sessions\":3,\"text\":\"told 3 sessions of bob@b.test to end\"}}\n"},
+    };
+    char line[700];
+
+    (void)state;
+    CHECK(rows);
+    assert_string_equal(control.did, "pin ann@a.test mail2; kick bob@b.test; ");
+    /* What would not fit with its domain. */
+    snprintf(line, sizeof line, "{\"command\":\"hold\",\"user\":\"%0*d\"}", IPC_USER_MAX, 7);
+    assert_string_equal(ask(line),
+                        "usage: user is no name of a user: it has 1 to 512 bytes, and no line "
+                        "ends");
+}
+
+/* Nobody is there any more when the answer comes. */
+static void test_a_call_that_waits_can_be_given_up(void **state)
+{
+    struct request request;
+    struct buf out;
+    struct call one, other;
+    struct err err;
+
+    (void)state;
+    buf_init(&out, 1 << 20, false);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(
+            request_open(SLICE("{\"command\":\"route\",\"user\":\"ann\"}"), &request, &err), 0);
+        assert_int_equal(call_begin(i ? &other : &one, &control, &request, &out, 61000, &err), 0);
+    }
+    assert_true(one.is_waiting && other.is_waiting);
+    assert_int_equal(control.questions, 1); /* both wait for the same */
+    one.on_told = other.on_told = on_told;
+    call_done(&one);
+    memset(&one, 0xff, sizeof one);
+    times_told = 0;
+    tell_facts(&control, 1, FACTS_FOUND, "people", "backend=mail2", 0);
+    assert_int_equal(times_told, 1);
+    assert_false(call_step(&other, 61000));
+    assert_true(buf_len(&out) > 0);
+    call_done(&other);
+    buf_release(&out);
 }
 
 static void test_penalties_are_told_of_what_was_asked(void **state)
@@ -512,12 +775,15 @@ static void test_answers_have_the_names_that_are_promised(void **state)
         [COMMAND_MOVE] = ",\"user\":\"ann\",\"backend\":\"mail1\"",
         [COMMAND_KICK] = ",\"user\":\"ann\"",
         [COMMAND_FLUSH] = ",\"user\":\"ann\"",
+        [COMMAND_DIRECTORY_LOOKUP] = ",\"user\":\"ann\"",
         [COMMAND_PENALTIES] = ",\"user\":\"ann\"",
         [COMMAND_PENALTIES_CLEAR] = ",\"user\":\"ann\"",
     };
 
     (void)state;
     control.sessions = 2;
+    reply.status = FACTS_UNKNOWN;
+    reply.directory = reply.text = "";
     for (unsigned i = 0; i < COMMAND_COUNT; i++) {
         const char *words = command_words((enum command)i);
         const struct promise *p = promise_of(words);
@@ -543,6 +809,8 @@ static void test_every_command_can_be_asked(void **state)
 
     (void)state;
     control.sessions = 2;
+    reply.status = FACTS_UNKNOWN;
+    reply.directory = reply.text = "";
     for (unsigned i = 0; i < COMMAND_COUNT; i++) {
         struct command_argument all[COMMAND_ARGUMENTS_MAX];
         const size_t n = command_arguments((enum command)i, all);
@@ -567,7 +835,8 @@ static void test_every_command_can_be_asked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)   cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define ASKING(name) cmocka_unit_test_setup_teardown(name, setup_directories, teardown)
         TEST(test_what_is_no_request_is_told_what_one_is),
         TEST(test_wrong_arguments_are_named),
         TEST(test_arguments_that_do_not_go_together_are_told),
@@ -578,14 +847,23 @@ int main(void)
         TEST(test_sessions_and_users_are_told),
         TEST(test_a_session_that_ends_while_they_are_listed_is_left_out),
         TEST(test_a_route_is_explained),
+        TEST(test_what_ails_a_backend_is_told_beside_what_operators_say),
+        ASKING(test_directories_have_their_say_in_a_route),
+        ASKING(test_whom_no_directory_knows_goes_the_usual_way),
+        ASKING(test_a_route_says_when_directories_keep_the_user_out),
+        ASKING(test_directories_are_looked_up),
+        ASKING(test_what_directories_have_said_is_forgotten),
+        TEST(test_where_there_is_no_directory_none_is_asked),
+        ASKING(test_names_are_what_a_login_would_make_of_them),
+        ASKING(test_a_call_that_waits_can_be_given_up),
         TEST(test_penalties_are_told_of_what_was_asked),
         TEST(test_names_that_are_no_utf8_are_repaired),
         TEST(test_a_long_list_is_made_in_pieces),
         TEST(test_a_line_that_does_not_fit_becomes_an_error),
         TEST(test_deep_nesting_is_refused),
         TEST(test_each_row_says_what_its_arguments_are),
-        TEST(test_every_command_can_be_asked),
-        TEST(test_answers_have_the_names_that_are_promised),
+        ASKING(test_every_command_can_be_asked),
+        ASKING(test_answers_have_the_names_that_are_promised),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

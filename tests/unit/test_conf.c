@@ -154,7 +154,8 @@ static void test_a_list_with_a_default_may_be_emptied(void **state)
 static void test_every_setting_is_printed(void **state)
 {
     struct conf *conf =
-        load(GOOD_LISTENER GOOD_POOL "certificate more { file = \"/c\" key = \"/k\" }\n");
+        load(GOOD_LISTENER GOOD_POOL "certificate more { file = \"/c\" key = \"/k\" }\n"
+                                     "directory people { path = \"/m\" }\n");
     char *text = print(conf);
 
     (void)state;

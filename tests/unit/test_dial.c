@@ -281,6 +281,26 @@ static void test_a_source_that_is_not_ours_is_a_failure_that_says_so(void **stat
     close(fd);
 }
 
+/* So that nobody holds it against a server one of whose addresses was never tried. */
+static void test_a_failure_of_this_machine_is_the_one_that_counts(void **state)
+{
+    struct addr foreign = numeric("::2", 0);
+    struct dial_sources from = {&foreign, 1, 0};
+    int fd;
+    struct addr a[2] = {dead(&fd), numeric("::1", 143)};
+
+    (void)state;
+    sources = &from;
+    start(a, 2, 5000);
+    loop_run(loop);
+    sources = NULL;
+    assert_int_equal(told.calls, 1);
+    assert_int_equal(told.err.code, EADDRNOTAVAIL);
+    assert_true(dial_is_ours(told.err.code));
+    assert_false(dial_is_ours(ECONNREFUSED) || dial_is_ours(ETIMEDOUT) || dial_is_ours(0));
+    close(fd);
+}
+
 static void test_when_all_refuse_each_is_named(void **state)
 {
     int fds[2];
@@ -462,6 +482,7 @@ int main(void)
         T(test_the_second_is_reached_after_a_while_when_the_first_is_silent),
         T(test_connections_come_from_the_sources_in_turn),
         T(test_a_source_that_is_not_ours_is_a_failure_that_says_so),
+        T(test_a_failure_of_this_machine_is_the_one_that_counts),
         T(test_when_all_refuse_each_is_named),
         T(test_silence_ends_with_the_deadline),
         T(test_the_families_are_tried_by_turns),

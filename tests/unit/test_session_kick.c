@@ -6,6 +6,7 @@ static struct peer client, backend;
 
 static const char kicked[] = "* BYE " SESSION_KICKED "\r\n";
 static const char moved[] = "* BYE " SESSION_MOVED "\r\n";
+static const char down[] = "* BYE " SESSION_DOWN "\r\n";
 
 static void say_kick(uint32_t id, enum kick why)
 {
@@ -29,7 +30,9 @@ static void test_an_idle_session_ends_at_once_with_a_bye(void **state)
         enum kick why;
         enum close_reason reason;
         const char *bye;
-    } rows[] = {{KICK_OPERATOR, CLOSE_KICKED, kicked}, {KICK_MOVED, CLOSE_MOVED, moved}};
+    } rows[] = {{KICK_OPERATOR, CLOSE_KICKED, kicked},
+                {KICK_MOVED, CLOSE_MOVED, moved},
+                {KICK_DOWN, CLOSE_BACKEND_DOWN, down}};
 
     (void)state;
     begin("kick_grace = 5m", "", "");
@@ -46,6 +49,7 @@ static void test_an_idle_session_ends_at_once_with_a_bye(void **state)
     }
     assert_logged("reason=kicked");
     assert_logged("reason=moved");
+    assert_logged("reason=backend_down");
     done();
 }
 
