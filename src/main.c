@@ -3,7 +3,9 @@
 #include "admin/door.h"
 #include "cli/cli.h"
 #include "cli/ctl.h"
+#include "cli/login.h"
 #include "cli/ports.h"
+#include "cli/route.h"
 #include "control/control.h"
 #include "lookup/lookup.h"
 #include "parent/parent.h"
@@ -75,6 +77,10 @@ int main(int argc, char **argv)
         return cli_ports(argc - 1, argv + 1);
     if (strcmp(word, "ctl") == 0)
         return cli_ctl(argc - 1, argv + 1);
+    if (strcmp(word, "route") == 0)
+        return cli_route(argc - 1, argv + 1);
+    if (strcmp(word, "login") == 0)
+        return cli_login(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
         return serve(argc - 1, argv + 1);
     return cli_unknown(word);

@@ -9,6 +9,8 @@
  *     usher check ...           cli_check(argc, argv)
  *     usher ports ...           cli_ports(argc, argv), in cli/ports.h
  *     usher ctl ...             cli_ctl(argc, argv), in cli/ctl.h
+ *     usher route ...           cli_route(argc, argv), in cli/route.h
+ *     usher login ...           cli_login(argc, argv), in cli/login.h
  *     usher serve ...           cli_options(argc, argv, &options), then the file is options.file
  *     usher anything            cli_unknown("anything")
  */
@@ -39,6 +41,9 @@ int cli_options(int argc, char **argv, struct cli_options *out_options) MUST_CHE
 /* Loads and checks a configuration and the files that it names; tells mistakes on standard error,
  * each as "FILE:LINE: text". Returns CLI_OK and the snapshot, or CLI_FAILED. */
 int cli_load(const char *path, struct conf **out_conf) MUST_CHECK;
+
+/* The same without a look at the files that it names, for who needs none of them. */
+int cli_load_settings(const char *path, struct conf **out_conf) MUST_CHECK;
 
 /* usher check [-c FILE] [--no-files] [--print]. What is only doubtful is told as "FILE:LINE:
  * warning: text" and does not change the exit status. */

@@ -51,6 +51,34 @@ static const struct command commands[] = {
      "Exit status: 0 somebody has one of the ports (--free: all were found), 1 they are free\n"
      "(--free: fewer were found), 2 the command was used wrongly, 3 it could not be found out.\n"
      "The manual page usher-ports(8) says more.\n"},
+    {"route", " [-c FILE] [--pool POOL | --listener NAME] [--json] USER",
+     "tell where a user would be sent, and why",
+     "Asks the directories, reads the state file and goes by usher's own rules; no usher need\n"
+     "run, and nothing is changed. What only a running usher knows (live sessions, affinity,\n"
+     "moves, the health of backends) is told by \"usher ctl route\".\n"
+     "\n"
+     "    --pool POOL         the pool of the listener by which the user comes\n"
+     "    --listener NAME     the same by the listener\n"
+     "    --json              one JSON object, for scripts, as of \"usher ctl --json route\"\n"
+     "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
+     "\n"
+     "Exit status: 0 a backend would serve the user, 1 the login would be refused, 2 the\n"
+     "command was used wrongly, or the configuration has mistakes, 3 it could not be found\n"
+     "out. The manual page usher-route(8) says more.\n"},
+    {"login", " [-c FILE] [--explain] [OPTION]... USER", "log a user in at the backend, for a test",
+     "Goes the way of a real login, from the directories to the backend's answer, and logs out\n"
+     "again. The password is asked on the terminal, or read from standard input.\n"
+     "\n"
+     "    --explain           show each step, with its time\n"
+     "    --backend NAME      this backend, wherever the user would be sent\n"
+     "    --pool POOL         the pool of the listener by which the user comes\n"
+     "    --listener NAME     the same by the listener\n"
+     "    --password-file FILE  the password is its first line\n"
+     "    --json              one JSON object with all steps, for scripts\n"
+     "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
+     "\n"
+     "Exit status: 0 logged in, 1 refused, 2 the command was used wrongly, or the configuration\n"
+     "has mistakes, 3 there was no verdict. The manual page usher-login(8) says more.\n"},
     {"ctl", " [-c FILE | --socket PATH] [--json] COMMAND [ARGUMENT]...",
      "ask a running usher, and steer it",
      "Shows users, sessions and backends, takes backends out, moves and kicks users.\n"

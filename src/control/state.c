@@ -363,16 +363,52 @@ static int read_alone(struct state *s, const struct stat *before, const struct l
 }
 
 /* As one of several readers beside a writer, none of whom waits for another. Where the index is not
- * there, as in a copy without it, SQLite makes it: as its owner, or as root, who gives it to the
- * owner of the file. Another's would keep usher out. */
+ * there, as in a copy without it, SQLite makes it; one that is not its owner's would keep usher
+ * out.
+ */
 static int read_beside(struct state *s, const struct stat *st, const struct loading *l,
                        struct err *err)
 {
-    if (!is_beside(s, "-shm") && geteuid() != 0 && geteuid() != st->st_uid)
+    if (!is_beside(s, "-shm") && geteuid() != st->st_uid)
         return err_set(err, EACCES, "%s: only root and its owner can read it as it is", s->path);
     if (open_to_read(s, "", err) < 0)
         return -1;
     return read_all(s, l, err);
+}
+
+/* Root reads it as its owner: so nothing can come to be root's in a folder that is another's, and
+ * nobody who may write there can have root do anything for him. */
+struct whoever {
+    uid_t uid;
+    gid_t gid;
+};
+
+static int become(const struct state *s, struct whoever who, struct err *err)
+{
+    /* The group first when root goes, and last when root comes back. */
+    if ((who.uid != 0 && setegid(who.gid) < 0) || seteuid(who.uid) < 0 ||
+        (who.uid == 0 && setegid(who.gid) < 0))
+        return err_sys(err, errno, "%s: becoming its owner", s->path);
+    return 0;
+}
+
+static int read_as_owner(struct state *s, const struct stat *st, const struct loading *l,
+                         struct err *err)
+{
+    const struct whoever me = {geteuid(), getegid()}, owner = {st->st_uid, st->st_gid};
+    const bool is_root = me.uid == 0 && owner.uid != 0;
+    int result;
+
+    if (is_root && become(s, owner, err) < 0)
+        return -1;
+    result = is_beside(s, "-wal") || is_beside(s, "-shm") ? read_beside(s, st, l, err)
+                                                          : read_alone(s, st, l, err);
+    /* SQLite closes the file as who has opened it. */
+    sqlite3_close(s->db);
+    s->db = NULL;
+    if (is_root)
+        INSIST(become(s, me, NULL) == 0);
+    return result;
 }
 
 int state_read(const char *directory, const struct state_rows *rows, void *arg, bool *out_is_there,
@@ -386,8 +422,7 @@ int state_read(const char *directory, const struct state_rows *rows, void *arg, 
     if (!s)
         return -1;
     if (stat(s->path, &st) == 0) {
-        result = is_beside(s, "-wal") || is_beside(s, "-shm") ? read_beside(s, &st, &l, err)
-                                                              : read_alone(s, &st, &l, err);
+        result = read_as_owner(s, &st, &l, err);
         *out_is_there = true;
     } else if (errno == ENOENT) {
         result = 0;

@@ -46,7 +46,8 @@ int state_load(struct state *state, const struct state_rows *rows, void *arg,
 
 /* For others than control: reads the file in `directory`, as state_load() tells it, beside an usher
  * that may have it open, and changes nothing in it. Takes no lock that control ever waits for, and
- * leaves no file behind that control could not use. *out_is_there: there is a file; if not, there
+ * leaves no file behind that control could not use; root becomes the owner of the file for that
+ * time. *out_is_there: there is a file; if not, there
  * are no rows, as before the first start. */
 int state_read(const char *directory, const struct state_rows *rows, void *arg, bool *out_is_there,
                struct err *err) MUST_CHECK;

@@ -43,9 +43,9 @@ static bool ask(struct search *s, struct question q)
 {
     s->tried.answer = ANSWER_NONE;
     s->tried.has_tls = false;
-    if (s->is_over || s->p.has_failed)
+    if (s->is_over || s->p.conn.has_failed)
         return false;
-    if (conn_left_ms(&s->p) == 0) {
+    if (conn_left_ms(&s->p.conn) == 0) {
         s->is_out_of_time = true;
         return false;
     }
@@ -280,13 +280,13 @@ int probe_run(const struct probe_params *params, struct probe_report *out_report
     memset(out_report, 0, sizeof *out_report);
     s->report = out_report;
     s->wait_ms = params->silence_ms;
-    s->p.end_ms = loop_now_ms(s->p.loop) + params->total_ms;
+    conn_init(&s->p.conn, s->p.loop, params->total_ms);
     search(s);
     out_report->is_connected = s->is_connected;
     out_report->connections = s->p.connections;
-    has_failed = s->p.has_failed;
+    has_failed = s->p.conn.has_failed;
     if (has_failed)
-        *err = s->p.failure;
+        *err = s->p.conn.failure;
     tls_context_free(&s->p.tls);
     loop_free(&s->p.loop);
     free(s);

@@ -2,14 +2,11 @@
  *
  *     probe.c         which questions are asked, in which order, and what follows from the answers
  *     probe_try.c     one of them, from connecting to what is found
- *     probe_conn.c    a connection: waiting, reading, writing, TLS, all of it within its time
+ *     probe_conn.c    a connection (net/conn.h): its beginning, and TLS
  *     probe_talk.c    the dialogues behind a greeting
  *     probe_reply.c   what servers answer, line by line; pure
  *     probe_text.c    foreign bytes made fit to be shown; pure
  *     recognize.c     whose greeting it is; pure
- *
- * There is one connection at a time and nothing else to do, so waiting is a call that runs the loop
- * until something has come or the time is over: a dialogue reads as it is held.
  */
 #ifndef USHER_PORTS_PROBE_PARTS_H
 #define USHER_PORTS_PROBE_PARTS_H
@@ -17,8 +14,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "net/conn.h"
 #include "net/loop.h"
-#include "net/stream.h"
 #include "ports/probe.h"
 
 #include <stdbool.h>
@@ -88,36 +85,13 @@ bool is_welcome(struct slice line);
 
 /* --- probe_conn.c ----------------------------------------------------------------------------- */
 
-/* What waiting came to. */
-enum heard {
-    HEARD_BYTES,
-    HEARD_SILENCE, /* nothing in time */
-    HEARD_END,     /* the peer has closed */
-    HEARD_BROKEN,  /* it has reset the connection, or broken TLS */
-};
-
-/* The most that is kept of what a peer has sent; a line may be as long. */
-enum { PROBE_IN = 16384 };
-
 /* A probe: what it is asked for, its loop, and its connection of the moment. */
 struct probe {
     const struct probe_params *params;
     struct loop *loop;
     struct tls_context *tls; /* NULL until it is needed */
-    uint64_t end_ms;         /* when all has to be over */
-    uint64_t step_end_ms;    /* when the present step has to be */
-    struct deadline deadline;
     unsigned connections;
-
-    struct stream stream;
-    struct addr reached;
-    struct buf in;      /* read, and not used yet */
-    unsigned events;    /* that have come */
-    bool is_dialled;    /* the dial is over */
-    enum heard last;    /* what the last waiting came to */
-    struct err trouble; /* its words: of BROKEN, of a failed dial or handshake */
-    struct err failure; /* of ours; then nothing more is done */
-    bool has_failed;
+    struct conn conn;
 };
 
 /* Within which a peer that answers has to come to an end. */
@@ -132,55 +106,28 @@ static inline uint32_t patience_ms(const struct probe *p)
     return p->params->silence_ms / 2 * 7;
 }
 
-/* How much of all the time is left. */
-uint32_t conn_left_ms(const struct probe *p);
-
-/* Begins a step, which may last `ms`, but no longer than all may. */
-void conn_step(struct probe *p, uint32_t ms);
-
-/* Something of ours has failed: nothing more is to be done. */
-void conn_fail(struct probe *p, int code, const char *what);
-
-/* Connects. False: `trouble` tells why not, or we have failed. */
-bool conn_open(struct probe *p);
-
-/* Harmless when it is not open. */
-void conn_close(struct probe *p);
-
-/* Reads what comes next into `to`, which must have room, waiting for `wait_ms` at most and not
- * beyond the step. */
-enum heard conn_read(struct probe *p, struct buf *to, uint32_t wait_ms);
-
-/* The next line, with its end; it lies in p->in until conn_used(). False: there is none, and
- * p->last says why; a line without end is BROKEN. */
-bool conn_line(struct probe *p, uint32_t wait_ms, struct slice *out_line);
-void conn_used(struct probe *p, struct slice line);
-
-/* Writes all of it. False: p->last says why. */
-bool conn_write(struct probe *p, struct slice s);
-
-/* A PROXY header (enum probe_proxy) that tells the truth about this connection. */
-bool conn_write_header(struct probe *p, unsigned proxy);
+/* Connects. False: p->conn.trouble tells why not, or we have failed. */
+bool probe_connect(struct probe *p);
 
 /* What came of a handshake. */
 enum shaken {
     SHAKEN_OK,
     SHAKEN_NOT_TLS, /* the peer has answered something else: `out_said` is its first bytes, none
                        when they were there too early */
-    SHAKEN_FAILED,  /* it speaks TLS, but not with us: `trouble` */
-    SHAKEN_NOTHING, /* no answer: p->last says whether it is silent or has gone away */
+    SHAKEN_FAILED,  /* it speaks TLS, but not with us: p->conn.trouble */
+    SHAKEN_NOTHING, /* no answer: p->conn.last says whether it is silent or has gone away */
 };
 
 /* `out_said` has room for PROBE_TEXT bytes. */
-enum shaken conn_shake(struct probe *p, char *out_said, size_t *out_said_n);
+enum shaken probe_shake(struct probe *p, char *out_said, size_t *out_said_n);
 
 /* --- probe_talk.c ----------------------------------------------------------------------------- */
 
-/* Asks a server that has greeted as `r->speaks` what it can do. p->in begins with the greeting; of
- * HTTP, whose question is out already, with the answer. With `wants_starttls` TLS is begun first,
- * and what is told within counts. Puts down what it finds: capabilities, the server's name, whether
- * STARTTLS is offered, what TLS tells; r->speaks when it turns out to be another; r->trouble when
- * the dialogue breaks off.
+/* Asks a server that has greeted as `r->speaks` what it can do. p->conn.in begins with the
+ * greeting; of HTTP, whose question is out already, with the answer. With `wants_starttls` TLS is
+ * begun first, and what is told within counts. Puts down what it finds: capabilities, the server's
+ * name, whether STARTTLS is offered, what TLS tells; r->speaks when it turns out to be another;
+ * r->trouble when the dialogue breaks off.
  *
  * `is_tls`: all of it is within TLS already. False: the first question was not understood, as when
  * something before it was taken for a question. */

@@ -132,7 +132,7 @@ static void sieve_capability(struct reply *r, struct slice line)
     struct buf key, value;
 
     buf_init(&key, PROBE_TEXT, false);
-    buf_init(&value, PROBE_IN, false);
+    buf_init(&value, CONN_IN, false);
     if (take_quoted(&line, &key)) {
         (void)take_quoted(&line, &value);
         if (slice_ieq(buf_slice(&key), SLICE("IMPLEMENTATION")))

@@ -32,7 +32,7 @@ static void trouble(struct talking *t, const char *what, struct slice words)
 /* Why nothing more has come. */
 static void no_answer(struct talking *t)
 {
-    switch (t->p->last) {
+    switch (t->p->conn.last) {
     case HEARD_SILENCE:
         trouble(t, "no answer in time", SLICE(""));
         break;
@@ -41,7 +41,7 @@ static void no_answer(struct talking *t)
         break;
     case HEARD_BYTES:
     case HEARD_BROKEN:
-        trouble(t, "", slice_str(t->p->trouble.text));
+        trouble(t, "", slice_str(t->p->conn.trouble.text));
         break;
     }
 }
@@ -49,7 +49,7 @@ static void no_answer(struct talking *t)
 void talk_look_at_tls(struct probe *p, struct probe_report *r)
 {
     char name[PROBE_TEXT];
-    struct stream *s = &p->stream;
+    struct stream *s = &p->conn.stream;
 
     text_set(r->tls_version, sizeof r->tls_version, slice_str(stream_tls_version(s)));
     text_set(r->tls_cipher, sizeof r->tls_cipher, slice_str(stream_tls_cipher(s)));
@@ -70,11 +70,11 @@ static bool begin_tls(struct talking *t)
     char said[PROBE_TEXT];
     size_t n;
 
-    if (buf_len(&t->p->in) > 0) {
+    if (buf_len(&t->p->conn.in) > 0) {
         trouble(t, "bytes in clear lie behind the answer to STARTTLS", SLICE(""));
         return false;
     }
-    switch (conn_shake(t->p, said, &n)) {
+    switch (probe_shake(t->p, said, &n)) {
     case SHAKEN_OK:
         t->is_tls = true;
         t->wants_starttls = false;
@@ -84,7 +84,7 @@ static bool begin_tls(struct talking *t)
         trouble(t, "after STARTTLS the server does not speak TLS: ", slice_of(said, n));
         return false;
     case SHAKEN_FAILED:
-        trouble(t, "", slice_str(t->p->trouble.text));
+        trouble(t, "", slice_str(t->p->conn.trouble.text));
         return false;
     case SHAKEN_NOTHING:
         no_answer(t);
@@ -104,15 +104,7 @@ static void keep_caps(struct talking *t, struct slice caps)
 /* A server that is just left alone logs that. It is not waited for long. */
 static void say_goodbye(struct talking *t, struct slice words)
 {
-    conn_step(t->p, GOODBYE_MS);
-    if (!conn_write(t->p, words))
-        return;
-    stream_finish(&t->p->stream);
-    for (size_t seen = 0; seen < PROBE_IN; seen += buf_len(&t->p->in)) {
-        buf_take(&t->p->in, buf_len(&t->p->in));
-        if (conn_read(t->p, &t->p->in, GOODBYE_MS) != HEARD_BYTES)
-            return;
-    }
+    (void)conn_goodbye(&t->p->conn, words, GOODBYE_MS);
 }
 
 /* ---- lines ---- */
@@ -122,12 +114,12 @@ static bool read_reply(struct talking *t, enum reply_kind kind, uint32_t wait_ms
     struct slice line;
 
     reply_start(&t->reply, kind);
-    while (conn_line(t->p, wait_ms, &line)) {
+    while (conn_line(&t->p->conn, wait_ms, &line)) {
         enum reply_result result = reply_line(&t->reply, line);
 
         if (result == REPLY_BAD)
             trouble(t, "an answer that is not understood: ", line);
-        conn_used(t->p, line);
+        conn_used(&t->p->conn, line);
         if (result != REPLY_MORE)
             return result == REPLY_WHOLE;
     }
@@ -137,7 +129,7 @@ static bool read_reply(struct talking *t, enum reply_kind kind, uint32_t wait_ms
 
 static bool ask(struct talking *t, const char *command, enum reply_kind kind)
 {
-    if (!conn_write(t->p, slice_str(command))) {
+    if (!conn_write(&t->p->conn, slice_str(command))) {
         no_answer(t);
         return false;
     }
@@ -173,14 +165,10 @@ static void keep_reply(struct talking *t)
 
 static bool hello(struct talking *t, const char *verb)
 {
-    struct sockaddr_storage ss = {0};
-    socklen_t n = sizeof ss;
-    struct addr own = {0};
+    struct addr own = conn_own(&t->p->conn);
     char text[ADDR_TEXT], command[ADDR_TEXT + 32];
     const char *from;
 
-    if (getsockname(stream_fd(&t->p->stream), (struct sockaddr *)&ss, &n) == 0)
-        own = addr_from_sockaddr(&ss);
     own.in6.sin6_scope_id = own.sa.sa_family == AF_INET6 ? 0 : own.in6.sin6_scope_id;
     addr_format(&own, text);
     from = text[0] == '[' ? text + 1 : text;
@@ -223,10 +211,10 @@ static bool say_hello(struct talking *t)
 static void talk_smtp(struct talking *t)
 {
     /* postscreen(8) begins a greeting and ends it seconds later, to see who cannot wait. */
-    conn_step(t->p, patience_ms(t->p));
+    conn_step(&t->p->conn, patience_ms(t->p));
     if (!read_reply(t, REPLY_SMTP, patience_ms(t->p)))
         return;
-    conn_step(t->p, step_ms(t->p));
+    conn_step(&t->p->conn, step_ms(t->p));
     if (!t->reply.is_ok) {
         trouble(t, "the server refuses us: ", slice_str(t->reply.text));
         return;
@@ -327,14 +315,14 @@ static bool imap_step(struct talking *t, struct imapc *c)
     enum imapc_outcome outcome = imapc_step(c);
     struct buf *out = imapc_out(c);
 
-    if (buf_len(out) > 0 && !conn_write(t->p, buf_slice(out))) {
+    if (buf_len(out) > 0 && !conn_write(&t->p->conn, buf_slice(out))) {
         no_answer(t);
         return false;
     }
     buf_take(out, buf_len(out));
     switch (outcome) {
     case IMAPC_MORE:
-        switch (conn_read(t->p, imapc_in(c), t->p->params->silence_ms)) {
+        switch (conn_read(&t->p->conn, imapc_in(c), t->p->params->silence_ms)) {
         case HEARD_BYTES:
             return true;
         case HEARD_END:
@@ -368,17 +356,17 @@ static void talk_imap(struct talking *t)
         .only_looks = true,
         .wants_starttls = t->wants_starttls,
         .id = {us, 1},
-        .max_line = PROBE_IN,
-        .max_untagged = PROBE_IN,
+        .max_line = CONN_IN,
+        .max_untagged = CONN_IN,
     };
     struct imapc *c = imapc_new(&params);
 
-    if (!c || buf_put(imapc_in(c), buf_slice(&t->p->in)) < 0) {
+    if (!c || buf_put(imapc_in(c), buf_slice(&t->p->conn.in)) < 0) {
         imapc_free(&c);
-        conn_fail(t->p, ENOMEM, "an IMAP dialogue");
+        conn_fail(&t->p->conn, ENOMEM, "an IMAP dialogue");
         return;
     }
-    buf_take(&t->p->in, buf_len(&t->p->in));
+    buf_take(&t->p->conn.in, buf_len(&t->p->conn.in));
     while (imap_step(t, c))
         ;
     keep_caps(t, imapc_capabilities(c));
@@ -404,7 +392,7 @@ bool talk(struct probe *p, struct probe_report *r, bool is_tls, bool wants_start
 {
     struct talking t = {.p = p, .report = r, .is_tls = is_tls, .wants_starttls = wants_starttls};
 
-    conn_step(p, step_ms(p));
+    conn_step(&p->conn, step_ms(p));
     switch (r->speaks) {
     case SPEAKS_IMAP:
         talk_imap(&t);

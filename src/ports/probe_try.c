@@ -14,11 +14,11 @@ static void set_trouble(struct attempt *a, const char *words)
 /* The peer has not said a word, or not to the end of the first. */
 static void end_without_a_word(struct probe *p, struct attempt *a)
 {
-    a->answer = p->last == HEARD_SILENCE ? ANSWER_SILENCE : ANSWER_GONE;
-    if (p->last == HEARD_END)
+    a->answer = p->conn.last == HEARD_SILENCE ? ANSWER_SILENCE : ANSWER_GONE;
+    if (p->conn.last == HEARD_END)
         set_trouble(a, "the peer closes the connection without a word");
-    else if (p->last == HEARD_BROKEN)
-        set_trouble(a, p->trouble.text);
+    else if (p->conn.last == HEARD_BROKEN)
+        set_trouble(a, p->conn.trouble.text);
 }
 
 /* Puts down the first line of `s` and what it tells. */
@@ -38,24 +38,24 @@ static void take_down(struct attempt *a, struct slice s)
 /* Waits for a first line, or what is taken for one. False: there was nothing at all. */
 static bool hear(struct probe *p, struct attempt *a, uint32_t wait_ms)
 {
-    conn_step(p, wait_ms + 2 * p->params->silence_ms);
-    while (speaks_recognize(buf_slice(&p->in), false) == SPEAKS_NOTHING) {
-        if (conn_read(p, &p->in, wait_ms) != HEARD_BYTES)
+    conn_step(&p->conn, wait_ms + 2 * p->params->silence_ms);
+    while (speaks_recognize(buf_slice(&p->conn.in), false) == SPEAKS_NOTHING) {
+        if (conn_read(&p->conn, &p->conn.in, wait_ms) != HEARD_BYTES)
             break;
         wait_ms = p->params->silence_ms;
     }
-    if (buf_len(&p->in) == 0) {
+    if (buf_len(&p->conn.in) == 0) {
         end_without_a_word(p, a);
         return false;
     }
-    take_down(a, buf_slice(&p->in));
+    take_down(a, buf_slice(&p->conn.in));
     return true;
 }
 
 /* Only a greeting that is whole is answered. */
 static void talk_on(struct probe *p, const struct question *q, struct attempt *a)
 {
-    struct slice s = buf_slice(&p->in);
+    struct slice s = buf_slice(&p->conn.in);
 
     a->answer = ANSWER_GREETING;
     if (memchr(s.p, '\n', s.n))
@@ -85,7 +85,7 @@ static void ask_for_http(struct probe *p, const struct question *q, struct attem
 
     snprintf(request, sizeof request,
              "HEAD / HTTP/1.1\r\nHost: %s\r\nUser-Agent: usher\r\nConnection: close\r\n\r\n", name);
-    if (!conn_write(p, slice_str(request))) {
+    if (!conn_write(&p->conn, slice_str(request))) {
         end_without_a_word(p, a);
         return;
     }
@@ -103,8 +103,8 @@ static bool shake(struct probe *p, struct attempt *a)
     char said[PROBE_TEXT];
     size_t n;
 
-    conn_step(p, step_ms(p));
-    switch (conn_shake(p, said, &n)) {
+    conn_step(&p->conn, step_ms(p));
+    switch (probe_shake(p, said, &n)) {
     case SHAKEN_OK:
         a->has_tls = a->report.is_implicit_tls = true;
         talk_look_at_tls(p, &a->report);
@@ -113,7 +113,7 @@ static bool shake(struct probe *p, struct attempt *a)
         a->has_tls = a->report.is_implicit_tls = true;
         a->report.speaks = SPEAKS_TLS;
         a->answer = ANSWER_GREETING;
-        set_trouble(a, p->trouble.text);
+        set_trouble(a, p->conn.trouble.text);
         return false;
     case SHAKEN_NOT_TLS:
         a->answer = ANSWER_FOREIGN;
@@ -129,20 +129,20 @@ static bool shake(struct probe *p, struct attempt *a)
 void attempt_run(struct probe *p, const struct question *q, struct attempt *a)
 {
     memset(a, 0, sizeof *a);
-    if (!conn_open(p)) {
-        set_trouble(a, p->trouble.text);
+    if (!probe_connect(p)) {
+        set_trouble(a, p->conn.trouble.text);
         /* A refusal has another code: who resets at once has accepted before. */
-        if (p->trouble.code == ECONNRESET && !p->has_failed) {
+        if (p->conn.trouble.code == ECONNRESET && !p->conn.has_failed) {
             a->report.is_connected = true;
             a->answer = ANSWER_GONE;
         }
         return;
     }
     a->report.is_connected = true;
-    conn_step(p, step_ms(p));
-    if (q->proxy && !conn_write_header(p, q->proxy))
+    conn_step(&p->conn, step_ms(p));
+    if (q->proxy && !conn_write_header(&p->conn, q->proxy))
         end_without_a_word(p, a);
     else if (!q->is_tls || shake(p, a))
         (q->is_http ? ask_for_http : ask_for_greeting)(p, q, a);
-    conn_close(p);
+    conn_close(&p->conn);
 }

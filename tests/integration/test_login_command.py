@@ -117,6 +117,14 @@ def test_a_name_is_resolved_and_the_address_is_told(config, start_scripted):
     assert answer.done["address"] == f"127.0.0.1:{port}"
 
 
+def test_a_name_that_is_not_found_is_told(config):
+    server = f"{free_address()}:5353"
+    path = config({"mail1": Backend("mail1.example.org:10143")}, nameservers=[server])
+    answer = log_in(path)
+    assert (answer.status, answer.steps()[-1]) == (FAILED, "resolve")
+    assert "mail1.example.org" in answer.done["text"]
+
+
 def test_the_password_comes_from_a_file(config, folder, start_scripted):
     server = start_scripted(answering())
     word = folder / "password"
