@@ -2,6 +2,7 @@
  * is taken from them can be shown. The first byte chooses the protocol. */
 #include "shown.h"
 
+#include "net/conn.h"
 #include "ports/probe_parts.h"
 
 #include <stdint.h>
@@ -24,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice rest;
     struct reply r;
 
-    if (size == 0 || size > PROBE_IN)
+    if (size == 0 || size > CONN_IN)
         return 0;
     rest = slice_of(data + 1, size - 1);
     reply_start(&r, (enum reply_kind)(data[0] % KINDS));
