@@ -2,9 +2,9 @@
  *
  * A request becomes a call. call_begin() does what is asked, or says why not, or has rows to tell,
  * which call_step() then makes in pieces; so a list of a hundred thousand holds nobody up and takes
- * no more memory than its reader leaves lying. What the lines say is in
- * tables/answers.def. Rights and the
- * log are admin/door.h's.
+ * no more memory than its reader leaves lying. Or directories have to be asked first: then the call
+ * waits (is_waiting), and is stepped when it has been told. What the lines say is in
+ * tables/answers.def. Rights and the log are admin/door.h's.
  */
 #ifndef USHER_ADMIN_COMMANDS_H
 #define USHER_ADMIN_COMMANDS_H
@@ -36,6 +36,16 @@ struct rows {
     char *names; /* of users, where items point to */
 };
 
+/* What directories have said of the user: FACTS_UNKNOWN, and of no directory, until they have, or
+ * when there are none. */
+struct told {
+    enum facts_status status;
+    struct slice directory; /* its title; empty: none answered */
+    struct slice text;      /* the facts; UNAVAILABLE: words */
+    uint32_t age_ms;
+    char room[IPC_TEXT_MAX]; /* what they point into */
+};
+
 struct call {
     struct operate *operate;
     const struct backends *backends;
@@ -45,21 +55,29 @@ struct call {
     struct rows rows;
     char said[256]; /* what a steering command did */
     bool is_usage;  /* what is wrong is wrong with the request */
+    bool is_waiting;
+    struct asker asker;
+    struct told told;
+    /* What is done when it has been told; -1: nothing was told on, and *err says why. */
+    int (*go_on)(struct call *c, struct err *err);
+    /* The caller's: it waits no more, and is to be stepped. Nothing of it may be freed from there.
+     * Set before the loop turns if call_begin() has left it waiting. */
+    void (*on_told)(struct call *c);
 };
 
 /* Does what the request, which the call takes over, asks for. -1: nothing was done or told, and
- * *err says why. `out` must outlive the call. */
+ * *err says why. `out` must outlive the call, which stays where it is. */
 int call_begin(struct call *c, struct operate *operate, const struct request *request,
                struct buf *out, uint64_t now_ms, struct err *err) MUST_CHECK;
 
-/* Tells some more rows, or the end. Says whether there is more to tell. */
+/* Not while it waits. Tells some more rows, or the end. Says whether there is more to tell. */
 bool call_step(struct call *c, uint64_t now_ms);
 
-/* Harmless twice. */
+/* It may be waiting. Harmless twice. */
 void call_done(struct call *c);
 
-/* --- the functions of the rows, called by call_begin(): commands_see.c, commands_steer.c --------
- */
+/* --- the functions of the rows, called by call_begin(): commands_see.c, commands_steer.c,
+ * commands_user.c --- */
 
 int admin_status(struct call *c, struct err *err);
 int admin_sessions(struct call *c, struct err *err);
@@ -81,6 +99,8 @@ int admin_move(struct call *c, struct err *err);
 int admin_moves(struct call *c, struct err *err);
 int admin_kick(struct call *c, struct err *err);
 int admin_flush(struct call *c, struct err *err);
+int admin_directory_lookup(struct call *c, struct err *err);
+int admin_directory_flush(struct call *c, struct err *err);
 int admin_penalties(struct call *c, struct err *err);
 int admin_penalties_clear(struct call *c, struct err *err);
 
@@ -91,12 +111,19 @@ int admin_penalties_clear(struct call *c, struct err *err);
 int call_usage(struct call *c, struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Has the directories asked about the request's user, and goes on when they have answered. */
+int call_ask(struct call *c, bool is_fresh, int (*go_on)(struct call *c, struct err *err),
+             struct err *err);
+
 /* A title, or null for BACKEND_NONE. */
 json_t *call_backend(const struct call *c, uint32_t backend);
 json_t *call_pool(const struct call *c, unsigned pool);
 
-/* "up", "drain", "down". */
-const char *call_state(enum backend_state state);
+/* "up", "failing", "down", "recovering"; null where nobody looks. */
+json_t *call_health(const struct call *c, uint32_t backend);
+
+/* The weight as it is now, which grows during a slow start. */
+json_t *call_weight(const struct call *c, uint32_t backend);
 
 /* The counts of all backends; NULL when memory is out. The caller frees it. */
 struct operate_counts *call_counts(const struct call *c, struct err *err);

@@ -4,7 +4,6 @@
 #include "control/network.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +41,24 @@ static json_t *addresses_of(struct answer *a, const struct backend *b)
     return all;
 }
 
+static bool is_checked(const struct call *c, const struct backend *b)
+{
+    return c->backends->conf->pools[b->pool].check != CHECK_OFF;
+}
+
+static json_t *seconds_in_health(const struct call *c, const struct backend *b)
+{
+    if (!is_checked(c, b))
+        return json_null();
+    return answer_number((c->now_ms - b->health.since_ms) / 1000);
+}
+
+/* 0: there is none. */
+static json_t *limit(uint32_t n)
+{
+    return n > 0 ? answer_number(n) : json_null();
+}
+
 static json_t *backend(struct call *c, size_t i, const struct operate_counts *counts)
 {
     const struct backend *b = &c->backends->all[i];
@@ -50,11 +67,20 @@ static json_t *backend(struct call *c, size_t i, const struct operate_counts *co
     answer_put(&c->answer, o, "backend", json_string(b->conf->title));
     answer_put(&c->answer, o, "pool", call_pool(c, b->pool));
     answer_put(&c->answer, o, "address", json_string(b->conf->address));
-    answer_put(&c->answer, o, "state", json_string(call_state(b->state)));
+    answer_put(&c->answer, o, "state", json_string(backend_state_name(b->state)));
     answer_put(&c->answer, o, "weight", answer_number(b->conf->weight));
     answer_put(&c->answer, o, "sessions", answer_number(counts[i].sessions));
     answer_put(&c->answer, o, "users", answer_number(counts[i].users));
     answer_put(&c->answer, o, "addresses", addresses_of(&c->answer, b));
+    answer_put(&c->answer, o, "health", call_health(c, (uint32_t)i));
+    answer_put(&c->answer, o, "since", seconds_in_health(c, b));
+    answer_put(&c->answer, o, "weight_now", call_weight(c, (uint32_t)i));
+    answer_put(&c->answer, o, "connecting", answer_number(b->connecting));
+    answer_put(&c->answer, o, "queued", answer_number(backends_queued(b)));
+    answer_put(&c->answer, o, "backup", json_boolean(b->conf->backup));
+    answer_put(&c->answer, o, "max_sessions", limit(b->conf->max_sessions));
+    answer_put(&c->answer, o, "max_connecting", limit(b->conf->max_connecting));
+    answer_put(&c->answer, o, "login_rate", limit(b->conf->login_rate));
     return o;
 }
 
@@ -78,8 +104,19 @@ int admin_backends(struct call *c, struct err *err)
     return 0;
 }
 
+static json_t *place_of(const struct conf_pool *pool)
+{
+    if (pool->storage == STORAGE_SHARED)
+        return json_null();
+    return json_string(pool->place == PLACE_TRY ? "try" : "hash");
+}
+
 static void put_pool(struct call *c, size_t i)
 {
+    static const char *const checks[] = {[CHECK_OFF] = "off",
+                                         [CHECK_TCP] = "tcp",
+                                         [CHECK_GREETING] = "greeting",
+                                         [CHECK_LOGIN] = "login"};
     const struct conf_pool *pool = &c->backends->conf->pools[i];
     const struct operate_counts *counts = c->rows.items;
     uint64_t sessions = 0, users = 0;
@@ -95,6 +132,8 @@ static void put_pool(struct call *c, size_t i)
     answer_put(&c->answer, o, "backends", answer_number(pool->backends_n));
     answer_put(&c->answer, o, "sessions", answer_number(sessions));
     answer_put(&c->answer, o, "users", answer_number(users));
+    answer_put(&c->answer, o, "place", place_of(pool));
+    answer_put(&c->answer, o, "check", json_string(checks[pool->check]));
     answer_row(&c->answer, o);
     c->rows.told++;
 }
@@ -117,6 +156,18 @@ static json_t *backends(struct call *c, const struct operate_counts *counts)
 
     for (size_t i = 0; i < c->backends->n; i++)
         answer_append(&c->answer, all, backend(c, i, counts));
+    return all;
+}
+
+/* By health alone: what operators have taken out they know of. */
+static json_t *unhealthy(struct call *c)
+{
+    json_t *all = json_array();
+
+    for (uint32_t i = 0; i < c->backends->n; i++) {
+        if (!backends_serves(c->backends, i))
+            answer_append(&c->answer, all, call_backend(c, i));
+    }
     return all;
 }
 
@@ -145,6 +196,8 @@ int admin_status(struct call *c, struct err *err)
     answer_put(a, o, "kicks", answer_number(s.kicks));
     answer_put(a, o, "given_up", answer_number(s.given_up));
     answer_put(a, o, "backends", backends(c, counts));
+    answer_put(a, o, "queued", answer_number(s.queued));
+    answer_put(a, o, "unhealthy", unhealthy(c));
     answer_done(a, o);
     free(counts);
     return 0;
@@ -348,60 +401,6 @@ int admin_moves(struct call *c, struct err *err)
     struct gathering g = {.c = c, .size = sizeof(struct operate_move)};
 
     return gathered(&g, operate_moves(c->operate, gather_move, &g), put_move, err);
-}
-
-/* --- route ------------------------------------------------------------------------------------ */
-
-/* JSON has no infinity. */
-static json_t *score(double n)
-{
-    return isfinite(n) ? json_real(n) : json_null();
-}
-
-static json_t *hash_of(struct call *c, const struct operate_route *route)
-{
-    struct answer *a = &c->answer;
-    json_t *all = json_array();
-
-    for (size_t i = 0; i < route->hash_n; i++) {
-        const struct operate_choice *choice = &route->hash[i];
-        const struct backend *b = &c->backends->all[choice->backend];
-        json_t *o = json_object();
-
-        answer_put(a, o, "backend", call_backend(c, choice->backend));
-        answer_put(a, o, "score", score(choice->score));
-        answer_put(a, o, "weight", answer_number(b->conf->weight));
-        answer_put(a, o, "state", json_string(call_state(b->state)));
-        answer_put(a, o, "may_serve", json_boolean(choice->may_serve));
-        answer_append(a, all, o);
-    }
-    return all;
-}
-
-int admin_route(struct call *c, struct err *err)
-{
-    const uint16_t pool = c->request.pool < 0 ? 0 : (uint16_t)c->request.pool;
-    struct answer *a = &c->answer;
-    struct operate_route route;
-    json_t *o;
-
-    if (operate_route(c->operate, pool, c->request.user, BACKEND_NONE, c->now_ms, &route, err) < 0)
-        return -1;
-    o = json_object();
-    answer_put(a, o, "user", answer_bytes(c->request.user));
-    answer_put(a, o, "pool", call_pool(c, route.pool));
-    answer_put(a, o, "chosen", call_backend(c, route.chosen));
-    answer_put(a, o, "why", answer_text(route.why));
-    answer_put(a, o, "pin", call_backend(c, route.pin));
-    answer_put(a, o, "placed", call_backend(c, route.placed));
-    answer_put(a, o, "live", call_backend(c, route.live));
-    answer_put(a, o, "affinity", call_backend(c, route.affinity));
-    answer_put(a, o, "held", json_boolean(route.is_held));
-    answer_put(a, o, "moving", json_boolean(route.is_moving));
-    answer_put(a, o, "hash", hash_of(c, &route));
-    answer_done(a, o);
-    free(route.hash);
-    return 0;
 }
 
 /* --- penalties -------------------------------------------------------------------------------- */

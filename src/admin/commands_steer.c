@@ -260,6 +260,19 @@ int admin_flush(struct call *c, struct err *err)
                 n ? "forgot where %.*s was" : "nothing was remembered of %.*s", SHOW(r->user));
 }
 
+/* How much there was lookup knows, and is not waited for. */
+int admin_directory_flush(struct call *c, struct err *err)
+{
+    const struct request *r = &c->request;
+
+    if (c->backends->conf->directories_n == 0)
+        return call_usage(c, err, "the configuration has no directory");
+    operate_flush_facts(c->operate, r->user);
+    if (r->user.n == 0)
+        return said(c, json_object(), "what directories have said is forgotten");
+    return said(c, json_object(), "what directories have said of %.*s is forgotten", SHOW(r->user));
+}
+
 int admin_penalties_clear(struct call *c, struct err *err)
 {
     const struct request *r = &c->request;

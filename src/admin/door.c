@@ -68,7 +68,7 @@ struct connection {
     const char *refusal, *code; /* what its first request is answered; NULL: it may ask */
     struct buf in, out;
     size_t looked;   /* at the start of `in` there is no line end in so many bytes */
-    bool is_calling; /* `call` has more to tell */
+    bool is_calling; /* `call` has more to tell, perhaps when it has been told itself */
     bool has_ended;  /* the peer has finished sending */
     bool is_over;    /* once `out` has gone, the connection ends */
     struct call call;
@@ -152,7 +152,9 @@ static bool has_line(struct connection *c)
 
 static bool has_work(struct connection *c)
 {
-    return !c->is_over && buf_len(&c->out) < ANSWER_PACE && (c->is_calling || has_line(c));
+    if (c->is_over || buf_len(&c->out) >= ANSWER_PACE)
+        return false;
+    return c->is_calling ? !c->call.is_waiting : has_line(c);
 }
 
 static void watch_turns(struct door *d)
@@ -231,6 +233,15 @@ static void log_steered(const struct connection *c, const struct request *r, con
     log_end(&l);
 }
 
+/* Directories have answered: its turn will come. */
+static void on_told(struct call *call)
+{
+    struct connection *c = CONTAINER(call, struct connection, call);
+
+    stay(c);
+    watch_turns(c->door);
+}
+
 /* Requests that are wrong in themselves are not told: nothing was tried. */
 static void begin_call(struct connection *c, const struct request *request)
 {
@@ -246,10 +257,10 @@ static void begin_call(struct connection *c, const struct request *request)
         return;
     }
     c->is_calling = true;
-    if (!steers)
-        return;
-    log_steered(c, &c->call.request, c->call.said);
-    if (d->changed)
+    c->call.on_told = on_told;
+    if (steers)
+        log_steered(c, &c->call.request, c->call.said);
+    if ((steers || c->call.is_waiting) && d->changed)
         d->changed(d->changed_arg);
 }
 
@@ -350,12 +361,15 @@ static void on_ready(struct watch *w, unsigned events)
     settle(c);
 }
 
-/* Who may not come in has asked nothing, and is told at last. */
+/* Who may not come in has asked nothing, and is told at last. Who waits for directories is not
+ * silent: they are, and control's patience with them is bounded. */
 static void on_silence(struct deadline *deadline)
 {
     struct connection *c = CONTAINER(deadline, struct connection, silence);
 
-    if (c->refusal && !c->is_over) {
+    if (c->is_calling && c->call.is_waiting) {
+        stay(c);
+    } else if (c->refusal && !c->is_over) {
         refuse(c, c->code, c->refusal);
         c->is_over = true;
         stay(c);

@@ -22,7 +22,9 @@
  * Bounds: 32 connections, of which 28 for all but root and our account, and 24 for those who may
  * only see; 64 KiB a request; 60 s of silence between requests, or of a reader who does not read.
  * Rows are made only as the reader takes them, and one piece of work is done in a turn of the loop,
- * for whomever: so a long list costs little memory, and logins are answered in between. Each
+ * for whomever: so a long list costs little memory, and logins are answered in between. Where
+ * directories have to be asked others are served meanwhile; who hangs up then is found to be gone
+ * when there is something to say, within directory_timeout and a little. Each
  * steering command that is not wrong in itself, or denied, is one log event: who, what, how it
  * went.
  */

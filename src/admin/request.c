@@ -5,6 +5,7 @@
 #include "conf/nearest.h"
 #include "control/network.h"
 #include "control/registry.h"
+#include "directory/username.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -95,14 +96,15 @@ struct taking {
     size_t n;
 };
 
+/* Whatever is asked about a user is about the one who would log in by this name. */
 static int take_user(const struct taking *t, struct err *err)
 {
-    const struct slice user = slice_of(t->text, t->n);
+    const struct slice typed = slice_of(t->text, t->n);
 
-    if (!user_is_name(user))
+    if (!user_is_name(typed) ||
+        !username_normalize(&t->backends->conf->global, typed, t->r->name, &t->r->user))
         return err_set(err, 0, "%s is no name of a user: it has 1 to %d bytes, and no line ends",
                        t->name, IPC_USER_MAX);
-    t->r->user = user;
     return 0;
 }
 

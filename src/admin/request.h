@@ -20,14 +20,15 @@ enum { REQUEST_RATE_MAX = 100000 };
 /* What is not given is empty, BACKEND_NONE, -1, 0 or false. */
 struct request {
     enum command command;
-    struct slice user;
+    struct slice user;          /* as usher knows the name (directory/username.h): in `name` */
+    char name[IPC_USER_MAX];    /* so a request is not copied once it has been checked */
     uint32_t backend, from, to; /* numbers; strangers too (control/backends.h) */
     int pool;
     bool has_client, has_session;
     struct in6_addr client;
     struct operate_key session;
     uint32_t rate;
-    struct json_t *json; /* that `user` points into */
+    struct json_t *json; /* as it came */
 };
 
 /* What the line is: JSON, and of which command. The caller calls request_done() on success. */

@@ -13,7 +13,7 @@
 #include <jansson.h>
 
 enum {
-    CTL_SILENCE_S = 60,      /* so long it may say nothing */
+    CTL_SILENCE_S = 70,      /* so long it may say nothing: longer than any directory_timeout */
     CTL_ANSWER_MAX = 1 << 30 /* bytes of an answer */
 };
 

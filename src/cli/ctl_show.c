@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_MOST = 4 << 20, COLUMNS_MOST = 32, TITLE_TEXT = 32, INDENT = 2 };
+enum { TEXT_MOST = 4 << 20, NAMES_MOST = 32, TITLE_TEXT = 32, INDENT = 2 };
 
 void ctl_show_init(struct ctl_show *s, FILE *out, enum command command, bool is_json)
 {
@@ -63,6 +63,23 @@ static int put_object(struct buf *out, const json_t *object)
     return 0;
 }
 
+/* Seconds as a configuration would have them, to two digits or three. */
+static int put_duration(struct buf *out, long long s)
+{
+    if (s < 120)
+        return buf_printf(out, "%llds", s);
+    if (s < 120 * 60)
+        return buf_printf(out, "%lldm", s / 60);
+    if (s < 48 * 3600)
+        return buf_printf(out, "%lldh", s / 3600);
+    return buf_printf(out, "%lldd", s / (24 * 3600));
+}
+
+static bool is_duration(const char *key)
+{
+    return strcmp(key, "since") == 0 || strcmp(key, "age") == 0;
+}
+
 /* What is true is told by its name, as in "held". */
 static int put_value(struct buf *out, const char *key, const json_t *value)
 {
@@ -70,6 +87,8 @@ static int put_value(struct buf *out, const char *key, const json_t *value)
     case JSON_STRING:
         return buf_puts(out, json_string_value(value));
     case JSON_INTEGER:
+        if (is_duration(key))
+            return put_duration(out, json_integer_value(value));
         return buf_printf(out, "%lld", (long long)json_integer_value(value));
     case JSON_REAL:
         return buf_printf(out, "%.3f", json_real_value(value));
@@ -104,10 +123,19 @@ static enum term_style style_of(const char *key, const json_t *value)
         const char *key, *text;
         enum term_style style;
     } styles[] = {
-        {"state", "up", TERM_GOOD},   {"state", "drain", TERM_WARN},   {"state", "down", TERM_BAD},
-        {"stage", "held", TERM_WARN}, {"stage", "delayed", TERM_WARN},
+        {"state", "up", TERM_GOOD},       {"state", "drain", TERM_WARN},
+        {"state", "down", TERM_BAD},      {"health", "up", TERM_GOOD},
+        {"health", "failing", TERM_WARN}, {"health", "recovering", TERM_WARN},
+        {"health", "down", TERM_BAD},     {"stage", "held", TERM_WARN},
+        {"stage", "delayed", TERM_WARN},  {"stage", "queued", TERM_WARN},
     };
 
+    if (strcmp(key, "backup") == 0)
+        return TERM_PLAIN;
+    if (strcmp(key, "recovered") == 0)
+        return json_is_true(value) ? TERM_PLAIN : TERM_WARN;
+    if (strcmp(key, "unhealthy") == 0)
+        return TERM_BAD;
     if (json_is_true(value))
         return TERM_WARN;
     for (size_t i = 0; json_is_string(value) && i < sizeof styles / sizeof *styles; i++)
@@ -144,64 +172,198 @@ void ctl_show_field(struct ctl_show *s, const char *label, size_t label_n, enum 
     fputs("\n", s->out);
 }
 
-/* --- tables ----------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
-struct columns {
+/* Those of an object, or of all rows, in the order in which people see them. */
+struct names {
     size_t n;
-    const char *keys[COLUMNS_MOST];
-    char titles[COLUMNS_MOST][TITLE_TEXT];
-    struct table_column columns[COLUMNS_MOST];
+    const char *keys[NAMES_MOST];
 };
 
-static void add_column(struct columns *c, const char *key, const json_t *value)
+static size_t find_name(const struct names *names, const char *key)
 {
     size_t i = 0;
 
-    while (i < c->n && strcmp(c->keys[i], key) != 0)
+    while (i < names->n && strcmp(names->keys[i], key) != 0)
         i++;
-    if (i == COLUMNS_MOST)
-        return;
-    if (i == c->n) {
-        size_t k = 0;
-
-        for (; k < TITLE_TEXT - 1 && key[k]; k++)
-            c->titles[i][k] =
-                isalnum((unsigned char)key[k]) ? (char)toupper((unsigned char)key[k]) : ' ';
-        c->titles[i][k] = '\0';
-        c->keys[i] = key;
-        c->columns[i] = (struct table_column){.title = c->titles[i], .may_cut = true};
-        c->n++;
-    }
-    if (json_is_number(value))
-        c->columns[i].is_right = true;
+    return i;
 }
 
-/* Every name that any of the rows has, in the order in which they come. */
+static void add_names(struct names *names, const json_t *object)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)object, key, value) {
+        if (find_name(names, key) == names->n && names->n < NAMES_MOST)
+            names->keys[names->n++] = key;
+    }
+}
+
+/* To behind another, if both are there. */
+static void move_name(struct names *names, const char *key, const char *to)
+{
+    const size_t from = find_name(names, key);
+    size_t at;
+
+    if (from == names->n || find_name(names, to) == names->n)
+        return;
+    key = names->keys[from];
+    memmove(&names->keys[from], &names->keys[from + 1],
+            (--names->n - from) * sizeof names->keys[0]);
+    at = find_name(names, to) + 1;
+    memmove(&names->keys[at + 1], &names->keys[at], (names->n++ - at) * sizeof names->keys[0]);
+    names->keys[at] = key;
+}
+
+/* New names come last in an answer, so that scripts find the old ones where they were. */
+static void sort_names(struct names *names)
+{
+    static const struct {
+        const char *key, *behind;
+    } places[] = {
+        {"health", "state"},        {"since", "health"},   {"weight_now", "weight"},
+        {"connecting", "users"},    {"queued", "delayed"}, {"place", "storage"},
+        {"unhealthy", "recovered"}, {"check", "place"},    {"addresses", "login_rate"},
+    };
+
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        move_name(names, places[i].key, places[i].behind);
+}
+
+/* --- tables ----------------------------------------------------------------------------------- */
+
+struct columns {
+    struct names names;
+    char titles[NAMES_MOST][TITLE_TEXT];
+    struct table_column columns[NAMES_MOST];
+};
+
+/* What a number is bounded by stands behind it, as in "7/200", and not in a column. */
+static const char *limit_of(const char *key)
+{
+    static const struct {
+        const char *key, *limit;
+    } limits[] = {{"sessions", "max_sessions"}, {"connecting", "max_connecting"}};
+
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        if (strcmp(limits[i].key, key) == 0)
+            return limits[i].limit;
+    return NULL;
+}
+
+static bool is_limit(const struct names *names, const char *key)
+{
+    for (size_t i = 0; i < names->n; i++) {
+        const char *limit = limit_of(names->keys[i]);
+
+        if (limit && strcmp(limit, key) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* All have the weight that is usual: it says nothing. */
+static bool is_usual(const json_t *rows, const char *key)
+{
+    size_t i;
+    const json_t *row;
+
+    json_array_foreach (rows, i, row) {
+        if (strcmp(key, "weight") != 0 || json_integer_value(json_object_get(row, key)) != 1)
+            return false;
+    }
+    return true;
+}
+
+static void drop_names(struct names *names, const json_t *rows)
+{
+    struct names kept = {0};
+
+    for (size_t i = 0; i < names->n; i++)
+        if (!is_limit(names, names->keys[i]) && !is_usual(rows, names->keys[i]))
+            kept.keys[kept.n++] = names->keys[i];
+    *names = kept;
+}
+
+static bool has_number(const json_t *rows, const char *key)
+{
+    size_t i;
+    const json_t *row;
+
+    json_array_foreach (rows, i, row) {
+        if (json_is_number(json_object_get(row, key)))
+            return true;
+    }
+    return false;
+}
+
+/* Names are for copying: a backend's and an id is never cut, nor is a number. */
+static void set_column(struct columns *c, size_t i, const json_t *rows)
+{
+    const char *key = c->names.keys[i];
+    const bool is_right = has_number(rows, key);
+    size_t k = 0;
+
+    for (; k < TITLE_TEXT - 1 && key[k]; k++)
+        c->titles[i][k] =
+            isalnum((unsigned char)key[k]) ? (char)toupper((unsigned char)key[k]) : ' ';
+    c->titles[i][k] = '\0';
+    c->columns[i] = (struct table_column){.title = c->titles[i],
+                                          .is_right = is_right,
+                                          .may_cut = !is_right && strcmp(key, "id") != 0 &&
+                                                     strcmp(key, "backend") != 0};
+}
+
+/* Every name that any of the rows has. */
 static void find_columns(struct columns *c, const json_t *rows)
 {
     size_t i;
     const json_t *row;
 
-    c->n = 0;
-    json_array_foreach (rows, i, row) {
-        const char *key;
-        json_t *value;
-
-        json_object_foreach ((json_t *)row, key, value)
-            add_column(c, key, value);
-    }
-    /* Names are for copying: a backend's and an id is never cut. */
-    for (i = 0; i < c->n; i++)
-        if (strcmp(c->keys[i], "id") == 0 || strcmp(c->keys[i], "backend") == 0 ||
-            c->columns[i].is_right)
-            c->columns[i].may_cut = false;
+    c->names.n = 0;
+    json_array_foreach (rows, i, row)
+        add_names(&c->names, row);
+    sort_names(&c->names);
+    drop_names(&c->names, rows);
+    for (i = 0; i < c->names.n; i++)
+        set_column(c, i, rows);
 }
 
-/* The addresses of a backend say nothing new where it has one by number. */
+/* What says nothing that is worth a column: the addresses of a backend that has one by number, the
+ * weight where it is the usual one, that nobody waits. */
 static bool is_said(const json_t *row, const char *key, const json_t *value)
 {
-    return strcmp(key, "addresses") == 0 && json_array_size(value) == 1 &&
-           json_equal(json_array_get(value, 0), json_object_get(row, "address"));
+    if (strcmp(key, "addresses") == 0)
+        return json_array_size(value) == 1 &&
+               json_equal(json_array_get(value, 0), json_object_get(row, "address"));
+    if (strcmp(key, "weight_now") == 0)
+        return json_equal(value, json_object_get(row, "weight"));
+    return (strcmp(key, "queued") == 0 || strcmp(key, "connecting") == 0) &&
+           json_integer_value(value) == 0;
+}
+
+/* The caller frees it; NULL when memory was out. */
+static char *cell_text(const json_t *row, const char *key)
+{
+    const json_t *value = json_object_get(row, key);
+    const char *limit = limit_of(key);
+    struct buf out;
+    char *text = NULL;
+    int done;
+
+    if (is_said(row, key, value))
+        value = NULL;
+    limit = value && limit && json_is_integer(json_object_get(row, limit)) ? limit : NULL;
+    buf_init(&out, TEXT_MOST, false);
+    done = value ? put_value(&out, key, value) : 0;
+    if (done == 0 && limit)
+        done =
+            buf_printf(&out, "/%lld", (long long)json_integer_value(json_object_get(row, limit)));
+    if (done == 0)
+        text = slice_dup(buf_slice(&out));
+    buf_release(&out);
+    return text;
 }
 
 void ctl_show_table(struct ctl_show *s, const json_t *rows, size_t indent)
@@ -212,18 +374,17 @@ void ctl_show_table(struct ctl_show *s, const json_t *rows, size_t indent)
     const json_t *row;
 
     find_columns(&columns, rows);
-    table_init(&t, columns.columns, columns.n);
+    table_init(&t, columns.columns, columns.names.n);
     t.indent = indent;
     json_array_foreach (rows, i, row) {
         table_row(&t);
-        for (size_t k = 0; k < columns.n; k++) {
-            const json_t *value = json_object_get(row, columns.keys[k]);
-            char *text =
-                ctl_show_text(columns.keys[k], is_said(row, columns.keys[k], value) ? NULL : value);
+        for (size_t k = 0; k < columns.names.n; k++) {
+            const char *key = columns.names.keys[k];
+            char *text = cell_text(row, key);
 
             if (!text)
                 s->is_failed = true;
-            table_cell(&t, style_of(columns.keys[k], value), "%s", text ? text : "");
+            table_cell(&t, style_of(key, json_object_get(row, key)), "%s", text ? text : "");
             free(text);
         }
     }
@@ -261,15 +422,20 @@ static void show_fields(struct ctl_show *s, const json_t *done)
     const char *key;
     json_t *value;
     char label[TITLE_TEXT];
+    struct names names = {0};
     size_t widest = 0;
 
     json_object_foreach ((json_t *)done, key, value) {
         if (strlen(key) > widest && !is_table(value))
             widest = strlen(key);
     }
-    json_object_foreach ((json_t *)done, key, value) {
+    add_names(&names, done);
+    sort_names(&names);
+    for (size_t i = 0; i < names.n; i++) {
         char *text;
 
+        key = names.keys[i];
+        value = json_object_get(done, key);
         if (is_table(value) || strcmp(key, "text") == 0)
             continue;
         text = json_is_boolean(value) ? slice_dup(slice_str(json_is_true(value) ? "yes" : "no"))
@@ -298,6 +464,8 @@ static void show_done(struct ctl_show *s, const json_t *done)
         fputs("\n", s->out);
     } else if (s->command == COMMAND_ROUTE) {
         ctl_page_route(s, done);
+    } else if (s->command == COMMAND_DIRECTORY_LOOKUP) {
+        ctl_page_lookup(s, done);
     } else if (s->rows_n == 0 && json_object_size(done) > 0 && !json_object_get(done, "rows")) {
         show_fields(s, done);
     } else if (s->rows_n == 0) {

@@ -85,6 +85,8 @@ struct admission_effects {
     void (*came_back)(void *arg, uint32_t backend, uint64_t now_ms);
     /* Lookup is to be asked about a user; the answer will name `question`. */
     void (*ask_facts)(void *arg, uint32_t question, struct slice user, bool is_fresh);
+    /* What lookup keeps of a user is to be forgotten; empty: of all. */
+    void (*flush_facts)(void *arg, struct slice user);
     void (*auth_failed)(void *arg, const struct auth_failed *failed);
     void (*count)(void *arg, enum metric metric);
     /* All workers have replayed; from now on questions are answered. Told once. */
@@ -185,6 +187,10 @@ void admission_probed(struct admission *a, uint32_t backend, bool is_ok, struct 
 struct facts_wait *admission_facts(struct admission *a);
 void admission_answered(struct admission *a, uint32_t question, const struct facts_answer *answer,
                         uint64_t now_ms);
+
+/* What directories have answered, and lookup keeps, is forgotten: of a user, or if that is empty
+ * of all. */
+void admission_flush_facts(struct admission *a, struct slice user);
 
 /* Whom limits, directories and the log know by this name: directory/username.h. False: it is none.
  */

@@ -113,10 +113,10 @@ static void on_flush_due(struct deadline *d)
         deadline_set(c->child->loop, d, FLUSH_RETRY_MS);
 }
 
-static const char *take_probed(struct control *c, const struct msg *m)
+static const char *take_probed(struct control *c, const struct peer *p, const struct msg *m)
 {
     const struct msg_probed *probed = m->body;
-    uint32_t backend = probes_answer(&c->probes, m->id);
+    uint32_t backend = probes_answer(&c->probes, m->id, p->who.instance);
 
     /* Too late, or another worker's. */
     if (backend == BACKEND_NONE)
@@ -168,7 +168,7 @@ static const char *take_worker_message(struct peer *p, const struct msg *m)
     if (m->type == MSG_REPLAYED)
         return admission_replayed(a, w, now);
     if (m->type == MSG_PROBED)
-        return take_probed(c, m);
+        return take_probed(c, p, m);
     if (m->type != MSG_END)
         return "not a message to control";
     admission_end(a, w, m->id, m->body, now);
@@ -211,6 +211,9 @@ static void on_lookup_message(struct channel *ch, const struct msg *m)
         arm_waiting(c);
         return;
     }
+    /* Nobody waits to hear how much there was. */
+    if (m->type == MSG_FLUSHED)
+        return;
     if (m->type != MSG_RESOLVED) {
         log_detail(LOG_DEBUG, "lookup: %s is not a message to control", msg_type_name(m->type));
         return;

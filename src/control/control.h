@@ -15,7 +15,8 @@ struct control_door {
     /* `fd` is the listening socket, now the door's, also on failure. `operate` outlives it. */
     int (*open)(struct child *child, struct operate *operate, int fd, struct door **out_door,
                 struct err *err);
-    /* Something was done that may change operate_due_ms(): the door calls `changed`, given here. */
+    /* Something was done or asked that may change when control is due: the door calls `changed`,
+     * given here. */
     void (*on_change)(struct door *door, void (*changed)(void *arg), void *arg);
     /* Clears *door; harmless when it is NULL. */
     void (*close)(struct door **door);

@@ -46,7 +46,8 @@ static void send_refuse(void *arg, struct admission_worker *w, uint32_t id, enum
     if (n > sizeof tail - m.told_n)
         n = sizeof tail - m.told_n;
     memcpy(tail, why, n);
-    memcpy(tail + n, told.p, m.told_n);
+    if (m.told_n)
+        memcpy(tail + n, told.p, m.told_n);
     channel_send(channel_of(w), MSG_REFUSE, id, &m, slice_of(tail, n + m.told_n), -1);
 }
 
@@ -115,6 +116,15 @@ static void send_ask_facts(void *arg, uint32_t question, struct slice user, bool
         channel_send(&c->lookup->channel, MSG_ASK_FACTS, question, &m, user, -1);
 }
 
+static void send_flush_facts(void *arg, struct slice user)
+{
+    const struct control *c = arg;
+
+    /* Without a lookup there is nothing that is kept. */
+    if (c->lookup)
+        channel_send(&c->lookup->channel, MSG_FLUSH_FACTS, 0, NULL, user, -1);
+}
+
 static void on_auth_failed(void *arg, const struct auth_failed *failed)
 {
     (void)arg;
@@ -149,6 +159,7 @@ const struct admission_effects control_admission_effects = {
     .health = on_health,
     .came_back = on_came_back,
     .ask_facts = send_ask_facts,
+    .flush_facts = send_flush_facts,
     .auth_failed = on_auth_failed,
     .count = on_count,
     .recovered = on_recovered,
@@ -205,13 +216,14 @@ static struct peer *next_prober(struct control *c)
     return NULL;
 }
 
-static bool order_probe(void *arg, uint32_t number, const struct msg_probe *probe)
+static uint32_t order_probe(void *arg, uint32_t number, const struct msg_probe *probe)
 {
     struct peer *p = next_prober(arg);
 
-    if (p)
-        channel_send(&p->channel, MSG_PROBE, number, probe, SLICE(""), -1);
-    return p;
+    if (!p)
+        return 0;
+    channel_send(&p->channel, MSG_PROBE, number, probe, SLICE(""), -1);
+    return p->who.instance;
 }
 
 static void on_unprobed(void *arg, uint32_t backend, struct slice detail)

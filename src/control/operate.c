@@ -178,15 +178,26 @@ bool operate_session(const struct operate *o, struct operate_key key,
     return true;
 }
 
-/* One session of each user speaks for the user: the first that is on a backend. */
+/* One session of each user speaks for the user: the first that is not in a queue. */
+static bool speaks(const struct session *s)
+{
+    list_for_each (it, &s->user->sessions) {
+        const struct session *one = CONTAINER(it, const struct session, of_user);
+
+        if (one->stage != STAGE_QUEUED)
+            return one == s;
+    }
+    return false;
+}
+
 static void count_session(void *arg, struct session *s)
 {
     struct operate_counts *counts = arg;
 
-    if (s->backend == BACKEND_NONE)
+    if (s->backend == BACKEND_NONE || s->stage == STAGE_QUEUED)
         return;
     counts[s->backend].sessions++;
-    counts[s->backend].users += user_first(s->user) == s;
+    counts[s->backend].users += speaks(s);
 }
 
 void operate_count(const struct operate *o, struct operate_counts *out_counts)
@@ -293,6 +304,12 @@ int operate_orders(const struct operate *o, each_user *each, void *arg)
 }
 
 /* --- the way of a user --------------------------------------------------------------------- */
+
+int operate_ask(struct operate *o, struct asker *asker, struct slice user, bool is_fresh,
+                uint64_t now_ms)
+{
+    return facts_wait_ask(admission_facts(o->admission), asker, user, is_fresh, now_ms);
+}
 
 static int best_first(const void *a, const void *b)
 {

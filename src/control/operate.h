@@ -99,7 +99,8 @@ struct operate_session {
     enum stage stage;
 };
 
-/* "opening", "open", "asking", "delayed", "held", "resolving", "leased", "logged in". */
+/* "opening", "open", "asking", "delayed", "held", "looking", "queued", "resolving", "leased",
+ * "logged in". */
 const char *operate_stage_name(enum stage stage);
 
 /* Names all sessions that fit, in the order of their keys. The caller frees *out_keys, which may be
@@ -131,12 +132,18 @@ int operate_users(const struct operate *o, const struct operate_filter *filter,
 int operate_orders(const struct operate *o, int (*each)(void *arg, const struct operate_user *user),
                    void *arg);
 
-/* Sessions and users that are on a backend, or on their way there; a user counts once. One pass
- * over all sessions for all backends: `out_counts` has one for each configured backend. */
+/* Sessions and users that are on a backend, or on their way there, but not in its queue; a user
+ * counts once. One pass over all sessions for all backends: `out_counts` has one for each
+ * configured backend. */
 struct operate_counts {
     uint32_t sessions, users;
 };
 void operate_count(const struct operate *o, struct operate_counts *out_counts);
+
+/* Has the directories asked about a user, as a login does (control/facts_wait.h): the asker is
+ * told, and never from here. -1 when memory is out. */
+int operate_ask(struct operate *o, struct asker *asker, struct slice user, bool is_fresh,
+                uint64_t now_ms) MUST_CHECK;
 
 /* Where a user would be sent now, and why. */
 struct operate_choice {
@@ -212,8 +219,7 @@ int operate_move_all(struct operate *o, uint32_t from, uint32_t to, uint32_t per
 
 /* Shared storage: the users who have sessions elsewhere in the backend's pool, and belong to it by
  * the hash, are moved there at the pool's return_rate; not who is pinned. Nothing lasting comes of
- * it. Returns how many users will be moved. One pass over all sessions for each backend of the
- * pool. */
+ * it. Returns how many users will be moved. One pass over all sessions. */
 size_t operate_return(struct operate *o, uint32_t backend, uint64_t now_ms);
 
 /* Whatever stage they are in. Returns how many are told to end; each is told once. */
@@ -229,6 +235,9 @@ int operate_kick_all(struct operate *o, uint32_t backend, uint32_t per_second, u
  * how many were forgotten. */
 size_t operate_flush_user(struct operate *o, struct slice user);
 size_t operate_flush_backend(struct operate *o, uint32_t backend);
+
+/* Forgets what directories have answered and lookup keeps, of a user; empty: of all. */
+void operate_flush_facts(struct operate *o, struct slice user);
 
 /* Forgets what failed logins have charged; NULL: not asked. */
 void operate_clear_penalties(struct operate *o, const struct slice *user,

@@ -267,9 +267,11 @@ static int check_target(const struct operate *o, uint32_t to, struct err *err)
 {
     if (check_backend(o, to, err) < 0)
         return -1;
-    if (o->backends->all[to].state != BACKEND_DOWN)
+    if (!backends_is_down(o->backends, to))
         return 0;
-    return err_set(err, 0, "%s is down: nobody would be served there", title_of(o, to));
+    return err_set(err, 0, "%s is down%s: nobody would be served there", title_of(o, to),
+                   backends_serves(o->backends, to) ? ""
+                                                    : ", as its probes or the logins there say");
 }
 
 static uint32_t where_is(const struct operate *o, const struct user *u, uint64_t now_ms)
@@ -434,7 +436,7 @@ static void unmark(void *arg, struct session *s)
 
 /* --- returning ----------------------------------------------------------------------------- */
 
-/* Who lives on `from` and belongs, by the hash, to `to`. */
+/* Who lives elsewhere and belongs, by the hash, to `to`. */
 struct returning {
     struct gathering gathering;
     uint32_t to;
@@ -446,47 +448,34 @@ static void gather_displaced(void *arg, struct session *s)
     struct gathering *g = &r->gathering;
     const struct route *route = admission_route(g->o->admission);
 
-    if (s->backend == g->from && user_first(s->user) == s && !s->user->is_moving &&
-        moves_concern(&g->o->moves, s->user, g->from) &&
+    if (s->backend != BACKEND_NONE && s->backend != r->to && s->pool == g->pool &&
+        user_first(s->user) == s && !s->user->is_moving &&
+        moves_concern(&g->o->moves, s->user, s->backend) &&
         route_pin(route, s->pool, user_name(s->user)) == BACKEND_NONE &&
         route_home(route, s->pool, user_name(s->user)) == r->to)
         gather(g, s->user);
 }
 
-static size_t return_from(struct operate *o, uint32_t from, uint32_t to, uint32_t per_second,
-                          uint64_t now_ms)
-{
-    struct returning r = {.gathering = {.o = o, .from = from}, .to = to};
-    struct err err;
-
-    registry_each_session(o->registry, unmark, NULL);
-    registry_each_session(o->registry, gather_displaced, &r);
-    /* What cannot be had now comes with the users' next sessions. */
-    if (r.gathering.has_failed || r.gathering.n == 0 || moves_batch(&o->moves, from, false) ||
-        moves_add_return(&o->moves, from, to, per_second, r.gathering.users, r.gathering.n, now_ms,
-                         &err) < 0) {
-        let_all_go(&r.gathering);
-        return 0;
-    }
-    return r.gathering.n;
-}
-
 size_t operate_return(struct operate *o, uint32_t backend, uint64_t now_ms)
 {
     const struct conf_pool *pool = &o->conf->pools[o->backends->all[backend].pool];
-    uint32_t first = o->backends->first[o->backends->all[backend].pool];
-    size_t n = 0;
+    struct returning r = {.gathering = {.o = o, .pool = o->backends->all[backend].pool},
+                          .to = backend};
+    struct err err;
+    size_t n;
 
-    if (pool->storage != STORAGE_SHARED || pool->return_rate == 0 ||
-        check_recovered(o, &(struct err){0}) < 0)
+    if (pool->storage != STORAGE_SHARED || pool->return_rate == 0 || check_recovered(o, &err) < 0 ||
+        moves_are_returning(&o->moves, backend))
         return 0;
-    for (uint32_t from = first; from < first + pool->backends_n; from++) {
-        /* They share the rate as they share the users: about evenly. */
-        uint32_t rate =
-            pool->return_rate / (uint32_t)(pool->backends_n - 1 + (pool->backends_n == 1));
-
-        if (from != backend)
-            n += return_from(o, from, backend, rate > 0 ? rate : 1, now_ms);
+    registry_each_session(o->registry, unmark, NULL);
+    registry_each_session(o->registry, gather_displaced, &r);
+    n = r.gathering.n;
+    /* What cannot be had now comes with the users' next sessions. */
+    if (r.gathering.has_failed || n == 0 ||
+        moves_add_return(&o->moves, backend, pool->return_rate, r.gathering.users, n, now_ms,
+                         &err) < 0) {
+        let_all_go(&r.gathering);
+        return 0;
     }
     moves_tick(&o->moves, now_ms);
     return n;
@@ -567,6 +556,11 @@ size_t operate_flush_backend(struct operate *o, uint32_t backend)
         !is_shared(o, o->backends->all[backend].pool))
         return 0;
     return shared_remove_value(shared, o->backends->nodes[backend].hash.high);
+}
+
+void operate_flush_facts(struct operate *o, struct slice user)
+{
+    admission_flush_facts(o->admission, user);
 }
 
 void operate_clear_penalties(struct operate *o, const struct slice *user,

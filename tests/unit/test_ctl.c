@@ -60,6 +60,8 @@ static void test_words_become_a_request(void **state)
         {"route ann", "{\"command\":\"route\",\"user\":\"ann\"}"},
         {"route ann other", "{\"command\":\"route\",\"user\":\"ann\",\"pool\":\"other\"}"},
         {"penalties clear", "{\"command\":\"penalties clear\"}"},
+        {"directory lookup ann", "{\"command\":\"directory lookup\",\"user\":\"ann\"}"},
+        {"directory flush", "{\"command\":\"directory flush\"}"},
         {"kick", "{\"command\":\"kick\"}"},
     };
 
@@ -247,6 +249,91 @@ static void test_states_are_coloured_on_a_terminal_only(void **state)
                                  "\033[31mdown\033[0m\n");
 }
 
+/* As usher answers, the limits and the health of the second given. */
+#define BACKENDS(more)                                                               \
+    "[{\"backend\": \"mail1\", \"pool\": \"main\", \"address\": \"10.0.0.1:10143\"," \
+    "  \"state\": \"up\", \"weight\": 1, \"sessions\": 12, \"users\": 7,"            \
+    "  \"addresses\": [\"10.0.0.1:10143\"], \"health\": \"up\", \"since\": 119,"     \
+    "  \"weight_now\": 1, \"connecting\": 0, \"queued\": 0, \"backup\": false,"      \
+    "  \"max_sessions\": null, \"max_connecting\": 200, \"login_rate\": null},"      \
+    " {\"backend\": \"mail2\", \"pool\": \"main\", \"address\": \"10.0.0.2:10143\"," \
+    "  \"state\": \"drain\", \"weight\": 1, \"sessions\": 3, \"users\": 2,"          \
+    "  \"addresses\": [\"10.0.0.2:10143\"]," more "}]"
+
+static void test_columns_that_say_nothing_are_left_out(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_BACKENDS},
+         BACKENDS("\"health\": \"recovering\", \"since\": 7199, \"weight_now\": 1,"
+                  "\"connecting\": 0, \"queued\": 0, \"backup\": false, \"max_sessions\": null,"
+                  "\"max_connecting\": 200, \"login_rate\": null"),
+         DONE);
+    assert_string_equal(
+        printed, "BACKEND  POOL  ADDRESS         STATE  HEALTH      SINCE  SESSIONS  USERS\n"
+                 "mail1    main  10.0.0.1:10143  up     up           119s        12      7\n"
+                 "mail2    main  10.0.0.2:10143  drain  recovering   119m         3      2\n");
+}
+
+static void test_columns_come_when_they_say_something(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_BACKENDS},
+         BACKENDS("\"health\": null, \"since\": null, \"weight_now\": 0.25,"
+                  "\"connecting\": 20, \"queued\": 4, \"backup\": true, \"max_sessions\": 500,"
+                  "\"max_connecting\": 20, \"login_rate\": 30"),
+         DONE);
+    assert_string_equal(printed,
+                        "BACKEND  POOL  ADDRESS         STATE  HEALTH  SINCE  WEIGHT NOW  SESSIONS"
+                        "  USERS  CONNECTING  QUEUED  BACKUP  LOGIN RATE\n"
+                        "mail1    main  10.0.0.1:10143  up     up       119s                    12"
+                        "      7\n"
+                        "mail2    main  10.0.0.2:10143  drain                      0.250     3/500"
+                        "      2       20/20       4  backup          30\n");
+}
+
+static void test_times_are_told_in_what_they_are_counted_in(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_BACKENDS},
+         "[{\"since\": 0}, {\"since\": 120}, {\"since\": 7200}, {\"since\": 172799},"
+         " {\"since\": 172800}, {\"since\": 90000000}]",
+         DONE);
+    assert_string_equal(printed, "SINCE\n   0s\n   2m\n   2h\n  47h\n   2d\n1041d\n");
+}
+
+/* Two columns, which are coloured each by its own. */
+static void test_health_is_coloured_beside_the_state(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_BACKENDS, .is_coloured = true},
+         "[{\"state\": \"up\", \"health\": \"down\"}, {\"state\": \"down\", \"health\": \"up\"},"
+         " {\"state\": \"up\", \"health\": \"failing\"},"
+         " {\"state\": \"up\", \"health\": \"recovering\"}]",
+         DONE);
+    assert_string_equal(printed, "\033[1mSTATE\033[0m  \033[1mHEALTH\033[0m\n"
+                                 "\033[32mup\033[0m     \033[31mdown\033[0m\n"
+                                 "\033[31mdown\033[0m   \033[32mup\033[0m\n"
+                                 "\033[32mup\033[0m     \033[33mfailing\033[0m\n"
+                                 "\033[32mup\033[0m     \033[33mrecovering\033[0m\n");
+}
+
+static void test_who_is_unhealthy_is_told_at_the_top(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_STATUS, .is_coloured = true}, "[]",
+         "{\"done\": {\"recovered\": true, \"held\": 0, \"delayed\": 1, \"workers\": 2,"
+         " \"queued\": 3, \"unhealthy\": [\"m1\", \"m2\"]}}");
+    assert_string_equal(printed, "  \033[2mrecovered\033[0m  yes\n"
+                                 "  \033[2munhealthy\033[0m  \033[31mm1, m2\033[0m\n"
+                                 "  \033[2mheld\033[0m       0\n"
+                                 "  \033[2mdelayed\033[0m    1\n"
+                                 "  \033[2mqueued\033[0m     3\n"
+                                 "  \033[2mworkers\033[0m    2\n");
+    show((struct looks){.command = COMMAND_STATUS}, "[]",
+         "{\"done\": {\"recovered\": false, \"unhealthy\": []}}");
+    assert_string_equal(printed, "  recovered  no\n");
+}
+
 static void test_no_rows_are_said_to_be_none(void **state)
 {
     (void)state;
@@ -302,6 +389,52 @@ static void test_the_page_of_route_points_at_the_chosen_one(void **state)
                                  "     BACKEND  SCORE  WEIGHT  STATE  MAY SERVE\n"
                                  "     m1       2.500       1  drain  not for new users\n"
                                  "  \xe2\x86\x92  m2       1.250       3  up\n");
+}
+
+static void test_the_page_of_route_has_what_directories_say(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_ROUTE}, "[]",
+         "{\"done\": {\"user\": \"ann\", \"pool\": \"main\", \"chosen\": \"m2\", \"why\": \"tag\","
+         " \"pin\": null, \"placed\": null, \"live\": null, \"affinity\": null,"
+         " \"held\": false, \"moving\": false, \"hash\": ["
+         "  {\"backend\": \"m2\", \"score\": 1.25, \"weight\": 2, \"state\": \"up\","
+         "   \"may_serve\": true, \"health\": \"failing\", \"sessions\": 7, \"backup\": true,"
+         "   \"weight_now\": 0.5}],"
+         " \"pool_by\": \"tag\", \"directory\": \"people\","
+         " \"facts\": {\"tag\": \"eu\", \"disabled\": \"Moved away\"}, \"age\": 130,"
+         " \"told\": null, \"disabled\": false, \"queued\": 2}}");
+    assert_string_equal(
+        printed, "ann of pool main goes to m2\n"
+                 "  why        tag\n"
+                 "  directory  people: tag=eu disabled=\"Moved away\"; 2m old\n"
+                 "  pool       main, by the directory's tag=eu\n"
+                 "  pin        none\n"
+                 "  placement  none\n"
+                 "  sessions   none\n"
+                 "  affinity   none\n"
+                 "  queued     2 logins wait for room there; this one would too\n"
+                 "\n"
+                 "     BACKEND  SCORE  WEIGHT  WEIGHT NOW  STATE  HEALTH   SESSIONS  BACKUP\n"
+                 "  \xe2\x86\x92  m2       1.250       2       0.500  up     failing         7  "
+                 "backup\n");
+}
+
+static void test_what_a_directory_knows_has_a_page(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_DIRECTORY_LOOKUP}, "[]",
+         "{\"done\": {\"user\": \"ann\", \"known\": true, \"directory\": \"people\","
+         " \"facts\": {\"backend\": \"m2\", \"port\": \"143\"}}}");
+    assert_string_equal(printed, "ann\n  directory  people: backend=m2 port=143\n");
+    show((struct looks){.command = COMMAND_DIRECTORY_LOOKUP}, "[]",
+         "{\"done\": {\"user\": \"ann\", \"known\": true, \"directory\": \"people\","
+         " \"facts\": {}}}");
+    assert_string_equal(printed, "ann\n  directory  people: no facts\n");
+    show((struct looks){.command = COMMAND_DIRECTORY_LOOKUP}, "[]",
+         "{\"done\": {\"user\": \"a\\u001b\", \"known\": false, \"directory\": null,"
+         " \"facts\": null}}");
+    assert_string_equal(printed, "a\\x1b is not known to any directory\n");
 }
 
 static void test_who_is_not_served_is_told_why(void **state)
@@ -417,6 +550,13 @@ int main(void)
         cmocka_unit_test(test_a_name_that_only_later_rows_have_is_a_column_too),
         cmocka_unit_test(test_addresses_are_told_where_they_say_more_than_the_address),
         cmocka_unit_test(test_states_are_coloured_on_a_terminal_only),
+        cmocka_unit_test(test_columns_that_say_nothing_are_left_out),
+        cmocka_unit_test(test_columns_come_when_they_say_something),
+        cmocka_unit_test(test_times_are_told_in_what_they_are_counted_in),
+        cmocka_unit_test(test_health_is_coloured_beside_the_state),
+        cmocka_unit_test(test_who_is_unhealthy_is_told_at_the_top),
+        cmocka_unit_test(test_the_page_of_route_has_what_directories_say),
+        cmocka_unit_test(test_what_a_directory_knows_has_a_page),
         cmocka_unit_test(test_no_rows_are_said_to_be_none),
         cmocka_unit_test(test_what_was_done_is_said_in_its_own_words),
         cmocka_unit_test(test_facts_stand_below_each_other_and_tables_below_them),

@@ -1,234 +1,13 @@
-/* The unix door in one process: its loop, real sockets with a path, and a control that only notes
- * what it is told. */
-#include "admin/door.h"
+/* The unix door: requests and answers, bounds, rights, and the socket itself. */
+#include "door_world.h"
 
 #include "admin/rights.h"
-#include "base/log.h"
-#include "cm.h"
-#include "net/local.h"
-#include "operate_fake.h"
 
-#include <fcntl.h>
 #include <grp.h>
-#include <poll.h>
 #include <pwd.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-static char dir[64], path[80];
-static struct conf *conf;
-static struct backends backends;
-static struct operate control;
-static struct child child;
-static struct door *door;
-static struct local listening;
-static int log_fds[2];
-static unsigned changes;
-static unsigned turns;
-static struct err err;
-
-/* So many seconds have passed that have not; the linker sends the loop's clock here. */
-static time_t ahead_s;
-
-int __real_clock_gettime(clockid_t clock, struct timespec *out);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
-{
-    int done = __real_clock_gettime(clock, out);
-
-    out->tv_sec += ahead_s;
-    return done;
-}
-
-static bool stops_at_change;
-
-static void on_changed(void *arg)
-{
-    (void)arg;
-    changes++;
-    if (stops_at_change)
-        loop_stop(child.loop);
-}
-
-static void count_turn(void *arg)
-{
-    (void)arg;
-    turns++;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    strcpy(dir, "/tmp/usher-door-XXXXXX");
-    if (!mkdtemp(dir))
-        return -1;
-    snprintf(path, sizeof path, "%s/ctl", dir);
-    if (conf_load_text("admin_see = {\"daemon\", \"@mail\"} admin_steer = {\"bin\"}\n"
-                       "listener l { address = \"127.0.0.1:0\" }\n"
-                       "directory people { driver = static rules = {\"* pool=main\"} }\n"
-                       "pool main { backend mail1 { address = \"192.0.2.1:10143\" }\n"
-                       "backend mail2 { address = \"192.0.2.2:10143\" } }\n",
-                       "t", &conf, &err) < 0 ||
-        backends_init(&backends, conf, &err) < 0 || local_listen(path, &listening, &err) < 0)
-        return -1;
-    control = (struct operate){.backends = &backends};
-    child = (struct child){.loop = loop_new(&err), .conf = conf};
-    loop_on_turn(child.loop, count_turn, NULL);
-    if (pipe2(log_fds, O_CLOEXEC | O_NONBLOCK) < 0)
-        return -1;
-    log_open(log_fds[1], LEVEL_INFO);
-    changes = turns = 0;
-    if (admin_door.open(&child, &control, dup(listening.fd), &door, &err) < 0)
-        return -1;
-    admin_door.on_change(door, on_changed, NULL);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    admin_door.close(&door);
-    fake_done(&control);
-    local_close(&listening, path);
-    loop_free(&child.loop);
-    backends_done(&backends);
-    conf_free(&conf);
-    log_open(STDERR_FILENO, LEVEL_ERROR);
-    close(log_fds[0]);
-    close(log_fds[1]);
-    return rmdir(dir);
-}
-
-/* --- the loop, while something is waited for -------------------------------------------------- */
-
-struct wait {
-    struct watch watch;
-    struct deadline late;
-    bool is_late;
-};
-
-static void on_wait(struct watch *w, unsigned events)
-{
-    (void)w;
-    (void)events;
-    loop_stop(child.loop);
-}
-
-static void on_late(struct deadline *d)
-{
-    CONTAINER(d, struct wait, late)->is_late = true;
-    loop_stop(child.loop);
-}
-
-/* Runs the door until there is something to be read from `fd`. */
-static void run_until_readable(int fd)
-{
-    struct wait w = {.is_late = false};
-
-    watch_init(&w.watch, fd, on_wait);
-    watch_set(child.loop, &w.watch, LOOP_READ);
-    deadline_init(&w.late, on_late);
-    deadline_set(child.loop, &w.late, 20000);
-    loop_run(child.loop);
-    watch_set(child.loop, &w.watch, 0);
-    deadline_clear(&w.late);
-    assert_false(w.is_late);
-}
-
-/* -1 with errno when nobody listens, or one may not. */
-static int connect_to(const char *to)
-{
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    snprintf(at.sun_path, sizeof at.sun_path, "%s", to);
-    if (connect(fd, (const struct sockaddr *)&at, sizeof at) == 0)
-        return fd;
-    close(fd); /* leaves errno alone */
-    return -1;
-}
-
-static int knock(void)
-{
-    int fd = connect_to(path);
-
-    assert_true(fd >= 0);
-    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
-    return fd;
-}
-
-static void say(int fd, const char *text)
-{
-    assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-/* What comes until `lines` line ends have, or the end. */
-static const char *hear(int fd, size_t lines)
-{
-    static char text[1 << 20];
-    size_t n = 0;
-
-    while (lines > 0) {
-        ssize_t got;
-
-        run_until_readable(fd);
-        got = read(fd, text + n, sizeof text - 1 - n);
-        if (got <= 0)
-            break;
-        for (ssize_t i = 0; i < got && lines > 0; i++)
-            lines -= text[n + (size_t)i] == '\n';
-        n += (size_t)got;
-    }
-    text[n] = '\0';
-    return text;
-}
-
-/* How many lines come, up to `most`, before the end. */
-static size_t count_lines(int fd, size_t most)
-{
-    char text[16384];
-    size_t n = 0;
-
-    while (n < most) {
-        ssize_t got;
-
-        run_until_readable(fd);
-        got = read(fd, text, sizeof text);
-        if (got <= 0)
-            break;
-        for (ssize_t i = 0; i < got; i++)
-            n += text[i] == '\n';
-    }
-    return n;
-}
-
-static void assert_ended(int fd)
-{
-    assert_string_equal(hear(fd, 1), "");
-    close(fd);
-}
-
-static const char *log_text(void)
-{
-    static char text[8192];
-    ssize_t n = read(log_fds[0], text, sizeof text - 1);
-
-    text[n > 0 ? n : 0] = '\0';
-    return text;
-}
-
-#define POOLS                                                                                     \
-    "{\"row\":{\"pool\":\"main\",\"storage\":\"own\",\"backends\":2,\"sessions\":30,\"users\":3," \
-    "\"place\":\"hash\",\"check\":\"greeting\"}}\n"                                               \
-    "{\"done\":{\"rows\":1}}\n"
-#define UNPINNED "{\"done\":{\"users\":1,\"text\":\"ann has no pin\"}}\n"
 
 /* --- requests and answers --------------------------------------------------------------------- */
 
@@ -306,136 +85,6 @@ static void test_a_request_that_is_too_long_ends_the_connection(void **state)
     assert_string_equal(hear(fd, 1),
                         "{\"error\":\"the request is too long\",\"code\":\"usage\"}\n");
     close(fd);
-}
-
-/* --- directories are asked -------------------------------------------------------------------- */
-
-#define ROUTE(user) "{\"command\":\"route\",\"user\":\"" user "\"}\n"
-
-/* Says it, and the door has asked directories, or waits with who has asked the same. */
-static void ask_route(int fd, const char *line)
-{
-    struct wait w = {.is_late = false};
-
-    say(fd, line);
-    stops_at_change = true;
-    deadline_init(&w.late, on_late);
-    deadline_set(child.loop, &w.late, 20000);
-    loop_run(child.loop);
-    deadline_clear(&w.late);
-    stops_at_change = false;
-    assert_false(w.is_late);
-}
-
-static void tell_backend(uint32_t question, const char *facts)
-{
-    tell_facts(&control, question, FACTS_FOUND, "people", facts, 0);
-}
-
-static void assert_goes_to(int fd, const char *user, const char *backend)
-{
-    const char *said = hear(fd, 1);
-    char want[128];
-
-    snprintf(want, sizeof want, "{\"done\":{\"user\":\"%s\",\"pool\":\"main\",\"chosen\":\"%s\",",
-             user, backend);
-    if (strncmp(said, want, strlen(want)) != 0)
-        fail_msg("%s and not %s", said, want);
-}
-
-static void test_others_are_served_while_directories_are_asked(void **state)
-{
-    int fd = knock(), other = knock();
-
-    (void)state;
-    ask_route(fd, ROUTE("ann"));
-    turns = 0;
-    for (unsigned i = 0; i < 10; i++) {
-        say(other, "{\"command\":\"pools\"}\n");
-        assert_string_equal(hear(other, 2), POOLS);
-    }
-    assert_true(turns < 2000); /* nothing is tried in between */
-    tell_backend(1, "backend=mail2");
-    assert_goes_to(fd, "ann", "mail2");
-    close(fd);
-    close(other);
-}
-
-static void test_each_of_many_who_wait_hears_what_was_asked(void **state)
-{
-    int fds[4];
-
-    (void)state;
-    for (size_t i = 0; i < 4; i++)
-        fds[i] = knock();
-    ask_route(fds[0], ROUTE("ann"));
-    ask_route(fds[1], ROUTE("bob"));
-    ask_route(fds[2], ROUTE("Ann"));
-    ask_route(fds[3], "{\"command\":\"directory lookup\",\"user\":\"ann\"}\n");
-    assert_int_equal(control.questions, 3); /* that about ann, fresh, is another */
-    tell_backend(2, "backend=mail1");
-    tell_backend(3, "max_sessions=3");
-    tell_backend(1, "backend=mail2");
-    assert_goes_to(fds[2], "ann", "mail2");
-    assert_goes_to(fds[1], "bob", "mail1");
-    assert_goes_to(fds[0], "ann", "mail2");
-    assert_string_equal(hear(fds[3], 1),
-                        "{\"done\":{\"user\":\"ann\",\"known\":true,\"directory\":\"people\","
-                        "\"facts\":{\"max_sessions\":\"3\"}}}\n");
-    for (size_t i = 0; i < 4; i++)
-        close(fds[i]);
-}
-
-static void test_what_is_asked_behind_a_question_waits_for_its_answer(void **state)
-{
-    int fd = knock();
-
-    (void)state;
-    ask_route(fd, ROUTE("ann") "{\"command\":\"pools\"}\n" ROUTE("bob"));
-    assert_int_equal(shutdown(fd, SHUT_WR), 0); /* it wants its answers all the same */
-    tell_facts(&control, 1, FACTS_UNKNOWN, "", "", 0);
-    assert_goes_to(fd, "ann", "mail1");
-    assert_string_equal(hear(fd, 2), POOLS);
-    assert_int_equal(control.questions, 2);
-    tell_backend(2, "backend=mail2");
-    assert_goes_to(fd, "bob", "mail2");
-    assert_ended(fd);
-}
-
-/* Others leave in their turns; until then there is no room. */
-static int knock_until_let_in(void)
-{
-    for (;;) {
-        int fd = knock();
-
-        say(fd, "{\"command\":\"pools\"}\n");
-        if (strcmp(hear(fd, 2), POOLS) == 0)
-            return fd;
-        close(fd);
-    }
-}
-
-static void test_a_peer_that_hangs_up_while_directories_are_asked_is_forgotten(void **state)
-{
-    int fds[32];
-
-    (void)state;
-    for (size_t i = 0; i < 32; i++) {
-        fds[i] = knock();
-        ask_route(fds[i], ROUTE("ann"));
-    }
-    for (size_t i = 0; i < 32; i++)
-        close(fds[i]);
-    tell_backend(1, "backend=mail2");
-    fds[0] = knock_until_let_in();
-    fds[1] = knock_until_let_in();
-    ask_route(fds[0], ROUTE("bob"));
-    ask_route(fds[1], ROUTE("bob"));
-    close(fds[0]);
-    admin_door.close(&door);
-    assert_string_equal(hear(fds[1], 1), "");
-    close(fds[1]);
-    tell_backend(2, "backend=mail2"); /* nobody is there */
 }
 
 /* --- bounds ----------------------------------------------------------------------------------- */
@@ -546,17 +195,6 @@ static void test_many_small_requests_at_once_are_all_answered(void **state)
 
 /* --- silence ---------------------------------------------------------------------------------- */
 
-/* The wheel is set to wake soon, and then it is later than it thinks. */
-static void pass(time_t seconds)
-{
-    struct wait w = {.is_late = false};
-
-    deadline_init(&w.late, on_late);
-    deadline_set(child.loop, &w.late, 50);
-    ahead_s += seconds;
-    loop_run(child.loop);
-}
-
 static void test_a_minute_of_silence_ends_a_connection(void **state)
 {
     int fd = knock(), late = knock();
@@ -573,19 +211,6 @@ static void test_a_minute_of_silence_ends_a_connection(void **state)
     assert_ended(late);
     say(fd, "{\"command\":\"pools\"}\n");
     assert_string_equal(hear(fd, 2), POOLS);
-    pass(61);
-    assert_ended(fd);
-}
-
-static void test_who_waits_for_directories_is_not_silent(void **state)
-{
-    int fd = knock();
-
-    (void)state;
-    ask_route(fd, ROUTE("ann"));
-    pass(61);
-    tell_backend(1, "backend=mail2");
-    assert_goes_to(fd, "ann", "mail2");
     pass(61);
     assert_ended(fd);
 }
@@ -817,23 +442,17 @@ static void test_what_is_no_socket_is_left_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(test_requests_are_answered_one_after_the_other),
         TEST(test_a_request_may_come_byte_by_byte),
         TEST(test_a_peer_that_has_finished_sending_is_answered_and_let_go),
         TEST(test_a_wrong_request_does_not_end_the_connection),
         TEST(test_a_request_that_is_too_long_ends_the_connection),
-        TEST(test_others_are_served_while_directories_are_asked),
-        TEST(test_each_of_many_who_wait_hears_what_was_asked),
-        TEST(test_what_is_asked_behind_a_question_waits_for_its_answer),
-        TEST(test_a_peer_that_hangs_up_while_directories_are_asked_is_forgotten),
         TEST(test_a_list_is_made_as_it_is_taken),
         TEST(test_one_piece_is_done_in_a_turn_of_the_loop),
         TEST(test_a_peer_that_goes_away_during_a_list_is_forgotten),
         TEST(test_the_thirty_third_is_told_and_let_go),
         TEST(test_many_small_requests_at_once_are_all_answered),
         TEST(test_a_minute_of_silence_ends_a_connection),
-        TEST(test_who_waits_for_directories_is_not_silent),
         TEST(test_who_may_not_come_in_and_is_silent_is_told_at_last),
         TEST(test_a_reader_who_stops_reading_is_let_go),
         TEST(test_steering_is_logged_and_told),

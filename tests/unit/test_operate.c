@@ -159,6 +159,45 @@ static void test_sessions_and_users_are_counted_by_backend(void **state)
     assert_int_equal(counts[backend("o2")].sessions + counts[backend("o2")].users, 0);
 }
 
+/* One login at a time may be under way to each backend of the pool. */
+static void let_one_in(uint16_t pool)
+{
+    struct conf_pool *p = &conf->pools[pool];
+
+    for (size_t i = 0; i < p->backends_n; i++)
+        p->backends[i].max_connecting = 1;
+}
+
+static void test_who_waits_for_room_is_not_counted_there(void **state)
+{
+    const struct operate_key first = {FIRST_INSTANCE, 2};
+    struct operate_counts counts[64];
+    struct operate_session s;
+
+    (void)state;
+    placement("own", "ann", "o1");
+    placement("own", "bob", "o1");
+    let_one_in(OWN);
+    admit(0, 1, OWN, "ann");
+    admit(0, 2, OWN, "bob");
+    admit(0, 3, OWN, "bob");
+    hush();
+    assert_true(operate_session(operate, first, &s));
+    assert_string_equal(operate_stage_name(s.stage), "queued");
+    assert_int_equal(s.backend, backend("o1"));
+    assert_int_equal(status().queued, 2);
+    operate_count(operate, counts);
+    assert_int_equal(counts[backend("o1")].sessions, 1);
+    assert_int_equal(counts[backend("o1")].users, 1);
+    result(0, 1, RESULT_OK);
+    /* One of bob's is on its way, and stands behind the other. */
+    assert_int_equal(status().queued, 1);
+    operate_count(operate, counts);
+    assert_int_equal(counts[backend("o1")].sessions, 2);
+    assert_int_equal(counts[backend("o1")].users, 2);
+    hush();
+}
+
 /* --- users and orders ---------------------------------------------------------------------- */
 
 static void test_users_with_sessions_are_told_once_each(void **state)
@@ -286,6 +325,73 @@ static void test_the_way_that_is_explained_is_the_way_that_is_taken(void **state
     assert_way(NAMED, "ann", title(route_of(NAMED, "ann").chosen), "hash");
 }
 
+/* --- directories --------------------------------------------------------------------------- */
+
+static unsigned answers;
+
+static void on_answer(struct facts_wait *f, struct asker *asker, const struct facts_answer *answer,
+                      uint64_t at_ms)
+{
+    (void)f;
+    (void)asker;
+    (void)at_ms;
+    assert_int_equal(answer->status, FACTS_FOUND);
+    answers++;
+}
+
+static void test_operators_ask_as_logins_do_or_anew(void **state)
+{
+    static const struct facts_answer found = {.status = FACTS_FOUND};
+    struct asker one, other, fresh;
+
+    (void)state;
+    asker_init(&one);
+    asker_init(&other);
+    asker_init(&fresh);
+    one.on_answer = other.on_answer = fresh.on_answer = on_answer;
+    answers = 0;
+    works(operate_ask(operate, &one, SLICE("ann"), false, now_ms));
+    assert_told("ask ann\n");
+    works(operate_ask(operate, &other, SLICE("ann"), false, now_ms));
+    assert_told("");
+    works(operate_ask(operate, &fresh, SLICE("ann"), true, now_ms));
+    assert_told("ask ann fresh\n");
+    admission_answered(admission, last_question, &found, now_ms);
+    assert_int_equal(answers, 1);
+    asker_leave(&other);
+    admission_answered(admission, last_question - 1, &found, now_ms);
+    assert_int_equal(answers, 2);
+}
+
+static void test_what_directories_have_said_is_flushed(void **state)
+{
+    (void)state;
+    operate_flush_facts(operate, SLICE("ann"));
+    operate_flush_facts(operate, SLICE(""));
+    assert_told("flush ann\nflush \n");
+}
+
+static void test_a_directory_counts_as_it_does_for_a_login(void **state)
+{
+    struct operate_route r;
+
+    (void)state;
+    placement("own", "ann", "o1");
+    works(operate_route(operate, OWN, SLICE("ann"), backend("o2"), now_ms, &r, &err));
+    free(r.hash);
+    assert_string_equal(title(r.chosen), "o2");
+    assert_non_null(strstr(r.why, "by a directory to o2"));
+    fall("o2");
+    hush();
+    works(operate_route(operate, OWN, SLICE("ann"), backend("o2"), now_ms, &r, &err));
+    assert_int_equal(r.chosen, BACKEND_NONE);
+    assert_non_null(strstr(r.why, "backend o2 is down, as its probes"));
+    for (size_t i = 0; i < r.hash_n; i++)
+        if (r.hash[i].backend == backend("o2"))
+            assert_false(r.hash[i].may_serve);
+    free(r.hash);
+}
+
 static void test_to_explain_changes_nothing(void **state)
 {
     (void)state;
@@ -334,7 +440,8 @@ static void test_the_order_of_the_hash_is_told_with_who_may_serve(void **state)
     assert_int_equal(r.hash[r.hash_n - 1].backend, backend("o3"));
     assert_false(r.hash[r.hash_n - 1].may_serve); /* of weight 0 */
     free(r.hash);
-    fails(operate_route(operate, OWN, SLICE(""), BACKEND_NONE, now_ms, &r, &err), "not a user's name");
+    fails(operate_route(operate, OWN, SLICE(""), BACKEND_NONE, now_ms, &r, &err),
+          "not a user's name");
 }
 
 int main(void)
@@ -344,6 +451,10 @@ int main(void)
         OPERATING(test_a_session_is_told_in_each_stage),
         OPERATING(test_the_status_counts_what_is_there),
         OPERATING(test_sessions_and_users_are_counted_by_backend),
+        OPERATING(test_who_waits_for_room_is_not_counted_there),
+        OPERATING(test_operators_ask_as_logins_do_or_anew),
+        OPERATING(test_what_directories_have_said_is_flushed),
+        OPERATING(test_a_directory_counts_as_it_does_for_a_login),
         OPERATING(test_users_with_sessions_are_told_once_each),
         OPERATING(test_pins_and_holds_are_told),
         OPERATING(test_moves_under_way_and_waiting_are_told),
