@@ -444,6 +444,21 @@ def test_systemd_understands_the_unit(unit):
     assert unit.name not in analyze("verify", "--man=no", unit)
 
 
+@pytest.mark.root
+def test_the_units_capabilities_are_enough(stack, start, unit):
+    """To bind, to make the socket in a directory of another account, to end what hangs there."""
+    (line,) = re.findall(r"^CapabilityBoundingSet=(.*)$", unit.read_text(), re.MULTILINE)
+    kept = ",".join("+" + name.removeprefix("CAP_").lower() for name in line.split())
+    listeners = {"plain": Listener(address=f"{free_address(143)}:143")}
+    prefix = ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs", "--"]
+    start(prefix=prefix, listeners=listeners).stop()
+    usher = start(prefix=prefix, listeners=listeners, watchdog="2s")
+    assert health(usher) == READY
+    os.kill(usher.pid("lookup"), signal.SIGSTOP)
+    usher.wait_events("process_started", 2, role="lookup")
+    usher.stuck = 1
+
+
 def test_the_unit_keeps_usher_within_bounds(unit):
     """systemd's own measure: 0 is shut in, 10 is free."""
     rating = re.search(r"exposure level for usher.service: (\d+\.\d)", analyze("security", "--offline=true", unit))
