@@ -183,7 +183,7 @@ static enum verify_verdict verify(struct attempt *a, struct err *err)
         return VERIFY_FAILED;
     (void)err_set(err, 0, "out of memory");
     if (verify_begin(v, err) == 0 &&
-        verify_password(v, a->password, a->way.told.facts.password_hash,
+        verify_password(v, 0, a->password, a->way.told.facts.password_hash,
                         a->way.conf->global.directory_timeout, on_verified, &j)) {
         if (!j.is_over)
             loop_run(a->way.loop);

@@ -31,7 +31,7 @@ int admission_new(const struct admission_params *params, struct admission **out_
                               .registry = &a->registry,
                               .user_expire_s = (a->conf->global.user_expire + 999) / 1000};
     a->limits = (struct limits){.conf = &a->conf->global, .registry = &a->registry};
-    guard_init(&a->guard, &a->conf->global);
+    guard_init(&a->guard, a->conf, &a->registry);
     list_init(&a->replay_line);
     list_init(&a->hold_line);
     list_init(&a->address_line);
@@ -199,14 +199,19 @@ const char *admission_admit(struct admission *a, struct admission_worker *w, uin
         return "ADMIT: unknown session";
     if (s->stage != STAGE_OPEN)
         return "ADMIT: the session is not waiting for a login";
-    if (!user_is_name(user) || !admission_username(a, user, name, &user))
+    if (!user_is_name(user))
         return "ADMIT: not a user's name";
     if (!admission_come(a, s, &m->client))
         return NULL;
+    if (!admission_username(a, user, name, &user)) {
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, "the name is none by the username_ settings");
+        return NULL;
+    }
     if (registry_name(&a->registry, s, user) < 0) {
         answer_refuse(a, s, REFUSE_UNAVAILABLE, "no memory");
         return NULL;
     }
+    s->login->is_known = a->conf->directories_n == 0;
     s->stage = STAGE_ASKING;
     if (a->is_recovered)
         answer_admit(a, s, false, now_ms);
@@ -299,7 +304,8 @@ static bool has_come_elsewhere(const struct admission *a, const struct user *u, 
     return a->is_recovered && first && first->backend != backend;
 }
 
-/* The session's login, as far as it has come. What it tried before is not told. */
+/* The session's login, as far as it has come. What it tried before is not told, nor what
+ * directories said. */
 static void take_login(struct admission *a, struct session *s, const struct msg_replay *m,
                        uint64_t now_ms)
 {
@@ -310,6 +316,11 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
 
     s->attempt = (uint8_t)(m->attempt < 1 ? 1 : m->attempt > most ? most : m->attempt);
     s->login->is_trial = m->flags & LEASE_IS_TRIAL;
+    s->login->verifies = m->flags & LEASE_VERIFY;
+    s->login->is_known = a->conf->directories_n == 0;
+    s->login->pool = (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener]);
+    /* Those before it may have refused the password, or not have been there to ask. */
+    s->login->is_doubtful = s->login->is_trial && s->attempt > 1;
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
         s->login->tried[i] = (uint16_t)backend;
     s->lease = m->lease;
@@ -424,7 +435,10 @@ void admission_addresses(struct admission *a, uint32_t backend, uint64_t now_ms)
 
         if (s->backend == backend) {
             admission_leave(a, s);
-            answer_lease(a, s);
+            if (answer_must_wait(a, s))
+                answer_wait_again(a, s, now_ms);
+            else
+                answer_lease(a, s);
         }
     }
     entrance_settle(a, now_ms);

@@ -41,11 +41,13 @@ void admission_leave(struct admission *a, struct session *s)
     }
 }
 
-/* This login is over; the session stays and may try another. */
+/* This login is over; the session stays and may try another, in the pool of its listener. */
 static void give_up(struct admission *a, struct session *s)
 {
     guard_forgive(s);
     registry_unbind(&a->registry, s, STAGE_OPEN);
+    if (s->login)
+        s->pool = s->login->pool;
     registry_unname(&a->registry, s);
     s->lease = (struct lease_id){0};
     s->attempt = 0;
@@ -164,6 +166,19 @@ void answer_wait_again(struct admission *a, struct session *s, uint64_t now_ms)
     wait_on_hold(a, s, now_ms);
 }
 
+/* --- limits -------------------------------------------------------------------------------- */
+
+/* Says whether the login may go on; else it has been refused. */
+static bool is_within_limits(struct admission *a, struct session *s, bool is_final)
+{
+    struct refusal refusal;
+
+    if (!limits_admit(&a->limits, s, is_final, &refusal))
+        return true;
+    refuse_by_limit(a, s, &refusal);
+    return false;
+}
+
 /* --- what directories know ----------------------------------------------------------------- */
 
 /* What the facts say of the way becomes the login's. Not so: `out_why` says why it cannot be used.
@@ -175,6 +190,8 @@ static int take_use(struct admission *a, struct session *s, const struct facts *
 
     if (facts_use(a->backends, f, s->pool, &use, err) < 0)
         return -1;
+    if (use.pool != s->pool)
+        s->attempt = 0; /* of one that was replayed: nothing has been tried there */
     if (registry_repool(&a->registry, s, use.pool) < 0)
         return err_set(err, 0, "no memory");
     if (f->backend_user.n > 0) {
@@ -193,7 +210,6 @@ static int take_use(struct admission *a, struct session *s, const struct facts *
 /* Says whether the login may go on; else it has been refused. */
 static bool take_facts(struct admission *a, struct session *s, const struct facts_answer *answer)
 {
-    struct refusal refusal;
     struct facts facts;
     struct err err;
     char why[ROUTE_WHY];
@@ -219,11 +235,7 @@ static bool take_facts(struct admission *a, struct session *s, const struct fact
         refuse(a, s, REFUSE_DISABLED, why, facts.disabled_text);
         return false;
     }
-    /* In its own pool, and with its own limit, there may be too many. */
-    if (!limits_admit(&a->limits, s, &refusal))
-        return true;
-    refuse_by_limit(a, s, &refusal);
-    return false;
+    return true;
 }
 
 static void go_on(struct admission *a, struct session *s, uint64_t now_ms);
@@ -235,7 +247,7 @@ static void on_facts(struct facts_wait *f, struct asker *asker, const struct fac
     struct session *s = CONTAINER(asker, struct login, asker)->session;
 
     admission_leave(a, s);
-    if (take_facts(a, s, answer))
+    if (take_facts(a, s, answer) && is_within_limits(a, s, true))
         go_on(a, s, now_ms);
 }
 
@@ -243,11 +255,6 @@ static void look(struct admission *a, struct session *s, uint64_t now_ms)
 {
     struct login *l = s->login;
 
-    if (a->conf->directories_n == 0) {
-        l->is_known = true;
-        go_on(a, s, now_ms);
-        return;
-    }
     s->stage = STAGE_LOOKING;
     l->asker.on_answer = on_facts;
     if (facts_wait_ask(&a->facts, &l->asker, user_name(s->user), false, now_ms) < 0) {
@@ -274,7 +281,7 @@ static void tried_all(struct admission *a, struct session *s, uint64_t now_ms)
                       "a backend that may know the user could not be asked");
         return;
     }
-    if (guard_blame(&a->guard, s, now_ms))
+    if (!s->login->verifies && guard_blame(&a->guard, s, now_ms))
         tell_auth_failed(a, s, now_ms);
     answer_refuse(a, s, REFUSE_CREDENTIALS, "no backend of the pool takes this password");
 }
@@ -304,12 +311,14 @@ static void try_next(struct admission *a, struct session *s, uint64_t now_ms)
     bool was_trial = s->login->is_trial;
 
     s->login->is_trial = route_is_trial(&a->route, s);
+    /* Attempts are counted by another order: as when another login of the user has found the
+     * backend meanwhile. */
+    if (s->login->is_trial != was_trial)
+        s->attempt = 0;
     if (s->login->is_trial) {
         try_order(a, s, now_ms);
         return;
     }
-    if (was_trial) /* another login of the user has found the backend meanwhile */
-        s->attempt = 0;
     backend = route_choose(&a->route, s, now_ms, why);
     if (backend == BACKEND_NONE)
         answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
@@ -452,23 +461,20 @@ void answer_login(struct admission *a, struct session *s, uint64_t now_ms)
 /* The guard has let it pass. */
 static void pass(struct admission *a, struct session *s, uint64_t now_ms)
 {
-    if (answer_must_wait(a, s))
-        wait_on_hold(a, s, now_ms);
-    else
+    if (!answer_must_wait(a, s))
         answer_login(a, s, now_ms);
+    else if (s->login->is_known || is_within_limits(a, s, true)) /* or the line is one user's */
+        wait_on_hold(a, s, now_ms);
 }
 
 /* A login that has just come, or that has waited for the guard. */
 void answer_admit(struct admission *a, struct session *s, bool has_waited, uint64_t now_ms)
 {
     char why[PENALTY_WHY];
-    struct refusal refusal;
 
     /* Who has waited did not count meanwhile, so that others may have come before. */
-    if (limits_admit(&a->limits, s, &refusal)) {
-        refuse_by_limit(a, s, &refusal);
+    if (!is_within_limits(a, s, s->login->is_known))
         return;
-    }
     switch (guard_judge(&a->guard, s, has_waited, now_ms, why)) {
     case PENALTY_PASS:
         pass(a, s, now_ms);
@@ -534,6 +540,8 @@ void answer_result(struct admission *a, struct session *s, enum result result, e
     case RESULT_REFUSED:
         if (s->login->is_trial)
             try_on(a, s, now_ms);
+        else if (s->login->verifies) /* lookup has said before that it is right */
+            give_up(a, s);
         else
             refused(a, s, now_ms);
         break;

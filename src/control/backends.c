@@ -124,6 +124,7 @@ static int fill(struct backends *b, uint16_t pool, uint16_t index, struct err *e
         (struct rendezvous_node){.hash = rendezvous_node_hash(p->title, be->conf->title),
                                  .weight = be->conf->weight * HEALTH_SHARE_WHOLE};
     queue_init(&be->queue);
+    queue_init(&be->trials);
     list_init(&be->queueing);
     if (addr_split(slice_str(be->conf->address), &be->host, &be->port, err) < 0)
         return err_prefix(err, "backend %s", be->conf->title);
@@ -172,8 +173,10 @@ void backends_done(struct backends *b)
     free(b->titles);
     map_done(&b->by_title);
     for (size_t i = 0; b->all && i < b->n; i++) {
-        if (b->all[i].conf)
-            queue_done(&b->all[i].queue);
+        if (!b->all[i].conf)
+            continue;
+        queue_done(&b->all[i].queue);
+        queue_done(&b->all[i].trials);
     }
     free(b->first);
     free(b->tries);

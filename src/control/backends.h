@@ -41,16 +41,18 @@ struct backend {
     bool is_back;           /* it serves again, and starts slowly */
     struct health health;   /* changed by control/wellness.c only */
     uint32_t probe;         /* the number of the one under way; 0: none. control/probes.h's */
+    uint32_t prober;        /* the worker (its instance) that was ordered it */
     uint64_t probe_late_ms; /* when it is given up */
     /* What it may take, and who waits for it: control/entrance.h's. The counts are the registry's:
      * those that are there or on their way, and of these, on their way. */
     uint32_t sessions, connecting;
     bool has_room_again; /* somebody has left */
     struct bucket logins;
-    struct queue queue;
-    struct list queueing;   /* while somebody waits: in entrance.queueing */
-    uint64_t room_due_ms;   /* when somebody who waits may begin, by time alone; 0: never */
-    uint64_t told_queue_ms; /* when the log was last told that logins wait */
+    struct queue queue, trials; /* for trials, which try_rate holds up too, a line of their own */
+    bool is_trials_turn;        /* of the two, when both could begin */
+    struct list queueing;       /* while somebody waits: in entrance.queueing */
+    uint64_t room_due_ms;       /* when somebody who waits may begin, by time alone; 0: never */
+    uint64_t told_queue_ms;     /* when the log was last told that logins wait */
 };
 
 struct title {
@@ -97,6 +99,12 @@ static inline bool backends_serves(const struct backends *b, uint32_t number)
 static inline bool backends_is_down(const struct backends *b, uint32_t number)
 {
     return b->all[number].state == BACKEND_DOWN || !backends_serves(b, number);
+}
+
+/* Logins that wait for it. */
+static inline size_t backends_queued(const struct backend *b)
+{
+    return b->queue.n + b->trials.n;
 }
 
 /* What its health goes by. */

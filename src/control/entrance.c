@@ -32,8 +32,15 @@ uint32_t entrance_sessions_max(const struct entrance *e, const struct conf_backe
     return ports < UINT32_MAX ? (uint32_t)ports : UINT32_MAX;
 }
 
+static bool are_logins_full(const struct admission *a)
+{
+    struct refusal refusal;
+
+    return limits_login(&a->limits, &refusal);
+}
+
 /* What is at its limit; NULL: nothing is. */
-static const char *full(const struct admission *a, const struct backend *b)
+static const char *full(struct admission *a, const struct backend *b)
 {
     uint32_t most = entrance_sessions_max(&a->entrance, b->conf);
 
@@ -41,7 +48,10 @@ static const char *full(const struct admission *a, const struct backend *b)
         return most == b->conf->max_sessions ? "max_sessions" : "ports towards it";
     if (b->conf->max_connecting > 0 && b->connecting >= b->conf->max_connecting)
         return "max_connecting";
-    return NULL;
+    if (!are_logins_full(a))
+        return NULL;
+    a->entrance.lacks_logins = true;
+    return "max_logins";
 }
 
 static uint32_t login_rate(const struct admission *a, uint32_t backend, uint64_t now_ms)
@@ -95,16 +105,26 @@ static struct session *session_of(const struct queued *e)
     return CONTAINER(e, struct login, queued)->session;
 }
 
+static struct queue *queue_of(struct backend *b, const struct session *s)
+{
+    return s->login->is_trial ? &b->trials : &b->queue;
+}
+
+static void stop_queueing(struct backend *b)
+{
+    if (backends_queued(b) == 0)
+        list_remove(&b->queueing);
+}
+
 void entrance_leave(struct admission *a, struct session *s)
 {
     struct backend *b = &a->backends->all[s->backend];
 
     INSIST(s->stage == STAGE_QUEUED && a->entrance.waiting_n > 0);
     list_remove(&s->waiting);
-    queue_remove(&b->queue, &s->login->queued);
+    queue_remove(queue_of(b, s), &s->login->queued);
     a->entrance.waiting_n--;
-    if (!queue_first(&b->queue))
-        list_remove(&b->queueing);
+    stop_queueing(b);
     registry_unbind(&a->registry, s, STAGE_ASKING);
 }
 
@@ -113,7 +133,7 @@ static void tell_queued(struct admission *a, struct backend *b, const char *limi
     if (b->told_queue_ms != 0 && now_ms - b->told_queue_ms < QUEUE_TOLD_MS)
         return;
     b->told_queue_ms = now_ms;
-    a->effects->queued(a->arg, (uint32_t)(b - a->backends->all), b->queue.n, limit);
+    a->effects->queued(a->arg, (uint32_t)(b - a->backends->all), backends_queued(b), limit);
 }
 
 static void wait_for(struct admission *a, struct session *s, uint32_t backend, const char *limit,
@@ -121,7 +141,7 @@ static void wait_for(struct admission *a, struct session *s, uint32_t backend, c
 {
     struct backend *b = &a->backends->all[backend];
 
-    if (queue_add(&b->queue, &s->login->queued, s->user) < 0) {
+    if (queue_add(queue_of(b, s), &s->login->queued, s->user) < 0) {
         registry_unbind(&a->registry, s, STAGE_ASKING);
         answer_refuse(a, s, REFUSE_UNAVAILABLE, "no memory");
         return;
@@ -149,80 +169,148 @@ static bool may_begin(struct admission *a, const struct session *s, uint32_t bac
     return false;
 }
 
+/* Nobody who could begin now came before. */
+static bool is_first(const struct admission *a, const struct backend *b, const struct session *s,
+                     uint64_t now_ms)
+{
+    uint32_t try_rate = a->conf->pools[b->pool].try_rate;
+
+    if (queue_first(&b->queue))
+        return false;
+    return !queue_first(&b->trials) ||
+           (!s->login->is_trial &&
+            bucket_due_ms(&a->backends->tries[b->pool], try_rate, now_ms) > now_ms);
+}
+
 void entrance_go(struct admission *a, struct session *s, uint32_t backend, uint64_t now_ms)
 {
     struct backend *b = &a->backends->all[backend];
     const char *limit = full(a, b);
 
     registry_bind(&a->registry, s, backend, STAGE_QUEUED);
-    if (!queue_first(&b->queue) && !limit && may_begin(a, s, backend, now_ms)) {
-        answer_begin(a, s, now_ms);
-        return;
-    }
-    /* Those before it may have been passed over, each for its own reason. */
-    if (!limit && queue_first(&b->queue))
-        soonest(&b->room_due_ms, now_ms);
-    if (!limit)
+    if (!limit) {
+        bool is_next = is_first(a, b, s, now_ms);
+
+        if (is_next && may_begin(a, s, backend, now_ms)) {
+            answer_begin(a, s, now_ms);
+            return;
+        }
+        /* It may be able to begin though those before it are not. */
+        if (!is_next)
+            b->has_room_again = true;
         limit = !has_descriptors(a, s->worker) ? "descriptors of the worker"
                 : s->login->is_trial           ? "try_rate or login_rate"
                                                : "login_rate";
+    }
     wait_for(a, s, backend, limit, now_ms);
 }
 
-/* As many as there is room for, in turn. */
-static void let_in(struct admission *a, uint32_t backend, uint64_t now_ms)
+/* Lets in whose turn it is, if anybody can begin. */
+static bool let_one_in(struct admission *a, uint32_t backend, struct queue *queue, uint64_t now_ms)
+{
+    struct queued *e = queue_first(queue);
+
+    for (unsigned passed_over = 0; e && passed_over < PASSED_OVER_MAX; passed_over++) {
+        struct session *s = session_of(e);
+
+        if (answer_must_wait(a, s)) {
+            answer_wait_again(a, s, now_ms);
+            e = queue_first(queue);
+        } else if (may_begin(a, s, backend, now_ms)) {
+            queue_take(queue, e);
+            list_remove(&s->waiting);
+            a->entrance.waiting_n--;
+            answer_begin(a, s, now_ms);
+            return true;
+        } else if (has_descriptors(a, s->worker)) {
+            return false; /* the rates hold everybody up */
+        } else {
+            e = queue_next(queue, e);
+        }
+    }
+    return false;
+}
+
+/* As many as there is room for, in turn. Says whether there was room for any. */
+static bool let_in(struct admission *a, uint32_t backend, uint64_t now_ms)
 {
     struct backend *b = &a->backends->all[backend];
-    struct queued *e = queue_first(&b->queue);
-    unsigned passed_over = 0;
-    struct queued *next;
+    bool has_begun = true, has_room = false;
 
     b->has_room_again = false;
     b->room_due_ms = 0;
-    while (e && !full(a, b) && passed_over < PASSED_OVER_MAX) {
-        struct session *s = session_of(e);
+    while (has_begun && !full(a, b)) {
+        bool is_trials_turn = b->is_trials_turn;
 
-        if (!may_begin(a, s, backend, now_ms)) {
-            /* The rate of all holds everybody up. */
-            if (has_descriptors(a, s->worker) && !s->login->is_trial)
-                break;
-            passed_over++;
-            e = queue_next(&b->queue, e);
-            continue;
-        }
-        next = queue_next(&b->queue, e);
-        queue_take(&b->queue, e);
-        list_remove(&s->waiting);
-        a->entrance.waiting_n--;
-        answer_begin(a, s, now_ms);
-        /* Who has been passed over is not looked at again. */
-        e = next || passed_over > 0 ? next : queue_first(&b->queue);
+        b->is_trials_turn = !is_trials_turn;
+        has_begun = let_one_in(a, backend, is_trials_turn ? &b->trials : &b->queue, now_ms) ||
+                    let_one_in(a, backend, is_trials_turn ? &b->queue : &b->trials, now_ms);
+        has_room = has_room || has_begun;
     }
-    if (!queue_first(&b->queue))
-        list_remove(&b->queueing);
+    stop_queueing(b);
+    return has_room;
+}
+
+/* By an operator's order; when its health goes down entrance_empty() is called. */
+static bool is_ordered_down(const struct backend *b)
+{
+    return b->state == BACKEND_DOWN;
+}
+
+static bool is_due(const struct backend *b, uint64_t now_ms)
+{
+    return b->has_room_again || is_ordered_down(b) ||
+           (b->room_due_ms != 0 && b->room_due_ms <= now_ms);
 }
 
 void entrance_settle(struct admission *a, uint64_t now_ms)
 {
+    struct entrance *e = &a->entrance;
+    bool have_logins_again = e->lacks_logins && !are_logins_full(a);
+    size_t n = 0;
+
     if (!a->is_recovered)
         return;
-    list_for_each_safe (it, &a->entrance.queueing) {
+    if (have_logins_again)
+        e->lacks_logins = false;
+    list_for_each (it, &e->queueing)
+        n++;
+    for (struct list *it = e->queueing.next, *next; n-- > 0; it = next) {
         struct backend *b = CONTAINER(it, struct backend, queueing);
+        uint32_t number = (uint32_t)(b - a->backends->all);
 
-        if (b->has_room_again || (b->room_due_ms != 0 && b->room_due_ms <= now_ms))
-            let_in(a, (uint32_t)(b - a->backends->all), now_ms);
+        next = it->next;
+        if (!have_logins_again && !is_due(b, now_ms))
+            continue;
+        if (is_ordered_down(b)) {
+            entrance_empty(a, number, now_ms);
+        } else if (let_in(a, number, now_ms) && !list_empty(it)) {
+            /* Now the others come first to what all share. */
+            list_remove(it);
+            list_append(&e->queueing, it);
+        }
     }
 }
 
+/* All are out before the first is answered, since those who still wait would say where their user
+ * is. */
 void entrance_empty(struct admission *a, uint32_t backend, uint64_t now_ms)
 {
     struct backend *b = &a->backends->all[backend];
-    struct queued *e;
+    struct list leaving;
 
-    while ((e = queue_first(&b->queue)) != NULL) {
-        struct session *s = session_of(e);
+    list_init(&leaving);
+    while (backends_queued(b) > 0) {
+        struct queued *e = queue_first(&b->queue);
+        struct session *s = session_of(e ? e : queue_first(&b->trials));
 
         entrance_leave(a, s);
+        list_append(&leaving, &s->waiting);
+    }
+    while (!list_empty(&leaving)) {
+        struct session *s = CONTAINER(leaving.next, struct session, waiting);
+
+        list_remove(&s->waiting);
         answer_passed_over(a, s, now_ms);
     }
 }
@@ -255,6 +343,8 @@ uint64_t entrance_due_ms(const struct admission *a)
 
     if (a->entrance.waiting_n == 0)
         return 0;
+    if (a->entrance.lacks_logins && !are_logins_full(a))
+        return 1;
     for (size_t i = 0; i < a->conf->pools_n; i++) {
         const struct list *line = &a->entrance.lines[i];
 
@@ -264,6 +354,8 @@ uint64_t entrance_due_ms(const struct admission *a)
     list_for_each (it, &a->entrance.queueing) {
         const struct backend *b = CONTAINER(it, struct backend, queueing);
 
+        if (is_due(b, 0))
+            return 1;
         if (b->room_due_ms != 0)
             soonest(&due_ms, b->room_due_ms);
     }

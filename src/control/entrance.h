@@ -2,10 +2,13 @@
  * control/answers.h is; nobody else includes it.
  *
  * A backend has room for a login while its sessions are fewer than max_sessions and than there are
- * ports for connections to it, those on their way fewer than max_connecting, and login_rate has a
- * token; for a trial its pool's try_rate must have one too. The session's worker must have a
- * descriptor to spare. Who finds no room waits in the backend's queue (control/queue.h), for the
- * pool's queue_timeout at most.
+ * ports for connections to it, those on their way fewer than max_connecting, all that are on their
+ * way anywhere fewer than max_logins, and login_rate has a token; for a trial its pool's try_rate
+ * must have one too. The session's worker must have a descriptor to spare. Who finds no room waits
+ * in the backend's queue (control/queue.h), for the pool's queue_timeout at most.
+ *
+ * Trials wait in a queue of their own, else strangers who are tried could keep all others out;
+ * where one of each could begin they take turns. The backends of a pool take turns at its try_rate.
  */
 #ifndef USHER_CONTROL_ENTRANCE_H
 #define USHER_CONTROL_ENTRANCE_H
@@ -15,8 +18,7 @@
 #include <stdint.h>
 
 enum {
-    /* Who cannot begin for a reason of their own (a trial, a worker without descriptors) is passed
-     * over; so many at one time. */
+    /* Whose worker has no descriptors is passed over; so many at one time. */
     PASSED_OVER_MAX = 64,
     /* Descriptors of a worker that are not for sessions. */
     WORKER_RESERVE = 64,
@@ -30,6 +32,7 @@ struct entrance {
     struct list queueing; /* of backend.queueing */
     struct list *lines;   /* of each pool: who waits, in the order in which they are late */
     size_t waiting_n;
+    bool lacks_logins;    /* somebody waits because of max_logins */
     uint32_t descriptors; /* of a worker; 0: not known */
     uint32_t ports;       /* for connections from one address to one backend; 0: not known */
 };

@@ -3,13 +3,14 @@
 
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/num.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 struct question {
     struct list node;
-    struct map_node by_user;
+    struct map_node by_user, by_number;
     struct list askers;
     uint64_t late_ms;
     uint32_t number;
@@ -30,6 +31,7 @@ void facts_wait_init(struct facts_wait *f, uint32_t timeout_ms,
     *f = (struct facts_wait){.ask = ask, .arg = arg, .timeout_ms = timeout_ms};
     list_init(&f->questions);
     map_init(&f->by_user);
+    map_init(&f->by_number);
 }
 
 void asker_init(struct asker *a)
@@ -45,6 +47,7 @@ void asker_leave(struct asker *a)
 static void forget(struct facts_wait *f, struct question *q)
 {
     list_remove(&q->node);
+    map_remove(&f->by_number, &q->by_number);
     if (!q->is_fresh)
         map_remove(&f->by_user, &q->by_user);
     INSIST(list_empty(&q->askers));
@@ -56,12 +59,24 @@ void facts_wait_done(struct facts_wait *f)
     list_for_each_safe (it, &f->questions)
         forget(f, CONTAINER(it, struct question, node));
     map_done(&f->by_user);
+    map_done(&f->by_number);
 }
 
 static bool user_is(const struct map_node *node, const void *key)
 {
     return slice_eq(user_of(CONTAINER(node, const struct question, by_user)),
                     *(const struct slice *)key);
+}
+
+/* Numbers are our own. */
+static uint64_t number_hash(uint32_t number)
+{
+    return num_mix(number);
+}
+
+static bool number_is(const struct map_node *node, const void *key)
+{
+    return CONTAINER(node, const struct question, by_number)->number == *(const uint32_t *)key;
 }
 
 static struct question *make_question(struct facts_wait *f, struct slice user, bool is_fresh,
@@ -79,7 +94,12 @@ static struct question *make_question(struct facts_wait *f, struct slice user, b
                            .user_n = (uint16_t)user.n};
     list_init(&q->askers);
     memcpy(q->user, user.p, user.n);
+    if (map_insert(&f->by_number, &q->by_number, number_hash(q->number)) < 0) {
+        free(q);
+        return NULL;
+    }
     if (!is_fresh && map_insert(&f->by_user, &q->by_user, hash_key(user)) < 0) {
+        map_remove(&f->by_number, &q->by_number);
         free(q);
         return NULL;
     }
@@ -136,14 +156,10 @@ static void answer(struct facts_wait *f, struct question *q, const struct facts_
 void facts_wait_answer(struct facts_wait *f, uint32_t question, const struct facts_answer *told,
                        uint64_t now_ms)
 {
-    list_for_each_safe (it, &f->questions) {
-        struct question *q = CONTAINER(it, struct question, node);
+    struct map_node *node = map_find(&f->by_number, number_hash(question), number_is, &question);
 
-        if (q->number == question) {
-            answer(f, q, told, now_ms);
-            return;
-        }
-    }
+    if (node)
+        answer(f, CONTAINER(node, struct question, by_number), told, now_ms);
 }
 
 uint64_t facts_wait_due_ms(const struct facts_wait *f)

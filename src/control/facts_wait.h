@@ -42,6 +42,7 @@ struct facts_wait {
     uint32_t last;         /* number of a question */
     struct list questions; /* in the order in which they are late */
     struct map by_user;    /* but for fresh ones */
+    struct map by_number;
 };
 
 void facts_wait_init(struct facts_wait *f, uint32_t timeout_ms,

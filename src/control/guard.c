@@ -3,9 +3,11 @@
 
 #include <stdio.h>
 
-void guard_init(struct guard *g, const struct conf_global *conf)
+void guard_init(struct guard *g, const struct conf *conf, const struct registry *registry)
 {
-    *g = (struct guard){.penalty = {.conf = conf}};
+    *g = (struct guard){.penalty = {.conf = &conf->global},
+                        .registry = registry,
+                        .pools_n = (uint16_t)conf->pools_n};
     for (unsigned i = 0; i < PENALTY_STEPS; i++)
         list_init(&g->lines[i]);
 }
@@ -32,6 +34,21 @@ static struct penalty_open open_at(const struct source *source)
     if (!source)
         return (struct penalty_open){0};
     return (struct penalty_open){.trying = source->trying_n, .waiting = source->delayed_n};
+}
+
+/* In all pools: who guesses at a name may come by any listener, and directories move its logins
+ * from the listener's pool to another. */
+static struct penalty_open open_of(const struct guard *g, struct slice user)
+{
+    struct penalty_open open = {0};
+
+    for (uint16_t i = 0; i < g->pools_n; i++) {
+        const struct user *u = registry_user(g->registry, i, user);
+
+        open.trying += u ? u->trying_n : 0;
+        open.waiting += u ? u->delayed_n : 0;
+    }
+    return open;
 }
 
 /* --- lines --------------------------------------------------------------------------------- */
@@ -109,7 +126,7 @@ enum penalty_verdict guard_judge(struct guard *g, struct session *s, bool has_wa
     c.record = penalty_look(&g->penalty, &who, now_ms / 1000);
     c.address = open_at(s->source);
     c.site = open_at(s->source->wider);
-    c.user = (struct penalty_open){.trying = s->user->trying_n, .waiting = s->user->delayed_n};
+    c.user = open_of(g, user_name(s->user));
     verdict = penalty_judge(&g->penalty, &c, has_waited, &step, out_why);
     if (verdict == PENALTY_WAIT && g->waiting_n >= DELAYED_MAX) {
         snprintf(out_why, PENALTY_WHY, "too many logins wait already because of failed ones");

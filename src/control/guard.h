@@ -27,11 +27,14 @@ enum {
 
 struct guard {
     struct penalty penalty;
+    const struct registry *registry;
+    uint16_t pools_n;
     struct list lines[PENALTY_STEPS];
     size_t waiting_n;
 };
 
-void guard_init(struct guard *g, const struct conf_global *conf);
+/* What both point to outlives it. */
+void guard_init(struct guard *g, const struct conf *conf, const struct registry *registry);
 
 /* What to do with a login in STAGE_ASKING; `has_waited`: it comes from a line. PASS: it is charged.
  * WAIT: it is in a line now, in STAGE_DELAYED. REFUSE: `out_why` says why. */

@@ -49,13 +49,14 @@ bool limits_come(const struct limits *l, const struct session *s, const struct i
     return false;
 }
 
-bool limits_admit(const struct limits *l, const struct session *s, struct refusal *out_refusal)
+bool limits_admit(const struct limits *l, const struct session *s, bool is_final,
+                  struct refusal *out_refusal)
 {
     const struct conf_global *g = l->conf;
     uint32_t told = s->login->max_sessions;
     uint32_t most = told > 0 ? told : g->max_sessions_per_user;
 
-    if (is_above(s->user->sessions_n - s->user->delayed_n, most))
+    if (is_final && is_above(s->user->sessions_n - s->user->delayed_n, most))
         return refuse(out_refusal, REFUSE_MAX_USER,
                       told > 0 ? "the directory's max_sessions" : "max_sessions_per_user", most);
     if (s->source && is_above(registry_visits(l->registry, s), g->max_sessions_per_user_address))

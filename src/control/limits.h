@@ -37,8 +37,10 @@ bool limits_open(const struct limits *l, const struct session *s, struct refusal
 bool limits_come(const struct limits *l, const struct session *s, const struct in6_addr *client,
                  struct refusal *out_refusal);
 
-/* A login, in STAGE_ASKING. */
-bool limits_admit(const struct limits *l, const struct session *s, struct refusal *out_refusal);
+/* A login, in STAGE_ASKING. `is_final`: the directories have said how many sessions the user may
+ * have; before they have it may be more than others. */
+bool limits_admit(const struct limits *l, const struct session *s, bool is_final,
+                  struct refusal *out_refusal);
 
 /* A login that would be on its way next. */
 bool limits_login(const struct limits *l, struct refusal *out_refusal);

@@ -276,13 +276,24 @@ int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_se
     return 0;
 }
 
-int moves_add_return(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
-                     struct user **users, size_t n, uint64_t now_ms, struct err *err)
+int moves_add_return(struct moves *m, uint32_t to, uint32_t per_second, struct user **users,
+                     size_t n, uint64_t now_ms, struct err *err)
 {
-    if (moves_add_batch(m, from, to, per_second, users, n, now_ms, err) < 0)
+    if (moves_add_batch(m, BACKEND_NONE, to, per_second, users, n, now_ms, err) < 0)
         return -1;
     CONTAINER(m->batches.prev, struct batch, node)->is_return = true;
     return 0;
+}
+
+bool moves_are_returning(const struct moves *m, uint32_t to)
+{
+    list_for_each (it, &m->batches) {
+        const struct batch *b = CONTAINER(it, const struct batch, node);
+
+        if (b->is_return && b->to == to)
+            return true;
+    }
+    return false;
 }
 
 static bool has_kicks(const struct batch *b)
@@ -324,9 +335,21 @@ static void kick_there(const struct moves *m, struct user *u, uint32_t backend)
     }
 }
 
+/* Whence the batch would move the user; BACKEND_NONE: it does not. */
+static uint32_t leaves_from(const struct moves *m, const struct batch *b, const struct user *u)
+{
+    const struct session *first = user_first(u);
+    uint32_t from = b->from;
+
+    if (b->is_return)
+        from = first && first->backend != b->to ? first->backend : BACKEND_NONE;
+    return from != BACKEND_NONE && moves_concern(m, u, from) ? from : BACKEND_NONE;
+}
+
 /* The turn of one of its users. False: it needed none. */
 static bool take_turn(struct moves *m, const struct batch *b, struct user *u, uint64_t now_ms)
 {
+    uint32_t from;
     struct err err;
 
     if (has_kicks(b)) {
@@ -335,9 +358,10 @@ static bool take_turn(struct moves *m, const struct batch *b, struct user *u, ui
         kick_there(m, u, b->from);
         return true;
     }
-    if (u->is_moving || !moves_concern(m, u, b->from))
+    from = u->is_moving ? BACKEND_NONE : leaves_from(m, b, u);
+    if (from == BACKEND_NONE)
         return false;
-    if (begin(m, u, b, b->from, b->to, now_ms, &err) < 0)
+    if (begin(m, u, b, from, b->to, now_ms, &err) < 0)
         give_up(m, u, &err);
     return true;
 }
@@ -359,9 +383,22 @@ static void abandon(struct moves *m, struct batch *b)
     end_batch(m, b);
 }
 
-static bool is_down(const struct moves *m, uint32_t backend)
+/* What becomes of a batch that is not over. */
+enum prospect { GOES_ON, WAITS, IS_OVER };
+
+static enum prospect prospect_of(const struct moves *m, const struct batch *b)
 {
-    return admission_route(m->admission)->backends->all[backend].state == BACKEND_DOWN;
+    const struct backends *backends = admission_route(m->admission)->backends;
+
+    if (has_kicks(b) || b->at == b->n)
+        return GOES_ON;
+    if (backends->all[b->to].state == BACKEND_DOWN)
+        return IS_OVER;
+    /* Who returns would be sent elsewhere again by the hash. */
+    if (b->is_return &&
+        (backends->all[b->to].state != BACKEND_UP || !backends_serves(backends, b->to)))
+        return IS_OVER;
+    return backends_serves(backends, b->to) ? GOES_ON : WAITS;
 }
 
 static void run_batch(struct moves *m, struct batch *b, uint64_t now_ms)
@@ -377,9 +414,17 @@ static void run_batch(struct moves *m, struct batch *b, uint64_t now_ms)
     if (b->credit > most)
         b->credit = most;
     b->last_ms = now_ms;
-    if (b->at < b->n && !has_kicks(b) && is_down(m, b->to)) {
-        abandon(m, b);
+    switch (prospect_of(m, b)) {
+    case IS_OVER:
+        if (b->is_return)
+            end_batch(m, b);
+        else
+            abandon(m, b);
         return;
+    case WAITS:
+        return;
+    case GOES_ON:
+        break;
     }
     while (b->at < b->n && b->credit >= USER_CREDIT && turns < TURNS_MAX && !is_full(m, b)) {
         struct user *u = b->users[b->at++];
@@ -402,6 +447,8 @@ static uint64_t batch_due_ms(const struct moves *m, const struct batch *b)
 
     if (is_full(m, b))
         return 0; /* not before one of them is ready */
+    if (prospect_of(m, b) == WAITS)
+        return b->last_ms + MOVES_RETRY_MS;
     if (b->credit >= USER_CREDIT)
         return 1;
     wait_ms = (USER_CREDIT - b->credit + b->per_second - 1) / b->per_second;

@@ -18,7 +18,8 @@
  * A user in a batch is known (registry_keep()) and costs a pointer; there are as many moves under
  * way as MOVES_MAX, further ones of a batch wait for these; so they do while settle() fails. When a
  * user's turn has come it is looked at anew: who does not belong to the backend any more, or was
- * pinned elsewhere, is left alone.
+ * pinned elsewhere, is left alone. While its health says that the new backend is down a batch
+ * waits.
  */
 #ifndef USHER_CONTROL_MOVES_H
 #define USHER_CONTROL_MOVES_H
@@ -51,7 +52,7 @@ struct move {
 /* Users who are moved or kicked one after the other. */
 struct batch {
     struct list node;  /* in moves.batches */
-    uint32_t from, to; /* BACKEND_NONE as `to`: they are kicked */
+    uint32_t from, to; /* BACKEND_NONE as `to`: they are kicked; as `from`: it is a return */
     uint32_t per_second;
     uint64_t last_ms; /* when credit was last given */
     uint64_t credit;  /* thousandths of a user */
@@ -100,9 +101,13 @@ int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uin
 int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
                     struct user **users, size_t n, uint64_t now_ms, struct err *err) MUST_CHECK;
 
-/* The same, back to where the hash says that they belong (shared storage). */
-int moves_add_return(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
-                     struct user **users, size_t n, uint64_t now_ms, struct err *err) MUST_CHECK;
+/* The same from wherever they are, back to where the hash says that they belong (shared storage).
+ * It ends when that cannot serve any more. */
+int moves_add_return(struct moves *m, uint32_t to, uint32_t per_second, struct user **users,
+                     size_t n, uint64_t now_ms, struct err *err) MUST_CHECK;
+
+/* Whether users return there. */
+bool moves_are_returning(const struct moves *m, uint32_t to);
 
 /* A batch from there; NULL: none. */
 const struct batch *moves_batch(const struct moves *m, uint32_t from, bool is_kick);

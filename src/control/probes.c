@@ -25,7 +25,8 @@ static void order(struct probes *p, uint32_t backend, uint64_t now_ms)
     b->probe = p->last;
     b->probe_late_ms =
         now_ms + p->backends->conf->pools[b->pool].check_timeout + PROBES_PATIENCE_MS;
-    if (!p->effects->order(p->arg, b->probe, &m))
+    b->prober = p->effects->order(p->arg, b->probe, &m);
+    if (b->prober == 0)
         probes_void(p, backend, now_ms);
 }
 
@@ -55,11 +56,13 @@ uint64_t probes_due_ms(const struct probes *p)
     return first;
 }
 
-uint32_t probes_answer(struct probes *p, uint32_t number)
+uint32_t probes_answer(struct probes *p, uint32_t number, uint32_t instance)
 {
     for (uint32_t i = 0; number != 0 && i < p->backends->n; i++) {
-        if (p->backends->all[i].probe == number) {
-            p->backends->all[i].probe = 0;
+        struct backend *b = &p->backends->all[i];
+
+        if (b->probe == number && b->prober == instance) {
+            b->probe = 0;
             return i;
         }
     }

@@ -16,8 +16,8 @@
 enum { PROBES_PATIENCE_MS = 2000 };
 
 struct probes_effects {
-    /* Orders a probe of some worker. False: there is none. */
-    bool (*order)(void *arg, uint32_t number, const struct msg_probe *probe);
+    /* Orders a probe of some worker: its instance; 0: there is none. */
+    uint32_t (*order)(void *arg, uint32_t number, const struct msg_probe *probe);
     /* It has failed without having been ordered; see admission_probed(). */
     void (*failed)(void *arg, uint32_t backend, struct slice detail);
 };
@@ -35,9 +35,9 @@ void probes_step(struct probes *p, uint64_t now_ms);
 /* When probes_step() should be called; 0: never. */
 uint64_t probes_due_ms(const struct probes *p);
 
-/* An answer has come: the backend that it is about, whose probe is over; BACKEND_NONE: to no open
- * order. */
-uint32_t probes_answer(struct probes *p, uint32_t number);
+/* An answer has come from a worker: the backend that it is about, whose probe is over;
+ * BACKEND_NONE: to no open order, or to another worker's. */
+uint32_t probes_answer(struct probes *p, uint32_t number, uint32_t instance);
 
 /* It said nothing of the backend. */
 void probes_void(struct probes *p, uint32_t backend, uint64_t now_ms);

@@ -151,14 +151,19 @@ static void occupy(const struct registry *r, const struct session *s, bool begin
     count(&b->sessions, begins);
     if (is_connecting)
         count(&b->connecting, begins);
-    b->has_room_again = b->has_room_again || !begins;
 }
 
 static void set_stage(struct registry *r, struct session *s, uint32_t backend, enum stage stage)
 {
-    INSIST(!is_login((enum stage)s->stage) || r->logins_n > 0);
-    r->logins_n -= is_login((enum stage)s->stage);
+    bool was_login = is_login((enum stage)s->stage);
+    bool leaves = was_login || s->stage == STAGE_DONE;
+
+    INSIST(!was_login || r->logins_n > 0);
+    r->logins_n -= was_login;
     r->logins_n += is_login(stage);
+    /* From RESOLVING to LEASED it takes the same as before. */
+    if (leaves && r->backends && !(is_login(stage) && s->backend == backend))
+        r->backends->all[s->backend].has_room_again = true;
     occupy(r, s, false);
     s->stage = (uint8_t)stage;
     s->backend = backend;
@@ -419,7 +424,7 @@ static struct login *make_login(struct session *s)
 
     if (!l)
         return NULL;
-    *l = (struct login){.session = s, .backend = BACKEND_NONE};
+    *l = (struct login){.session = s, .backend = BACKEND_NONE, .pool = s->pool};
     asker_init(&l->asker);
     queued_init(&l->queued);
     return l;

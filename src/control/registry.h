@@ -61,9 +61,10 @@ struct login {
     struct queued queued;  /* while QUEUED */
     uint32_t backend;      /* where a directory says that the user is; BACKEND_NONE: it does not */
     uint32_t max_sessions; /* what a directory allows; 0: it does not say */
+    uint16_t pool;         /* where it began: the session's own, until a directory says another */
     uint16_t tried[ATTEMPTS_MAX]; /* backends, by attempt; of trials the last few */
     char *backend_user;           /* what the backend is told instead of the name; NULL: the name */
-    bool is_known;                /* the directories have been asked, or there are none */
+    bool is_known;                /* the directories have answered, or there are none */
     bool verifies;                /* the password is lookup's to verify */
     bool is_trial;                /* its last lease was one (place = try) */
     bool is_doubtful;             /* a backend that may know the user could not be asked */

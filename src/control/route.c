@@ -219,28 +219,22 @@ uint32_t route_home(const struct route *r, uint16_t pool, struct slice user)
 
 /* --- the order, for trials ----------------------------------------------------------------- */
 
-/* Whether `a` stands before `b` in it. */
-static bool is_before(const struct route *r, struct hash128 user, uint32_t a, uint32_t b)
-{
-    double one = rendezvous_score(&r->backends->nodes[a], user);
-    double other = rendezvous_score(&r->backends->nodes[b], user);
-
-    return one > other || (one >= other && a < b);
-}
-
 uint32_t route_nth(const struct route *r, uint16_t pool, struct slice user, unsigned nth)
 {
     uint32_t first = r->backends->first[pool];
-    uint32_t end = first + (uint32_t)r->backends->conf->pools[pool].backends_n;
+    size_t n = r->backends->conf->pools[pool].backends_n;
     struct hash128 hash = hash_stable(user);
+    double scores[CONF_BACKENDS_MAX];
 
-    for (uint32_t i = first; i < end; i++) {
+    for (size_t i = 0; i < n; i++)
+        scores[i] = rendezvous_score(&r->backends->nodes[first + i], hash);
+    for (size_t i = 0; i < n; i++) {
         unsigned before = 0;
 
-        for (uint32_t k = first; k < end; k++)
-            before += k != i && is_before(r, hash, k, i);
+        for (size_t k = 0; k < n; k++)
+            before += scores[k] > scores[i] || (scores[k] >= scores[i] && k < i);
         if (before == nth)
-            return i;
+            return first + (uint32_t)i;
     }
     return BACKEND_NONE;
 }
@@ -311,8 +305,9 @@ static uint32_t decide(const struct route *r, const struct who *w, uint64_t now_
         return BACKEND_NONE;
     }
     if (backend != BACKEND_NONE && was_tried(w, backend)) {
-        snprintf(out_why, ROUTE_WHY, "backend %s has just failed, and the user %s it",
-                 title_of(r, backend), first ? "has other sessions on" : "is pinned to");
+        snprintf(out_why, ROUTE_WHY, "backend %s has just failed, and the user %s%s it",
+                 title_of(r, backend), *out_rule == BY_SESSIONS ? "" : "is ",
+                 *out_rule == BY_SESSIONS ? "has other sessions on" : words_of(*out_rule));
         return BACKEND_NONE;
     }
     return backend;

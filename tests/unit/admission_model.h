@@ -23,36 +23,55 @@
 #include <cmocka.h>
 
 enum {
-    RUNS = 400,
-    STEPS = 2000,
+    RUNS = 300,
+    STEPS = 3000,
     WORKERS = 3,
     SESSIONS = 8,
     USERS = 6,
     GOOD_USERS = 4,
-    BACKENDS = 6
+    BACKENDS = 9,
+    QUESTIONS = 64
 };
-enum { OWN, SHARED };
+enum { OWN, SHARED, TRIED, POOLS };
 
 /* Limits by which some run into a wall now and then. */
-enum { PER_ADDRESS = 5, PER_USER = 4, PER_USER_ADDRESS = 2, LOGINS = 11 };
+enum { PER_ADDRESS = 5, PER_USER = 4, PER_USER_TOLD = 6, PER_USER_ADDRESS = 2, LOGINS = 8 };
 
 static const char conf_text[] =
     "max_sessions_per_address = 5\nmax_sessions_per_user = 4\n"
-    "max_sessions_per_user_address = 2\nmax_logins = 11\n"
+    "max_sessions_per_user_address = 2\nmax_logins = 8\ndirectory_timeout = 3s\n"
     "penalty_delay = 4s\npenalty_refuse_address = 4\npenalty_refuse_user = 6\n"
     "penalty_decay = 2m\npenalty_exempt = {\"127.0.0.1\"}\n"
     "max_sessions = 20\nhold_timeout = 30s\nconnect_timeout = 5s\nuser_expire = 60s\n"
     "listener own { address = \"*:1\" }\n"
     "listener shared { address = \"*:2\" pool = shared }\n"
-    "pool own { backend o1 { address = \"192.0.2.1:10143\" }\n"
+    "listener tried { address = \"*:3\" pool = tried }\n"
+    "directory people { driver = static rules = { \"x disabled=yes\" } }\n"
+    "pool own { queue_timeout = 10s\n"
+    "  backend o1 { address = \"192.0.2.1:10143\" max_sessions = 4 max_connecting = 2 }\n"
     "  backend o2 { address = \"o2.test:10143\" } }\n"
-    "pool shared { storage = shared backend s1 { address = \"192.0.2.11:10143\" }\n"
-    "  backend s2 { address = \"s2.test:10143\" }\n"
-    "  backend s3 { address = \"192.0.2.13:10143\" }\n"
-    "  backend s4 { address = \"192.0.2.14:10143\" } }\n";
+    "pool shared { storage = shared queue_timeout = 20s return_rate = 2 slow_start = 5s\n"
+    "  backend s1 { address = \"192.0.2.11:10143\" max_connecting = 1 }\n"
+    "  backend s2 { address = \"s2.test:10143\" max_sessions = 3 }\n"
+    "  backend s3 { address = \"192.0.2.13:10143\" login_rate = 1 }\n"
+    "  backend s4 { address = \"192.0.2.14:10143\" backup = yes } }\n"
+    "pool tried { place = try try_rate = 1 queue_timeout = 5s\n"
+    "  backend y1 { address = \"192.0.2.21:10143\" max_connecting = 1 }\n"
+    "  backend y2 { address = \"192.0.2.22:10143\" max_sessions = 2 }\n"
+    "  backend y3 { address = \"192.0.2.23:10143\" login_rate = 2 weight = 0 } }\n";
 
 /* What a worker knows of a session. ASKED stages wait for an answer. */
-enum model_stage { NONE, OPEN_ASKED, OPEN, ADMIT_ASKED, LEASED, OK_ASKED, FAILED_ASKED, DONE };
+enum model_stage {
+    NONE,
+    OPEN_ASKED,
+    OPEN,
+    ADMIT_ASKED,
+    LEASED,
+    OK_ASKED,
+    FAILED_ASKED,
+    REFUSED_ASKED, /* of a trial */
+    DONE
+};
 
 struct model_session {
     enum model_stage stage;
@@ -62,6 +81,7 @@ struct model_session {
     struct addr client;
     struct msg_lease lease;
     unsigned tried;     /* bits of the backends of this login, as far as one control gave them */
+    unsigned refused;   /* of those that have refused this login */
     bool is_kicked;     /* and DONE: ends soon */
     uint32_t kicked_by; /* the epoch of the control that kicked it last; 0: none */
 };
@@ -97,16 +117,25 @@ static struct {
     bool is_held[USERS];
     bool has_addresses[BACKENDS];
     enum backend_state states[BACKENDS];
-    uint32_t placed[USERS]; /* BACKEND_NONE, or where; for ever, but for operators */
+    uint32_t placed[POOLS][USERS]; /* BACKEND_NONE, or where; for ever, but for operators */
     uint32_t pins[USERS];
-    bool is_steered[USERS]; /* an operator has said where the user belongs, once */
+    bool is_steered[USERS]; /* an operator or a directory has said where the user belongs, once */
     bool is_commanded;      /* what is written now is an operator's word, not a move's end */
     bool is_disk_sound;     /* nothing that is written fails */
-    bool is_queued[USERS];  /* to be written; lost when control dies */
-    bool is_on_disk[USERS];
+    bool is_queued[POOLS][USERS]; /* to be written; lost when control dies */
+    bool is_on_disk[POOLS][USERS];
+    struct {
+        uint32_t number; /* 0: none */
+        unsigned user;
+    } questions[QUESTIONS]; /* that lookup has been asked */
+    /* As they were before the last step; who was replayed counts above the limits. */
+    uint32_t sessions[BACKENDS], connecting[BACKENDS];
+    size_t logins_n;
+    bool is_replaying; /* in this step */
     /* So that a run that does nothing is seen. */
     size_t logins, refusals, failures, counted[METRIC_COUNT];
-    size_t refused[REFUSE_PENALTY + 1];
+    size_t refused[REFUSE_CREDENTIALS + 1];
+    size_t trials, falls, answers;
     size_t kicks, moves, moved, unwritten;
 } m;
 
@@ -189,11 +218,11 @@ static inline bool is_moving(uint16_t pool, struct slice user)
 }
 
 /* While its user is being moved a session comes no further. */
-static inline void assert_not_moving(struct admission_worker *w, uint32_t id)
+static inline void assert_not_moving(struct admission_worker *w, uint32_t id, uint16_t pool)
 {
     const struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
 
-    assert_true(s && !is_moving((uint16_t)s->pool, name_of(s->user)));
+    assert_true(s && !is_moving(pool, name_of(s->user)));
 }
 
 static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
@@ -201,23 +230,36 @@ static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
 {
     (void)arg;
     (void)tail;
-    assert_not_moving(w, id);
+    assert_not_moving(w, id, lease->pool);
+    assert_int_not_equal(backends.all[backends_at(&backends, lease->pool, lease->backend)].state,
+                         BACKEND_DOWN);
+    m.trials += lease->flags & LEASE_IS_TRIAL;
     send_answer(w, id, LEASE, lease);
 }
 
 static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
 {
+    const struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
+
     (void)arg;
-    assert_not_moving(w, id);
+    assert_true(s != NULL);
+    assert_not_moving(w, id, s->lease.pool);
     send_answer(w, id, YES, NULL);
 }
+
+enum { TRIED_BITS = 7 << 6 };
 
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
                              const char *why, struct slice told)
 {
+    const struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
+
     (void)arg;
     (void)told;
-    assert_true(code <= REFUSE_PENALTY && strlen(why) > 0);
+    assert_true(code <= REFUSE_CREDENTIALS && strlen(why) > 0);
+    /* No failure is told as a wrong password. */
+    if (code == REFUSE_CREDENTIALS && !m.is_stopping)
+        assert_true(s && (s->refused & TRIED_BITS) == TRIED_BITS);
     m.refusals++;
     m.refused[code]++;
     send_answer(w, id, REFUSE, NULL);
@@ -227,20 +269,25 @@ static inline void on_placed(void *arg, struct slice user, const char *pool, con
 {
     unsigned u = user_of(user);
     uint32_t where = backends_number(&backends, slice_str(backend));
+    uint32_t in = backends.all[where].pool;
 
     (void)arg;
-    assert_string_equal(pool, "own");
-    assert_false(m.is_on_disk[u]);
-    /* One mailbox a user: a record that was lost is made again with the same content. */
-    assert_true(m.is_steered[u] || m.placed[u] == BACKEND_NONE || m.placed[u] == where);
-    m.placed[u] = where;
-    m.is_queued[u] = true;
+    assert_string_equal(pool, conf->pools[in].title);
+    assert_true(in != SHARED);
+    assert_true(m.is_steered[u] || !m.is_on_disk[in][u]);
+    /* One mailbox a user: a record that was lost is made again with the same content. With trials
+     * that is whichever takes the password. */
+    assert_true(m.is_steered[u] || in == TRIED || m.placed[in][u] == BACKEND_NONE ||
+                m.placed[in][u] == where);
+    m.placed[in][u] = where;
+    m.is_queued[in][u] = true;
 }
 
 static inline void on_held(void *arg, struct slice user, size_t waiting)
 {
     (void)arg;
-    assert_true((m.is_held[user_of(user)] || is_moving(OWN, user) || is_moving(SHARED, user)) &&
+    assert_true((m.is_held[user_of(user)] || is_moving(OWN, user) || is_moving(SHARED, user) ||
+                 is_moving(TRIED, user)) &&
                 waiting > 0);
 }
 
@@ -249,7 +296,7 @@ static inline void on_kick(void *arg, struct admission_worker *w, uint32_t id, e
     struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
 
     (void)arg;
-    assert_true(why == KICK_OPERATOR || why == KICK_MOVED);
+    assert_true(why == KICK_OPERATOR || why == KICK_MOVED || why == KICK_DOWN);
     /* By one control each session is kicked once. */
     assert_non_null(s);
     if (!s)
@@ -288,34 +335,43 @@ static inline void on_recovered(void *arg, size_t sessions, size_t users)
 static inline void on_queued(void *arg, uint32_t backend, size_t waiting, const char *limit)
 {
     (void)arg;
-    (void)backend;
-    (void)waiting;
-    (void)limit;
+    assert_true(backend < BACKENDS && waiting > 0 && strlen(limit) > 0);
 }
 
 static inline void on_health(void *arg, uint32_t backend, enum health_state was, uint64_t lasted_ms,
                              struct slice detail)
 {
     (void)arg;
-    (void)backend;
-    (void)was;
     (void)lasted_ms;
     (void)detail;
+    assert_int_not_equal(backends.all[backend].health.state, was);
+    m.falls += backends.all[backend].health.state == HEALTH_DOWN;
 }
 
 static inline void on_came_back(void *arg, uint32_t backend, uint64_t now)
 {
     (void)arg;
-    (void)backend;
-    (void)now;
+    if (!m.is_stopping && operate)
+        operate_return(operate, backend, now);
 }
 
 static inline void on_ask_facts(void *arg, uint32_t question, struct slice user, bool is_fresh)
 {
+    size_t i = 0;
+
     (void)arg;
-    (void)question;
+    assert_false(is_fresh);
+    while (m.questions[i].number != 0)
+        assert_true(++i < QUESTIONS);
+    m.questions[i].number = question;
+    m.questions[i].user = user_of(user);
+}
+
+static inline void on_flush_facts(void *arg, struct slice user)
+{
+    (void)arg;
     (void)user;
-    (void)is_fresh;
+    fail();
 }
 
 static const struct admission_effects effects = {.go = on_go,
@@ -331,17 +387,22 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .queued = on_queued,
                                                  .health = on_health,
                                                  .came_back = on_came_back,
-                                                 .ask_facts = on_ask_facts};
+                                                 .ask_facts = on_ask_facts,
+                                                 .flush_facts = on_flush_facts};
 
 static inline void take_lease(struct model_session *s, const struct msg_lease *lease)
 {
+    bool was_trial = s->lease.flags & LEASE_IS_TRIAL;
     unsigned bit;
 
-    assert_true(s->stage == ADMIT_ASKED || s->stage == FAILED_ASKED);
-    assert_int_equal(lease->pool, s->pool);
+    assert_true(s->stage == ADMIT_ASKED || s->stage == FAILED_ASKED || s->stage == REFUSED_ASKED);
     assert_true(lease->attempt >= 1 && lease->attempt <= 3 && lease->addresses_n > 0);
+    assert_true(lease->flags == 0 || (lease->flags == LEASE_IS_TRIAL && lease->pool == TRIED));
     s->lease = *lease;
     bit = 1U << backend_of(s);
+    /* Somebody else's trial, or an operator, has found where the user is: all begins anew. */
+    if (was_trial && !(lease->flags & LEASE_IS_TRIAL))
+        s->tried = 0;
     assert_false(s->tried & bit);
     s->tried |= bit;
     s->stage = LEASED;
@@ -374,7 +435,7 @@ static inline void deliver(const struct on_way *a)
         return;
     case REFUSE:
         assert_true(s->stage == OPEN_ASKED || s->stage == ADMIT_ASKED || s->stage == OK_ASKED ||
-                    s->stage == FAILED_ASKED);
+                    s->stage == FAILED_ASKED || s->stage == REFUSED_ASKED);
         s->stage = s->stage == OPEN_ASKED ? NONE : OPEN;
         return;
     case KICK:
@@ -437,15 +498,23 @@ static inline void say_admit(struct model_worker *w, struct model_session *s)
     struct msg_admit a = {.client = s->client};
 
     s->stage = ADMIT_ASKED;
-    s->tried = 0;
-    must(admission_admit(admission, &w->worker, s->id, &a, name_of(s->user), m.now_ms));
+    s->tried = s->refused = 0;
+    s->lease = (struct msg_lease){0};
+    must(admission_admit(admission, &w->worker, s->id, &a,
+                         draw(8) || s->user > 0 ? name_of(s->user) : SLICE("Ann"), m.now_ms));
 }
 
 static inline void say_result(struct model_worker *w, struct model_session *s, enum result result)
 {
-    struct msg_result r = {.lease = s->lease.lease, .result = result};
+    struct msg_result r = {.lease = s->lease.lease, .result = result, .fault = draw(2)};
+    bool is_trial = s->lease.flags & LEASE_IS_TRIAL;
 
-    s->stage = result == RESULT_OK ? OK_ASKED : result == RESULT_FAILED ? FAILED_ASKED : OPEN;
+    if (result == RESULT_REFUSED)
+        s->refused |= 1U << backend_of(s);
+    s->stage = result == RESULT_OK                    ? OK_ASKED
+               : result == RESULT_FAILED              ? FAILED_ASKED
+               : result == RESULT_REFUSED && is_trial ? REFUSED_ASKED
+                                                      : OPEN;
     must(admission_result(admission, &w->worker, s->id, &r, m.now_ms));
 }
 
@@ -456,6 +525,7 @@ static inline void say_replay(struct model_worker *w, const struct model_session
                            .pool = s->lease.pool,
                            .backend = s->lease.backend,
                            .lease = s->lease.lease,
+                           .flags = s->lease.flags,
                            .attempt = s->lease.attempt};
     bool is_named = s->stage >= LEASED;
 
@@ -473,12 +543,12 @@ static inline void replay(struct model_worker *w)
         if (s->stage != NONE && (s->stage != OPEN_ASKED || draw(2)))
             say_replay(w, s);
     }
-    w->has_replayed = m.was_replayed = true;
+    w->has_replayed = m.was_replayed = m.is_replaying = true;
     must(admission_replayed(admission, &w->worker, m.now_ms));
     for (int i = 0; i < SESSIONS; i++) {
         struct model_session *s = &w->sessions[i];
 
-        s->tried = s->stage == FAILED_ASKED ? 1U << backend_of(s) : 0;
+        s->tried = s->stage == FAILED_ASKED || s->stage == REFUSED_ASKED ? 1U << backend_of(s) : 0;
         if (s->stage == OPEN_ASKED)
             say_open(w, s);
         else if (s->stage == ADMIT_ASKED)
@@ -487,6 +557,8 @@ static inline void replay(struct model_worker *w)
             say_result(w, s, RESULT_OK);
         else if (s->stage == FAILED_ASKED)
             say_result(w, s, RESULT_FAILED);
+        else if (s->stage == REFUSED_ASKED)
+            say_result(w, s, RESULT_REFUSED);
     }
 }
 
@@ -494,7 +566,7 @@ static inline void step_session(struct model_worker *w, struct model_session *s)
 {
     if (s->stage == NONE) {
         *s = (struct model_session){
-            .id = m.next_id++, .pool = draw(4) ? SHARED : OWN, .client = some_address()};
+            .id = m.next_id++, .pool = draw(2) ? SHARED : draw(POOLS), .client = some_address()};
         say_open(w, s);
     } else if (draw(6) == 0 || (s->is_kicked && draw(2))) {
         end(w, s);
@@ -507,15 +579,77 @@ static inline void step_session(struct model_worker *w, struct model_session *s)
         /* Nobody has the password of the last users. */
         uint32_t r = s->user < GOOD_USERS ? draw(8) : 4 + draw(4);
 
-        say_result(w, s, r < 4 ? RESULT_OK : r < 6 ? RESULT_FAILED : RESULT_REFUSED);
+        if (s->lease.flags & LEASE_IS_TRIAL) /* most backends do not know the user */
+            r = draw(6) ? 7 : r;
+        say_result(w, s,
+                   r < 4     ? RESULT_OK
+                   : r < 6   ? RESULT_FAILED
+                   : draw(6) ? RESULT_REFUSED
+                   : draw(2) ? RESULT_DENIED
+                             : RESULT_WITHDRAWN);
     }
+}
+
+/* --- lookup and probes --------------------------------------------------------------------- */
+
+static inline void give_answer(uint32_t number, unsigned user)
+{
+    static const char *const facts[] = {"",
+                                        "pool=own",
+                                        "pool=shared",
+                                        "pool=tried",
+                                        "max_sessions=2",
+                                        "max_sessions=6",
+                                        "disabled=yes",
+                                        "pool=gone",
+                                        "backend_user=other",
+                                        "backend=o1",
+                                        "backend=s3",
+                                        "backend=y2"};
+    const uint32_t which = draw(3 * sizeof facts / sizeof *facts);
+    struct facts_answer a = {.directory = SLICE("people")};
+
+    if (which >= sizeof facts / sizeof *facts) {
+        a.status = draw(12) ? FACTS_UNKNOWN : FACTS_UNAVAILABLE;
+    } else {
+        a.status = FACTS_FOUND;
+        a.text = slice_str(facts[which]);
+        if (strncmp(facts[which], "backend=", 8) == 0)
+            m.is_steered[user] = true;
+    }
+    m.answers++;
+    admission_answered(admission, number, &a, m.now_ms);
+}
+
+/* Answers, or never does. */
+static inline void answer_something(void)
+{
+    uint32_t i = draw(QUESTIONS);
+
+    for (uint32_t k = 0; k < QUESTIONS && m.questions[i].number == 0; k++)
+        i = (i + 1) % QUESTIONS;
+    if (m.questions[i].number == 0)
+        return;
+    if (draw(12) > 0)
+        give_answer(m.questions[i].number, m.questions[i].user);
+    m.questions[i].number = 0;
+}
+
+static inline void probe_something(void)
+{
+    uint32_t b = draw(BACKENDS);
+    bool is_ok = draw(4) > 0;
+
+    for (uint32_t n = 1 + draw(4); n > 0; n--)
+        admission_probed(admission, b, is_ok, is_ok ? SLICE("") : SLICE("connect: refused"),
+                         m.now_ms);
 }
 
 /* Things that no honest worker says; none may have an effect. */
 static inline void talk_nonsense(struct model_worker *w, const struct model_session *s)
 {
-    struct msg_open open = {.listener = 2 + draw(3)};
-    struct msg_result r = {.lease = {m.epoch, 1000000 + draw(1000)}, .result = draw(4)};
+    struct msg_open open = {.listener = POOLS + draw(3)};
+    struct msg_result r = {.lease = {m.epoch, 1000000 + draw(1000)}, .result = draw(6)};
     struct msg_admit admit = {.client = some_address()};
     struct msg_replay again = {.pool = (uint16_t)draw(4), .backend = (uint16_t)draw(9)};
     size_t before = m.queue_n;

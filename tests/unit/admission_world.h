@@ -52,7 +52,7 @@ static uint64_t now_ms;
 
 static struct admission_worker workers[WORKERS];
 static bool is_attached[WORKERS];
-static struct msg_lease leases[WORKERS][IDS]; /* the last that each session was given */
+static struct msg_lease leases[WORKERS][IDS];      /* the last that each session was given */
 static char tails[WORKERS][IDS][2 * IPC_USER_MAX]; /* behind them */
 static size_t tails_n[WORKERS][IDS];
 static uint32_t last_question;
@@ -114,9 +114,8 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
                              const char *why, struct slice told_to_client)
 {
-    static const char *const names[] = {"UNAVAILABLE", "INUSE",    "MAX_SESSIONS",
-                                        "MAX_ADDRESS", "MAX_USER", "PENALTY",
-                                        "DISABLED",    "CREDENTIALS"};
+    static const char *const names[] = {"UNAVAILABLE", "INUSE",   "MAX_SESSIONS", "MAX_ADDRESS",
+                                        "MAX_USER",    "PENALTY", "DISABLED",     "CREDENTIALS"};
 
     (void)arg;
     tell("refuse %d.%u %s: %s\n", number(w), id, names[code], why);
@@ -369,7 +368,7 @@ static inline void rise(const char *backend)
 }
 
 /* Time passes, and whatever is due by then happens. */
-static inline void pass(uint64_t ms)
+static inline void elapse(uint64_t ms)
 {
     uint64_t end_ms = now_ms + ms, due_ms;
 

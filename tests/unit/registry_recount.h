@@ -101,11 +101,58 @@ static inline void recount_visit(struct map_node *node, void *arg)
     assert_int_equal(v->sessions_n, sessions);
 }
 
+static inline bool recount_is_connecting(const struct session *s)
+{
+    return s->stage == STAGE_RESOLVING || s->stage == STAGE_LEASED;
+}
+
+static inline bool recount_is_bound(const struct session *s)
+{
+    return recount_is_connecting(s) || s->stage == STAGE_DONE;
+}
+
+/* What backends and workers have of sessions. */
+static inline void recount_backends(const struct recount *r)
+{
+    const struct backends *all = r->registry->backends;
+
+    for (uint32_t b = 0; all && b < all->n; b++) {
+        uint32_t sessions = 0, connecting = 0;
+        size_t queued = 0;
+
+        for (size_t i = 0; i < r->n; i++) {
+            const struct session *s = r->sessions[i];
+
+            sessions += s->backend == b && recount_is_bound(s);
+            connecting += s->backend == b && recount_is_connecting(s);
+            queued += s->backend == b && s->stage == STAGE_QUEUED;
+        }
+        assert_int_equal(all->all[b].sessions, sessions);
+        assert_int_equal(all->all[b].connecting, connecting);
+        assert_int_equal(backends_queued(&all->all[b]), queued);
+    }
+}
+
+static inline void recount_workers(const struct recount *r)
+{
+    const struct list *workers = &r->registry->workers;
+
+    for (const struct list *it = workers->next; it != workers; it = it->next) {
+        const struct admission_worker *w = CONTAINER(it, const struct admission_worker, node);
+        uint32_t bound = 0;
+
+        for (size_t i = 0; i < r->n; i++)
+            bound += r->sessions[i]->worker == w && recount_is_bound(r->sessions[i]);
+        assert_int_equal(w->bound_n, bound);
+    }
+}
+
 /* Each login has its charge as long as it is under way or on hold, and no other. */
 static inline bool recount_should_be_charged(const struct session *s)
 {
     return s->source &&
-           (s->stage == STAGE_HELD || s->stage == STAGE_RESOLVING || s->stage == STAGE_LEASED);
+           (s->stage == STAGE_HELD || s->stage == STAGE_LOOKING || s->stage == STAGE_QUEUED ||
+            s->stage == STAGE_RESOLVING || s->stage == STAGE_LEASED);
 }
 
 /* All workers have been recounted. */
@@ -120,12 +167,19 @@ static inline void recount_check(struct recount *r)
         opening += s->stage == STAGE_OPENING;
         logins += s->stage == STAGE_RESOLVING || s->stage == STAGE_LEASED;
         assert_int_equal(s->charge != CHARGE_NONE, recount_should_be_charged(s));
+        assert_true(!!s->login == (s->user && s->stage != STAGE_DONE));
+        assert_true(s->backend == BACKEND_NONE
+                        ? list_empty(&s->of_user)
+                        : r->registry->backends->all[s->backend].pool == s->pool);
+        assert_true(!s->user || s->user->pool == s->pool);
         if (s->user && s->source)
             assert_true(registry_visits(r->registry, s) > 0);
     }
     assert_int_equal(r->registry->sessions_n, r->n);
     assert_int_equal(r->registry->opening_n, opening);
     assert_int_equal(r->registry->logins_n, logins);
+    recount_backends(r);
+    recount_workers(r);
     map_each(&copy.sources.map, recount_source, r);
     map_each(&copy.users, recount_user, r);
     map_each(&copy.visits, recount_visit, r);

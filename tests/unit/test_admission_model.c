@@ -42,7 +42,7 @@ static void stop_control(void)
     memset(m.is_queued, 0, sizeof m.is_queued);
     assert_int_equal(admission_sessions(admission), 0);
     assert_int_equal(admission_users(admission), 0);
-    assert_int_equal(admission_due_ms(admission), 0);
+    memset(m.questions, 0, sizeof m.questions);
     operate_free(&operate);
     admission_free(&admission);
     backends_done(&backends);
@@ -84,11 +84,13 @@ static void start_control(void)
             assert_int_equal(load_rows.pin(&load, name_of(u),
                                            slice_str(backends_title(&backends, m.pins[u])), &err),
                              0);
-        if (m.is_on_disk[u])
-            assert_int_equal(load_rows.placement(&load, SLICE("own"), name_of(u),
-                                                 slice_str(backends_title(&backends, m.placed[u])),
-                                                 &err),
-                             0);
+        for (unsigned p = 0; p < POOLS; p++) {
+            if (m.is_on_disk[p][u])
+                assert_int_equal(
+                    load_rows.placement(&load, slice_str(conf->pools[p].title), name_of(u),
+                                        slice_str(backends_title(&backends, m.placed[p][u])), &err),
+                    0);
+        }
     }
     assert_int_equal(
         operate_new(&(struct operate_params){conf, &backends, admission, NULL}, &operate, &err), 0);
@@ -113,13 +115,16 @@ static uint64_t due_ms(void)
 static void pass_time(uint32_t ms)
 {
     uint64_t end = m.now_ms + ms;
+    unsigned at_one_time = 0;
     uint64_t due;
 
     while ((due = due_ms()) != 0 && due <= end) {
+        at_one_time = due > m.now_ms ? 0 : at_one_time + 1;
         m.now_ms = due > m.now_ms ? due : m.now_ms;
         admission_tick(admission, m.now_ms);
         operate_tick(operate, m.now_ms);
-        assert_true(due_ms() == 0 || due_ms() > m.now_ms);
+        /* Moves may make room for others. */
+        assert_true(at_one_time < 2 * WORKERS * SESSIONS);
     }
     m.now_ms = end;
 }
@@ -136,16 +141,23 @@ static void assert_nowhere_else(unsigned user, uint32_t backend)
         for (int i = 0; i < SESSIONS; i++) {
             const struct model_session *s = &m.workers[w].sessions[i];
 
-            if (s->stage == DONE && s->user == user && s->pool == backends.all[backend].pool)
+            if (s->stage == DONE && s->user == user && s->lease.pool == backends.all[backend].pool)
                 assert_int_equal(backend_of(s), backend);
         }
     }
     for (size_t i = 0; i < m.queue_n; i++) {
         const struct model_session *s = find(m.queue[i].worker, m.queue[i].id);
 
-        if (m.queue[i].what == YES && s && s->user == user && s->pool == backends.all[backend].pool)
+        if (m.queue[i].what == YES && s && s->user == user &&
+            s->lease.pool == backends.all[backend].pool)
             assert_int_equal(backend_of(s), backend);
     }
+}
+
+static void reach_disk(unsigned user)
+{
+    for (unsigned p = 0; p < POOLS; p++)
+        m.is_on_disk[p][user] = m.is_on_disk[p][user] || m.is_queued[p][user];
 }
 
 static void write_one(const struct state_change *c)
@@ -165,10 +177,10 @@ static void write_one(const struct state_change *c)
         m.is_held[u] = c->what == STATE_HOLD;
         return;
     case STATE_PLACE:
-        assert_string_equal(c->pool, "own");
-        m.placed[u] = backend;
-        m.is_on_disk[u] = m.is_steered[u] = true;
-        m.is_queued[u] = false;
+        assert_string_equal(c->pool, conf->pools[backends.all[backend].pool].title);
+        m.placed[backends.all[backend].pool][u] = backend;
+        m.is_on_disk[backends.all[backend].pool][u] = m.is_steered[u] = true;
+        m.is_queued[backends.all[backend].pool][u] = false;
         break;
     case STATE_PIN:
     case STATE_UNPIN:
@@ -193,7 +205,7 @@ int __wrap_state_write(struct state *state, const struct state_change *changes, 
         return err_set(err, 0, "the disk is full");
     }
     for (unsigned u = 0; u < USERS; u++)
-        m.is_on_disk[u] = m.is_on_disk[u] || m.is_queued[u];
+        reach_disk(u);
     for (size_t i = 0; i < n; i++)
         write_one(&changes[i]);
     return 0;
@@ -265,7 +277,7 @@ static void kick_somebody(void)
 
 static void move_somebody(void)
 {
-    uint32_t to = draw(4) ? 2 + draw(4) : draw(2), from = draw(BACKENDS);
+    uint32_t to = draw(4) ? 2 + draw(4) : draw(BACKENDS), from = draw(BACKENDS);
     struct err err = {0};
     int result;
     size_t n;
@@ -328,14 +340,16 @@ static void step(void)
         set_addresses(b);
         admission_addresses(admission, b, m.now_ms);
     } else if (what < 27) {
-        unsigned u = draw(USERS);
-
-        m.is_on_disk[u] = m.is_on_disk[u] || m.is_queued[u];
-    } else if (what < 35) {
+        reach_disk(draw(USERS));
+    } else if (what < 32) {
         pass_time(draw(10000));
-    } else if (what < 130) {
+    } else if (what < 36) {
+        probe_something();
+    } else if (what < 106) {
+        answer_something();
+    } else if (what < 190) {
         deliver_some(draw(4));
-    } else if (what < 135 && w->is_alive) {
+    } else if (what < 195 && w->is_alive) {
         talk_nonsense(w, &w->sessions[draw(SESSIONS)]);
     } else if (w->is_alive && w->has_replayed) {
         step_session(w, &w->sessions[draw(SESSIONS)]);
@@ -357,9 +371,68 @@ static void check_limit(struct map_node *node, void *arg)
 static void check_user_limit(struct map_node *node, void *arg)
 {
     const struct user *u = CONTAINER(node, struct user, node);
+    const struct recount *r = arg;
+    uint32_t n = 0;
 
-    (void)arg;
-    assert_true(u->sessions_n - u->delayed_n <= PER_USER);
+    /* Those that are looked up do not know their limit yet. */
+    for (size_t i = 0; i < r->n; i++)
+        n += r->sessions[i]->user == u && recount_is_bound(r->sessions[i]);
+    assert_true(n <= PER_USER_TOLD);
+}
+
+/* What was above a limit before, by replays, may only become less. */
+static bool is_within(uint32_t n, uint32_t most, uint32_t before)
+{
+    return most == 0 || n <= most || n <= before || m.is_replaying;
+}
+
+/* Whether the first of a queue could begin now. */
+static bool could_begin(const struct backend *b, const struct queue *queue, bool is_trial)
+{
+    const struct health_params p = backends_health_params(&backends, (uint32_t)(b - backends.all));
+    uint32_t rate = b->conf->login_rate;
+
+    if (!queue_first(queue))
+        return false;
+    if (b->state == BACKEND_DOWN)
+        return true;
+    if (rate > 0)
+        rate = rate * health_share(&b->health, &p, m.now_ms) / HEALTH_SHARE_WHOLE;
+    if (b->conf->login_rate > 0 && rate == 0)
+        rate = 1;
+    return (b->conf->max_sessions == 0 || b->sessions < b->conf->max_sessions) &&
+           (b->conf->max_connecting == 0 || b->connecting < b->conf->max_connecting) &&
+           admission_registry(admission)->logins_n < LOGINS &&
+           bucket_due_ms(&b->logins, rate, m.now_ms) <= m.now_ms &&
+           (!is_trial || bucket_due_ms(&backends.tries[b->pool], conf->pools[b->pool].try_rate,
+                                       m.now_ms) <= m.now_ms);
+}
+
+/* No backend has more than it may, and nobody waits for what is there. */
+static void check_backends(void)
+{
+    struct admission_counts counts;
+    size_t queued = 0;
+    uint64_t due = admission_due_ms(admission);
+
+    for (uint32_t i = 0; i < BACKENDS; i++) {
+        const struct backend *b = &backends.all[i];
+
+        assert_true(is_within(b->sessions, b->conf->max_sessions, m.sessions[i]));
+        assert_true(is_within(b->connecting, b->conf->max_connecting, m.connecting[i]));
+        m.sessions[i] = b->sessions;
+        m.connecting[i] = b->connecting;
+        queued += backends_queued(b);
+        assert_true(backends_queued(b) == 0 || health_serves(&b->health));
+        if (could_begin(b, &b->queue, false) || could_begin(b, &b->trials, true))
+            assert_true(due != 0 && due <= m.now_ms);
+    }
+    admission_count(admission, &counts);
+    assert_int_equal(counts.queued, queued);
+    assert_true(
+        is_within((uint32_t)admission_registry(admission)->logins_n, LOGINS, (uint32_t)m.logins_n));
+    m.logins_n = admission_registry(admission)->logins_n;
+    m.is_replaying = false;
 }
 
 static void check_visit_limit(struct map_node *node, void *arg)
@@ -379,12 +452,12 @@ static void check_counts(void)
             recount_worker(&r, &m.workers[w].worker);
     }
     recount_check(&r);
+    check_backends();
     if (m.was_replayed)
         return;
     map_each(&registry->sources.map, check_limit, NULL);
-    map_each(&registry->users, check_user_limit, NULL);
+    map_each(&registry->users, check_user_limit, &r);
     map_each(&registry->visits, check_visit_limit, NULL);
-    assert_true(registry->logins_n <= LOGINS);
 }
 
 /* Logged in, as soon as its worker hears of it. */
@@ -401,7 +474,7 @@ static bool is_answered_yes(const struct model_session *s)
 
 static void check(void)
 {
-    uint32_t where[2][USERS];
+    uint32_t where[POOLS][USERS];
     size_t sessions = 0;
 
     memset(where, 0xff, sizeof where);
@@ -412,11 +485,11 @@ static void check(void)
             sessions += s->stage != NONE;
             if (s->stage != DONE && !is_answered_yes(s))
                 continue;
-            if (where[s->pool][s->user] == BACKEND_NONE)
-                where[s->pool][s->user] = backend_of(s);
-            assert_int_equal(where[s->pool][s->user], backend_of(s));
-            if (s->pool == OWN && !m.is_steered[s->user])
-                assert_int_equal(m.placed[s->user], backend_of(s));
+            if (where[s->lease.pool][s->user] == BACKEND_NONE)
+                where[s->lease.pool][s->user] = backend_of(s);
+            assert_int_equal(where[s->lease.pool][s->user], backend_of(s));
+            if (s->lease.pool != SHARED && !m.is_steered[s->user])
+                assert_int_equal(m.placed[s->lease.pool][s->user], backend_of(s));
         }
     }
     if (m.is_recovered)
@@ -448,8 +521,11 @@ static void quiesce(void)
     if (!m.is_recovered)
         fail_msg("not recovered though all have replayed");
     /* Who waits for what becomes of the logins in front is answered when these are over. */
-    for (unsigned round = 0; round < WORKERS * SESSIONS; round++) {
+    for (unsigned round = 0; round < 4 * WORKERS * SESSIONS; round++) {
         pass_time(120000);
+        for (uint32_t b = 0; b < BACKENDS; b++)
+            admission_probed(admission, b, true, SLICE(""), m.now_ms);
+        memset(m.questions, 0, sizeof m.questions);
         deliver_some(SIZE_MAX);
         for (int w = 0; w < WORKERS; w++)
             give_verdicts(&m.workers[w]);
@@ -473,7 +549,7 @@ static void run_once(uint64_t run)
     m.now_ms = 1000000;
     m.next_id = 1;
     for (unsigned u = 0; u < USERS; u++)
-        m.placed[u] = m.pins[u] = BACKEND_NONE;
+        m.placed[OWN][u] = m.placed[SHARED][u] = m.placed[TRIED][u] = m.pins[u] = BACKEND_NONE;
     for (uint32_t w = 0; w < WORKERS; w++)
         m.workers[w].worker.instance = w + 1;
     start_control();
@@ -491,7 +567,8 @@ static void run_once(uint64_t run)
 
 static void test_random_runs_keep_every_promise(void **state)
 {
-    size_t logins = 0, refusals = 0, failures = 0, delayed = 0, refused[REFUSE_PENALTY + 1] = {0};
+    size_t logins = 0, refusals = 0, failures = 0, delayed = 0;
+    size_t refused[REFUSE_CREDENTIALS + 1] = {0}, queued = 0, trials = 0, falls = 0, answers = 0;
     size_t kicks = 0, moves = 0, moved = 0, unwritten = 0;
 
     (void)state;
@@ -505,9 +582,16 @@ static void test_random_runs_keep_every_promise(void **state)
         moves += m.moves;
         moved += m.moved;
         unwritten += m.unwritten;
-        for (size_t i = 0; i <= REFUSE_PENALTY; i++)
+        queued += m.counted[METRIC_LOGINS_QUEUED];
+        trials += m.trials;
+        falls += m.falls;
+        answers += m.answers;
+        for (size_t i = 0; i <= REFUSE_CREDENTIALS; i++)
             refused[i] += m.refused[i];
     }
+    print_message("%zu queued, %zu trials, %zu falls of backends, %zu answers of directories\n",
+                  queued, trials, falls, answers);
+    assert_true(queued > RUNS && trials > RUNS && falls > RUNS && answers > RUNS);
     print_message("%zu logins, %zu refusals, %zu failed, %zu delayed\n", logins, refusals, failures,
                   delayed);
     print_message("%zu kicks, %zu moves begun, %zu times a user moved, %zu writes failed\n", kicks,
@@ -515,7 +599,7 @@ static void test_random_runs_keep_every_promise(void **state)
     assert_true(kicks > RUNS && moves > RUNS && moved > RUNS && unwritten > RUNS / 10);
     assert_true(logins > RUNS * 10 && refusals > RUNS * 10);
     assert_true(failures > RUNS * 5 && delayed > RUNS * 5);
-    for (size_t i = 0; i <= REFUSE_PENALTY; i++) {
+    for (size_t i = 0; i <= REFUSE_CREDENTIALS; i++) {
         print_message("refused %zu: %zu\n", i, refused[i]);
         assert_true(refused[i] > RUNS / 10);
     }

@@ -137,6 +137,32 @@ static void test_what_is_printed_loads_to_the_same(void **state)
     }
 }
 
+static void test_rules_may_be_left_out_of_what_is_printed(void **state)
+{
+    struct conf *conf = load("directory one { driver = static  rules = { \"ann sesam\" } }\n"
+                             "directory two { path = \"/m\" }\n");
+    char *text = NULL;
+    struct conf *again;
+    struct err err;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+
+    (void)state;
+    assert_non_null(out);
+    assert_int_equal(conf_print_without_rules(conf, out, &err), 0);
+    fclose(out);
+    assert_null(strstr(text, "sesam"));
+    again = load(text);
+    assert_int_equal(again->directories_n, 2);
+    assert_int_equal(again->directories[0].driver, DRIVER_STATIC);
+    assert_int_equal(again->directories[0].rules.n, 0);
+    assert_string_equal(again->directories[1].path, "/m");
+    assert_int_equal(conf->directories[0].rules.n, 1);
+    free(text);
+    conf_free(&conf);
+    conf_free(&again);
+}
+
 static void test_a_list_with_a_default_may_be_emptied(void **state)
 {
     struct conf *conf = load("penalty_exempt = {}\n");
@@ -456,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_each_kind_of_value_is_read),
         cmocka_unit_test(test_sections_keep_order_title_and_line),
         cmocka_unit_test(test_what_is_printed_loads_to_the_same),
+        cmocka_unit_test(test_rules_may_be_left_out_of_what_is_printed),
         cmocka_unit_test(test_a_list_with_a_default_may_be_emptied),
         cmocka_unit_test(test_every_setting_is_printed),
         cmocka_unit_test(test_printing_to_a_full_disk_fails),

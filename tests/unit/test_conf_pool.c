@@ -59,7 +59,7 @@ static void test_what_does_not_go_together_in_a_pool(void **state)
         {POOL("check = off\ncheck_timeout = 1s"), 1, 4, "check_timeout has no effect"},
         {POOL("check = off\npassive_fall = 3"), 1, 4, "passive_fall has no effect"},
         {POOL("check_interval = 1s"), 0, 0, ""},
-        {POOL("check_interval = 1s\ncheck_fast_interval = 2s"), 1, 4, "longer than"},
+        {POOL("check_interval = 1s\ncheck_fast_interval = 3s"), 1, 4, "longer than"},
         {POOL("tags = {gold, silver}"), 0, 0, ""},
         {POOL("tags = {gold, 'si lver'}"), 1, 3, "tags: \"si lver\" is none"},
         {POOL("tags = {gold}") "\npool q {\ntags = {silver, gold} backend b3 { address = h:1 } }",
@@ -188,6 +188,32 @@ static void test_the_password_of_probes_must_be_readable(void **state)
     conf_free(&conf);
 }
 
+/* usher check --print writes defaults too, also those that have no effect. */
+static void test_what_is_printed_of_a_good_configuration_is_good(void **state)
+{
+    static const char *const texts[] = {
+        BEFORE GOOD_POOL,
+        "login_timeout = 20s\n" POOL(""),
+        POOL("check = off"),
+        POOL("check = tcp check_interval = 1s"),
+        POOL("place = try"),
+        DIRECTORY("driver = static rules = {'ann pool=main'}"),
+        DIRECTORY("driver = file path = f"),
+        DIRECTORY("driver = socketmap address = '127.0.0.1:1'"),
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct conf *conf = load(texts[i]);
+        char *printed = print(conf);
+
+        expect_mistakes(texts[i], 0, 0, "");
+        expect_mistakes(printed, 0, 0, "");
+        free(printed);
+        conf_free(&conf);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_directories_are_limited_in_number),
         cmocka_unit_test(test_names_of_users_stay_what_they_have_become),
         FOLDER_TEST(test_the_password_of_probes_must_be_readable),
+        cmocka_unit_test(test_what_is_printed_of_a_good_configuration_is_good),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

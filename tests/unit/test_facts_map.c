@@ -256,7 +256,7 @@ static void test_each_mistake_has_its_line_however_the_text_is_cut(void **state)
         {SLICE("~(*UTF)a pool=a\n"),
          "1: the expression is wrong at byte 7: using UTF is disabled by the application"},
         {SLICE("ann pool=a\nben"), "2 names, 0 rules"},
-        {SLICE("ann pool=a\nben b"), "2: \"b\" is no word with a value, as in pool=main"},
+        {SLICE("ann pool=a\nben b"), "2: word 1 has no value; write one as in pool=main"},
     };
 
     (void)state;

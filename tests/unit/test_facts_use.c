@@ -5,15 +5,14 @@
 
 #include <string.h>
 
-static const char conf_text[] =
-    "listener imap { address = \"*:1\" }\n"
-    "pool main { tags = { staff, old }\n"
-    "  backend m1 { address = \"192.0.2.1:10143\" }\n"
-    "  backend m2 { address = \"mail.test:10143\" tls = starttls }\n"
-    "  backend m3 { address = \"mail.test:10144\" tls = implicit } }\n"
-    "pool other { tags = { guests, old }\n"
-    "  backend o1 { address = \"[2001:db8::1]:10143\" }\n"
-    "  backend o2 { address = \"mail.test:10143\" } }\n";
+static const char conf_text[] = "listener imap { address = \"*:1\" }\n"
+                                "pool main { tags = { staff, old }\n"
+                                "  backend m1 { address = \"192.0.2.1:10143\" }\n"
+                                "  backend m2 { address = \"mail.test:10143\" tls = starttls }\n"
+                                "  backend m3 { address = \"mail.test:10144\" tls = implicit } }\n"
+                                "pool other { tags = { guests, old }\n"
+                                "  backend o1 { address = \"[2001:db8::1]:10143\" }\n"
+                                "  backend o2 { address = \"mail.test:10143\" } }\n";
 
 enum { MAIN, OTHER };
 
@@ -84,12 +83,9 @@ static void test_without_facts_about_the_way_the_listener_says_the_pool(void **s
 static void test_a_pool_counts_before_a_tag_and_a_tag_before_the_listener(void **state)
 {
     static const struct row rows[] = {
-        {MAIN, "pool=other", "other/ pool"},
-        {OTHER, "pool=other", "other/ pool"},
-        {MAIN, "tag=guests", "other/ tag"},
-        {MAIN, "tag=guests pool=main", "main/ pool"},
-        {MAIN, "tag=nobody pool=main", "main/ pool"},
-        {OTHER, "tag=old", "main/ tag"},
+        {MAIN, "pool=other", "other/ pool"},          {OTHER, "pool=other", "other/ pool"},
+        {MAIN, "tag=guests", "other/ tag"},           {MAIN, "tag=guests pool=main", "main/ pool"},
+        {MAIN, "tag=nobody pool=main", "main/ pool"}, {OTHER, "tag=old", "main/ tag"},
     };
 
     (void)state;

@@ -21,6 +21,7 @@ static struct {
     struct logins logins;
     struct directories *directories;
     struct end worker;
+    uint32_t workers;
     struct deadline pulse;
     struct msg msg;
     uint64_t begun_ms;
@@ -61,21 +62,41 @@ static const struct msg_verified *answer(void)
     return world.msg.body;
 }
 
+bool __real_verify_password(struct verify *v, uint32_t party, struct slice password,
+                            struct slice hash, uint32_t within_ms, verify_done *done, void *arg);
+bool __wrap_verify_password(struct verify *v, uint32_t party, struct slice password,
+                            struct slice hash, uint32_t within_ms, verify_done *done, void *arg);
+
+static uint32_t last_within_ms;
+
+bool __wrap_verify_password(struct verify *v, uint32_t party, struct slice password,
+                            struct slice hash, uint32_t within_ms, verify_done *done, void *arg)
+{
+    last_within_ms = within_ms;
+    return __real_verify_password(v, party, password, hash, within_ms, done, arg);
+}
+
 static void on_news(void *arg, const struct directory_news *news)
 {
     (void)arg;
     (void)news;
 }
 
-static void new_worker(void)
+static void new_worker_of(uint32_t instance)
 {
+    const struct msg_peer who = {.role = ROLE_WORKER, .instance = instance};
     struct err err;
     int fds[2];
 
     assert_int_equal(channel_pair(fds, &err), 0);
     world.worker = (struct end){.fd = fds[0]};
     say_hello(&world.worker, ROLE_WORKER);
-    logins_take_worker(&world.logins, fds[1]);
+    logins_take_worker(&world.logins, &who, fds[1]);
+}
+
+static void new_worker(void)
+{
+    new_worker_of(++world.workers);
 }
 
 /* Lookup with a directory of these rules. */
@@ -218,6 +239,28 @@ static void test_a_master_comes_with_name_and_password(void **state)
     finish();
 }
 
+/* Facts may have changed since the lease; the worker compares. */
+static void test_the_name_for_the_backend_comes_behind_all(void **state)
+{
+    const struct msg_verified *v;
+
+    (void)state;
+    begin(rule("ann", "backend_user=u42"));
+    v = verified("ann", "secret");
+    assert_int_equal(v->verified, VERIFIED_OK);
+    assert_int_equal(v->told_n, 3);
+    assert_false(v->user_n || v->password_n || v->is_replaced || v->is_master);
+    assert_true(slice_eq(world.msg.tail, SLICE("u42")));
+    assert_int_equal(verified("ann", "guess")->told_n, 0);
+    assert_int_equal(world.msg.tail.n, 0);
+    finish();
+    begin(rule("ann", "master_user=chief master_password=top backend_user=u42"));
+    v = verified("ann", "secret");
+    assert_int_equal(v->told_n, 3);
+    assert_true(slice_eq(world.msg.tail, SLICE("chieftopu42")));
+    finish();
+}
+
 static void test_who_has_no_hash_cannot_be_verified(void **state)
 {
     (void)state;
@@ -266,6 +309,17 @@ static void test_questions_that_make_no_sense_are_answered_all_the_same(void **s
     finish();
 }
 
+/* Else, in a rush, each would be begun at the last moment and answered behind it, for nobody. */
+static void test_no_hash_is_begun_that_would_not_be_answered_in_time(void **state)
+{
+    (void)state;
+    begin(rule("ann", ""));
+    assert_int_equal(verified("ann", "secret")->verified, VERIFIED_OK);
+    assert_in_range(last_within_ms, 1,
+                    world.child.conf->global.directory_timeout + VERIFY_BEYOND_MS / 2);
+    finish();
+}
+
 static void test_a_worker_that_is_gone_is_not_answered(void **state)
 {
     (void)state;
@@ -275,6 +329,24 @@ static void test_a_worker_that_is_gone_is_not_answered(void **state)
     close(world.worker.fd);
     new_worker();
     assert_int_equal(verified("ann", "secret")->question, 5);
+    finish();
+}
+
+static void test_a_worker_has_one_channel(void **state)
+{
+    struct end first;
+    char byte;
+
+    (void)state;
+    begin(rule("ann", ""));
+    ask_numbered(4, "ann", "secret");
+    first = world.worker;
+    new_worker_of(world.workers);
+    assert_int_equal(verified("ann", "secret")->question, 5);
+    while (recv(first.fd, &byte, 1, MSG_DONTWAIT) > 0)
+        ;
+    assert_int_equal(recv(first.fd, &byte, 1, MSG_DONTWAIT), 0);
+    close(first.fd);
     finish();
 }
 
@@ -298,10 +370,13 @@ int main(void)
         cmocka_unit_test(test_the_directory_says_which_password_is_right),
         cmocka_unit_test(test_what_the_backend_is_to_be_shown_comes_with_a_right_password_only),
         cmocka_unit_test(test_a_master_comes_with_name_and_password),
+        cmocka_unit_test(test_the_name_for_the_backend_comes_behind_all),
         cmocka_unit_test(test_who_has_no_hash_cannot_be_verified),
         cmocka_unit_test(test_a_hash_that_is_none_is_told_to_the_log_without_it),
         cmocka_unit_test(test_questions_that_make_no_sense_are_answered_all_the_same),
+        cmocka_unit_test(test_no_hash_is_begun_that_would_not_be_answered_in_time),
         cmocka_unit_test(test_a_worker_that_is_gone_is_not_answered),
+        cmocka_unit_test(test_a_worker_has_one_channel),
         cmocka_unit_test(test_no_secret_is_left_behind_an_answer),
     };
 

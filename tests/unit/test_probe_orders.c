@@ -120,6 +120,29 @@ static void test_connecting_takes_the_shorter_of_both_times(void **state)
     }
 }
 
+static void test_what_connecting_took_is_not_given_again(void **state)
+{
+    struct addr addresses[2];
+    uint64_t begun_ms;
+    int fds[3];
+
+    (void)state;
+    begin_pool("", "", "check = greeting check_timeout = 400ms", "");
+    fill_queue(&addresses[0], fds);
+    addresses[1] = world.backend;
+    begun_ms = loop_now_ms(world.child.loop);
+    order_probe_at(7, addresses, 2);
+    backend_accepts(&backend);
+    assert_true(loop_now_ms(world.child.loop) - begun_ms >= 200);
+    assert_bad(7, FAULT_BACKEND,
+               "greeting: no answer within check_timeout; if it waits for a PROXY header, write "
+               "proxy = v2 or v1");
+    assert_in_range(loop_now_ms(world.child.loop) - begun_ms, 400, 600);
+    for (int k = 0; k < 3; k++)
+        close(fds[k]);
+    all_done();
+}
+
 static void test_it_connects_from_the_source_and_blames_nobody_for_a_wrong_one(void **state)
 {
     char text[ADDR_TEXT], words[256];
@@ -298,7 +321,7 @@ static void test_a_control_that_is_gone_is_not_told_and_nor_is_the_next(void **s
     unsigned none = 0;
 
     (void)state;
-    begin_pool("", "", "check = greeting", "");
+    begin_pool("", "", "check = greeting check_timeout = 1m", "");
     order_probe(7);
     backend_accepts(&backend);
     lose_control();
@@ -457,6 +480,7 @@ int main(void)
         T(test_of_several_addresses_one_that_answers_is_enough),
         T(test_addresses_that_refuse_are_all_named),
         T(test_connecting_takes_the_shorter_of_both_times),
+        T(test_what_connecting_took_is_not_given_again),
         T(test_it_connects_from_the_source_and_blames_nobody_for_a_wrong_one),
         T(test_orders_that_make_no_sense_are_not_answered),
         T(test_where_nothing_is_checked_nobody_is_probed),

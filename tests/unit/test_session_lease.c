@@ -264,6 +264,92 @@ static void test_a_no_outside_of_a_trial_stands_at_once(void **state)
     done();
 }
 
+/* --- a NO that is none to the password -------------------------------------------------------- */
+
+static const char *const no_verdicts[] = {
+    "[UNAVAILABLE] The database is down", "[LIMIT] Too many connections of this user",
+    "[inuse] Another client has the mailbox", "[SERVERBUG] Internal error occurred"};
+
+static void assert_fault(uint32_t id, enum fault fault)
+{
+    const struct msg_result *r = control_hears_of(id, MSG_RESULT).body;
+
+    assert_int_equal(r->result, RESULT_FAILED);
+    assert_int_equal(r->fault, fault);
+}
+
+/* The client is told what the backend says, and has not guessed wrong. */
+static void test_a_no_that_says_nothing_of_the_password_charges_nobody(void **state)
+{
+    char heard[128];
+
+    (void)state;
+    begin_usual();
+    for (size_t i = 0; i < sizeof no_verdicts / sizeof *no_verdicts; i++) {
+        uint32_t id = asks_to_log_in(&client);
+
+        say_lease_of(id, 0, "ann", "");
+        backend_says_no(no_verdicts[i]);
+        assert_result(id, RESULT_WITHDRAWN);
+        snprintf(heard, sizeof heard, "a NO %s\r\n", no_verdicts[i]);
+        hears(&client, heard);
+        peer_close(&client);
+        assert_ended(id, CLOSE_CLIENT_CLOSED);
+        peer_close(&backend);
+    }
+    done();
+}
+
+/* It may be the one that knows the user: the NO of the next one must not stand. */
+static void test_a_trial_whose_backend_cannot_say_now_has_failed(void **state)
+{
+    (void)state;
+    begin_usual();
+    for (size_t i = 0; i < sizeof no_verdicts / sizeof *no_verdicts; i++) {
+        uint32_t id = asks_to_log_in(&client);
+
+        say_lease_of(id, LEASE_IS_TRIAL, "ann", "");
+        backend_says_no(no_verdicts[i]);
+        assert_fault(id, FAULT_OURS);
+        say_refuse(id, REFUSE_UNAVAILABLE);
+        hears(&client, "a NO [UNAVAILABLE] No mail server");
+        peer_close(&client);
+        assert_ended(id, CLOSE_CLIENT_CLOSED);
+        peer_close(&backend);
+    }
+    assert_logged("backend_failed");
+    assert_not_logged("login_refused");
+    done();
+}
+
+/* Else anybody could bring a backend down, without a password. */
+static void test_what_a_client_logs_in_with_is_no_fault_of_the_backend(void **state)
+{
+    uint32_t id;
+
+    (void)state;
+    begin_usual();
+    id = asks_to_log_in(&client);
+    say_lease_of(id, 0, "ann", "");
+    backend_greets("");
+    hears(&backend, "U1 LOGIN \"ann\" \"secret\"\r\n");
+    says(&backend, "U1 BAD What a password\r\n");
+    assert_fault(id, FAULT_OURS);
+    say_refuse(id, REFUSE_UNAVAILABLE);
+    hears(&client, "a NO [UNAVAILABLE]");
+    peer_close(&client);
+    assert_ended(id, CLOSE_CLIENT_CLOSED);
+    peer_close(&backend);
+    /* "bob", "ann", "secret", where nobody may log in for another */
+    id = is_greeted(&client);
+    says(&client, "a AUTHENTICATE PLAIN Ym9iAGFubgBzZWNyZXQ=\r\n");
+    control_hears_of(id, MSG_ADMIT);
+    say_lease_of(id, 0, "bob", "");
+    backend_greets("");
+    assert_fault(id, FAULT_OURS);
+    done();
+}
+
 static void test_a_new_control_tries_anew(void **state)
 {
     uint32_t id;
@@ -373,14 +459,6 @@ static void test_a_refusal_that_tells_more_than_it_has_tells_nothing(void **stat
 
 /* --- whose fault ------------------------------------------------------------------------------ */
 
-static void assert_fault(uint32_t id, enum fault fault)
-{
-    const struct msg_result *r = control_hears_of(id, MSG_RESULT).body;
-
-    assert_int_equal(r->result, RESULT_FAILED);
-    assert_int_equal(r->fault, fault);
-}
-
 static void test_a_backend_that_does_not_serve_is_to_blame(void **state)
 {
     static const char *const greetings[] = {"", "220 smtp\r\n", "* BYE full\r\n"};
@@ -424,6 +502,9 @@ int main(void)
         cmocka_unit_test(test_after_a_trial_that_failed_no_password_is_wrong),
         cmocka_unit_test(test_another_refusal_than_credentials_hides_the_no_of_a_trial),
         cmocka_unit_test(test_a_no_outside_of_a_trial_stands_at_once),
+        cmocka_unit_test(test_a_no_that_says_nothing_of_the_password_charges_nobody),
+        cmocka_unit_test(test_a_trial_whose_backend_cannot_say_now_has_failed),
+        cmocka_unit_test(test_what_a_client_logs_in_with_is_no_fault_of_the_backend),
         cmocka_unit_test(test_a_new_control_tries_anew),
         cmocka_unit_test(test_who_hangs_up_after_a_trial_has_guessed),
         cmocka_unit_test(test_refusals_have_words_of_their_own_or_those_of_control),

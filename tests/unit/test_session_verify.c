@@ -256,6 +256,27 @@ static void test_the_next_login_is_verified_anew(void **state)
     done();
 }
 
+/* What was to be shown for one user neither is for another, nor stands in the way of what is. */
+static void test_what_was_for_one_user_is_not_for_another(void **state)
+{
+    uint32_t id, question;
+
+    (void)state;
+    begin_with_lookup("");
+    question = is_asked_about(&id);
+    say_verified_with(
+        id, (struct msg_verified){.password_n = 4, .is_replaced = 1, .question = question}, "deep");
+    backend_accepts(&backend);
+    peer_close(&backend);
+    assert_result(id, RESULT_FAILED);
+    say_lease_of(id, LEASE_VERIFY, "bob", "");
+    question = question_of(lookup_hears(id));
+    say_verified_with(
+        id, (struct msg_verified){.password_n = 4, .is_replaced = 1, .question = question}, "bobs");
+    is_shown("", "U1 LOGIN \"bob\" \"bobs\"\r\n");
+    done();
+}
+
 /* --- what the backend is shown ---------------------------------------------------------------- */
 
 static void is_verified_with(struct msg_verified m, const char *told, const char *tail)
@@ -291,8 +312,9 @@ static void test_a_master_logs_in_for_the_user(void **state)
     (void)state;
     begin_with_lookup("");
     is_verified_with(
-        (struct msg_verified){.user_n = 6, .password_n = 3, .is_replaced = 1, .is_master = 1},
-        "u42", "mastertop");
+        (struct msg_verified){
+            .user_n = 6, .password_n = 3, .told_n = 3, .is_replaced = 1, .is_master = 1},
+        "u42", "mastertopu42");
     is_shown("SASL-IR AUTH=PLAIN",
              "U1 AUTHENTICATE PLAIN dTQyAG1hc3RlcgB0b3A=\r\n"); /* u42 master top */
     done();
@@ -414,6 +436,31 @@ static void test_an_answer_that_makes_no_sense_is_unavailable(void **state)
         peer_close(&client);
         assert_ended(id, CLOSE_CLIENT_CLOSED);
     }
+    finish();
+}
+
+/* The hash is of whoever has the name by now; the lease may be older than that. */
+static void test_a_directory_that_has_changed_its_mind_about_the_name_lets_nobody_in(void **state)
+{
+    static const struct {
+        const char *leased, *verified;
+    } rows[] = {{"ann2", "bob2"}, {"ann2", ""}, {"", "bob2"}};
+
+    (void)state;
+    begin_with_lookup("");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t id = asks_to_log_in(&client);
+        struct msg_verified m = {.told_n = (uint16_t)strlen(rows[i].verified)};
+
+        say_lease_of(id, LEASE_VERIFY, "ann", rows[i].leased);
+        m.question = question_of(lookup_hears(id));
+        say_verified_with(id, m, rows[i].verified);
+        assert_gave_up(id, RESULT_WITHDRAWN);
+        hears(&client, "a NO [UNAVAILABLE]");
+        peer_close(&client);
+        assert_ended(id, CLOSE_CLIENT_CLOSED);
+    }
+    assert_logged("the directory has another name for the backend by now");
     finish();
 }
 
@@ -546,6 +593,20 @@ static void test_who_hangs_up_while_asked_about_has_guessed(void **state)
     finish();
 }
 
+static void test_who_hangs_up_after_a_right_password_has_not(void **state)
+{
+    uint32_t id, question;
+
+    (void)state;
+    begin_with_lookup("");
+    question = is_asked_about(&id);
+    say_verified(id, question, VERIFIED_OK);
+    is_shown("", "U1 LOGIN \"ann\" \"secret\"\r\n");
+    peer_reset(&client);
+    assert_false(((const struct msg_end *)control_hears_of(id, MSG_END).body)->is_sent);
+    done();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -559,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_a_late_answer_is_not_that_of_the_next_login),
         cmocka_unit_test(test_a_login_is_verified_once_for_all_its_leases),
         cmocka_unit_test(test_the_next_login_is_verified_anew),
+        cmocka_unit_test(test_what_was_for_one_user_is_not_for_another),
         cmocka_unit_test(test_the_backend_is_shown_another_password),
         cmocka_unit_test(test_the_backend_is_shown_another_user_too),
         cmocka_unit_test(test_a_master_logs_in_for_the_user),
@@ -567,12 +629,14 @@ int main(void)
         cmocka_unit_test(test_nor_is_that_of_a_trial),
         cmocka_unit_test(test_who_speaks_for_another_is_verified_as_that_one),
         cmocka_unit_test(test_an_answer_that_makes_no_sense_is_unavailable),
+        cmocka_unit_test(test_a_directory_that_has_changed_its_mind_about_the_name_lets_nobody_in),
         cmocka_unit_test(test_a_password_that_no_hash_can_be_of_is_wrong_at_once),
         cmocka_unit_test(test_no_secret_is_left_after_the_login),
         cmocka_unit_test(test_the_next_lookup_is_asked_again),
         cmocka_unit_test(test_the_parent_is_asked_for_a_lookup_as_long_as_there_is_none),
         cmocka_unit_test(test_a_new_control_is_told_of_the_lease),
         cmocka_unit_test(test_who_hangs_up_while_asked_about_has_guessed),
+        cmocka_unit_test(test_who_hangs_up_after_a_right_password_has_not),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,6 +140,48 @@ static void test_an_answer_that_nobody_asked_for_ends_the_connection(void **stat
     wait_for(is_over, 0);
 }
 
+/* It is there before the question is, in the same turn of the loop. */
+static void test_an_answer_from_before_the_question_is_not_taken_for_its_own(void **state)
+{
+    (void)state;
+    ask("ann");
+    answer(1, "8:NOTFOUND,");
+    wait_for(is_told, 1);
+    say("12:OK pool=main,");
+    ask_as(1, "bob");
+    assert_failed(2, "what the server says is no answer");
+    wait_for(is_over, 0);
+    assert_int_equal(told[1].id, 1);
+}
+
+static void test_half_an_answer_that_nobody_asked_for_is_not_completed(void **state)
+{
+    (void)state;
+    ask("ann");
+    answer(1, "8:NOTFOUND,12:OK po");
+    assert_told(1, DIRECTORY_UNKNOWN, "");
+    wait_for(is_over, 0);
+    pass(200);
+    ask("bob");
+    assert_asked(2, 1, "9:users bob,");
+}
+
+/* Nor is it asked of a server that has gone by then. */
+static void test_an_end_that_has_come_already_costs_no_try(void **state)
+{
+    (void)state;
+    ask("ann");
+    answer(1, "8:NOTFOUND,");
+    wait_for(is_told, 1);
+    hang_up();
+    ask("bob");
+    assert_asked(2, 1, "9:users bob,");
+    say("8:NOTFOUND,");
+    wait_for(is_told, 2);
+    hang_up();
+    assert_int_equal(told[1].status, DIRECTORY_UNKNOWN);
+}
+
 static void test_the_longest_answer_is_one_and_a_longer_none(void **state)
 {
     char text[4200];
@@ -234,6 +276,9 @@ int main(void)
         TEST(the_while_grows_until_there_is_an_answer),
         TEST(what_is_no_answer_ends_the_connection),
         TEST(an_answer_that_nobody_asked_for_ends_the_connection),
+        TEST(an_answer_from_before_the_question_is_not_taken_for_its_own),
+        TEST(half_an_answer_that_nobody_asked_for_is_not_completed),
+        TEST(an_end_that_has_come_already_costs_no_try),
         TEST(the_longest_answer_is_one_and_a_longer_none),
         TEST(silence_ends_the_connection),
         TEST(silence_without_questions_is_none),

@@ -22,12 +22,13 @@ static struct {
     struct loop *loop;
     struct verify *verify;
     struct deadline patience;
-    unsigned awaited;
+    unsigned awaited, verdicts;
 } world;
 
 struct verdict {
     bool is_there;
     enum verify_verdict what;
+    unsigned nth; /* of all, from 1 on */
 };
 
 static void on_patience(struct deadline *d)
@@ -41,7 +42,7 @@ static void on_verdict(void *arg, enum verify_verdict what)
     struct verdict *v = arg;
 
     assert_false(v->is_there);
-    *v = (struct verdict){true, what};
+    *v = (struct verdict){true, what, ++world.verdicts};
     if (--world.awaited == 0)
         loop_stop(world.loop);
 }
@@ -67,13 +68,19 @@ static void finish(void)
     secret_end(); /* insists that nothing is left */
 }
 
-static bool ask(struct slice password, const char *hash, uint32_t within_ms, struct verdict *v)
+static bool ask_for(uint32_t party, struct slice password, const char *hash, uint32_t within_ms,
+                    struct verdict *v)
 {
     *v = (struct verdict){0};
-    if (!verify_password(world.verify, password, slice_str(hash), within_ms, on_verdict, v))
+    if (!verify_password(world.verify, party, password, slice_str(hash), within_ms, on_verdict, v))
         return false;
     world.awaited++;
     return true;
+}
+
+static bool ask(struct slice password, const char *hash, uint32_t within_ms, struct verdict *v)
+{
+    return ask_for(0, password, hash, within_ms, v);
 }
 
 static void await_all(void)
@@ -236,6 +243,31 @@ static void test_what_waits_too_long_is_not_begun(void **state)
     finish();
 }
 
+/* Many of one party, then one or two of others. */
+static void test_parties_take_turns(void **state)
+{
+    enum { MANY = 60, FEW = 2 };
+    static struct verdict busy[VERIFY_THREADS_MAX], many[MANY], few[FEW][FEW];
+    char hash[CRYPT_OUTPUT_SIZE];
+
+    (void)state;
+    begin();
+    snprintf(hash, sizeof hash, "%s", quick());
+    keep_busy(busy);
+    for (int i = 0; i < MANY; i++)
+        assert_true(ask_for(1, SLICE("secret"), hash, LONG_MS, &many[i]));
+    for (uint32_t i = 0; i < FEW * FEW; i++)
+        assert_true(ask_for(2 + i % FEW, SLICE("secret"), hash, LONG_MS, &few[i % FEW][i / FEW]));
+    await_all();
+    for (int i = 0; i < FEW * FEW; i++) {
+        assert_int_equal(few[i % FEW][i / FEW].what, VERIFY_RIGHT);
+        assert_in_range(few[i % FEW][i / FEW].nth, 1, MANY / 2);
+    }
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(many[i].what, VERIFY_RIGHT);
+    finish();
+}
+
 static void test_more_than_may_wait_are_turned_away(void **state)
 {
     static struct verdict busy[VERIFY_THREADS_MAX], v[VERIFY_WAITING_MAX + 1];
@@ -296,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_traditional_des_is_no_hash_even_if_it_fits),
         cmocka_unit_test(test_verdicts_are_not_mixed_up),
         cmocka_unit_test(test_what_waits_too_long_is_not_begun),
+        cmocka_unit_test(test_parties_take_turns),
         cmocka_unit_test(test_more_than_may_wait_are_turned_away),
         cmocka_unit_test(test_without_threads_nobody_is_let_in),
         cmocka_unit_test(test_the_end_forgets_who_waits),
