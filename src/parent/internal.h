@@ -48,10 +48,10 @@ struct process {
     unsigned slot;
     uint32_t instance; /* of the one that runs */
     pid_t pid;         /* 0: none */
+    struct sign sign;  /* of life */
     struct channel channel;
     bool is_ready;
     uint64_t started_ms;
-    struct sign sign;    /* of life */
     uint32_t restart_ms; /* pause before the last restart */
     struct deadline restart;
 };
