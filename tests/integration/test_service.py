@@ -259,6 +259,21 @@ def test_a_passed_socket_is_the_listeners_of_its_address(stack, start):
         assert imap.login("ann", PASSWORD).status == "OK"
 
 
+def test_a_socket_for_both_families_is_the_wildcards(stack, start):
+    passed = stack.enter_context(
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    )
+    port = passed.getsockname()[1]
+    listeners = {**LISTENERS, "any": Listener(address=f"*:{port}")}
+    usher = start(listeners=listeners, **passing([passed], "usher.socket"))
+    assert usher.find("listening", listener="any")[0]["address"] == f"[::]:{port}"
+    for address, user in (("127.0.0.1", "ann"), ("::1", "bob")):
+        with RawImap(address, port) as imap:
+            assert imap.login(user, PASSWORD).status == "OK"
+        client = usher.wait_event("login", user=user)["client"]
+        assert client.rpartition(":")[0].strip("[]") == address
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_workers_share_passed_sockets_whatever_their_number(stack, start, count):
     first = stack.enter_context(listening("127.0.0.1", shares=True))
@@ -457,6 +472,27 @@ def test_the_units_capabilities_are_enough(stack, start, unit):
     os.kill(usher.pid("lookup"), signal.SIGSTOP)
     usher.wait_events("process_started", 2, role="lookup")
     usher.stuck = 1
+
+
+@pytest.mark.root
+def test_one_capability_is_enough_without_root(start, folder, certificate):
+    """As the drop-in has it; and the parent alone has even that."""
+    account = unprivileged("nobody")
+    chown_tree(folder, account)
+    chown_tree(certificate.key.parent, account)
+    one = "-all,+net_bind_service"
+    whom = ["--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--no-new-privs"]
+    caps = [f"--{kind}={one}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+    listeners = {"plain": Listener(address=f"{free_address(143)}:143")}
+    usher = start(prefix=["setpriv", *whom, *caps, "--"], listeners=listeners)
+
+    def capabilities(pid: int) -> int:
+        return int(re.search(r"CapPrm:\t(\w+)", Path(f"/proc/{pid}/status").read_text())[1], 16)
+
+    assert capabilities(usher.process.pid) == 1 << 10
+    for pid in [usher.pid("control"), usher.pid("lookup"), *usher.worker_pids()]:
+        assert capabilities(pid) == 0
+    assert health(usher) == READY
 
 
 def test_the_unit_keeps_usher_within_bounds(unit):
