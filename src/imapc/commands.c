@@ -172,12 +172,14 @@ static bool choose_way(struct imapc *c)
     struct slice offered = buf_slice(&c->before.list);
 
     if (slice_has(p->user, '\0') || slice_has(p->authzid, '\0') || slice_has(p->password, '\0')) {
-        imapc_fail(c, "the credentials hold NUL, which cannot be sent", (struct slice){0});
+        imapc_fail_about_login(c, "the credentials hold NUL, which cannot be sent",
+                               (struct slice){0});
     } else if (imapc_offers(c, "AUTH=PLAIN")) {
         c->mech = &sasl_plain;
         return true;
     } else if (p->authzid.n > 0) {
-        imapc_fail(c, "an authorization identity needs AUTH=PLAIN; offered is", offered);
+        imapc_fail_about_login(c, "an authorization identity needs AUTH=PLAIN; offered is",
+                               offered);
     } else if (!imapc_offers(c, "LOGINDISABLED")) {
         c->mech = NULL;
         return true;

@@ -228,7 +228,7 @@ static void on_verdict(struct imapc *c, const struct response *r)
     struct slice caps;
 
     if (r->kind == RESPONSE_BAD) {
-        imapc_fail(c, "the server does not understand the login", r->text);
+        imapc_fail_about_login(c, "the server does not understand the login", r->text);
         return;
     }
     if (r->kind == RESPONSE_OK && c->is_plus_due) {
@@ -585,4 +585,10 @@ bool imapc_lacks_memory(const struct imapc *c)
 {
     INSIST(c->phase == PHASE_FAILED);
     return c->lacks_memory;
+}
+
+bool imapc_is_about_login(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->is_about_login;
 }

@@ -160,4 +160,9 @@ const char *imapc_failure(const struct imapc *c);
  * server. */
 bool imapc_lacks_memory(const struct imapc *c);
 
+/* After IMAPC_FAILED: whether that may be for what was to be logged in with: a server that answers
+ * the login with BAD, or takes no authorization identity. Whoever gave the credentials could have
+ * any server fail so. */
+bool imapc_is_about_login(const struct imapc *c);
+
 #endif

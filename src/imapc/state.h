@@ -51,6 +51,7 @@ struct imapc {
     bool is_greeted;              /* by whatever line */
     bool is_preauth;
     bool lacks_memory;               /* PHASE_FAILED for that */
+    bool is_about_login;             /* PHASE_FAILED, maybe for the credentials */
     struct known_caps before, after; /* the login; `before`: told since TLS began */
     struct buf id_answer;            /* for those who only look */
     struct buf untagged;             /* for the answer */
@@ -91,6 +92,7 @@ void imapc_go_on(struct imapc *c);
 /* `said`: words of the server that explain, or empty. */
 void imapc_fail(struct imapc *c, const char *words, struct slice said);
 void imapc_fail_memory(struct imapc *c);
+void imapc_fail_about_login(struct imapc *c, const char *words, struct slice said);
 
 /* The greeting in `line` is none of IMAP: says what it looks like. */
 void imapc_fail_foreign(struct imapc *c, struct slice line);

@@ -91,6 +91,12 @@ void imapc_fail(struct imapc *c, const char *words, struct slice said)
              said.n > IMAPC_MAX_SAID ? "..." : "");
 }
 
+void imapc_fail_about_login(struct imapc *c, const char *words, struct slice said)
+{
+    c->is_about_login |= c->phase != PHASE_FAILED;
+    imapc_fail(c, words, said);
+}
+
 void imapc_fail_memory(struct imapc *c)
 {
     c->lacks_memory |= c->phase != PHASE_FAILED;

@@ -208,10 +208,11 @@ enum result {
     RESULT_OK,      /* the backend said OK: the session is the user's now */
     RESULT_REFUSED, /* the backend said NO: the lease is over, the client may try again */
     RESULT_FAILED,  /* no verdict: next lease, please */
-    /* Before the backend was reached, and of a trial too; neither is answered: */
+    /* Of a trial too; neither is answered: */
     RESULT_DENIED,   /* lookup says that the password is wrong: as RESULT_REFUSED, but this tells
-                        nothing of the backend */
-    RESULT_WITHDRAWN /* it could not be verified, and the client was told so: the lease is over,
+                        nothing of the backend, which was not reached */
+    RESULT_WITHDRAWN /* it could not be verified, or the backend says that it cannot say now (not of
+                        a trial: RESULT_FAILED), and the client was told so: the lease is over,
                         nobody is charged or blamed */
 };
 
@@ -348,15 +349,18 @@ enum verified {
 };
 
 /* Tail: `user_n` bytes, the name that the backend is to be told (empty: as LEASE says),
- * `password_n` the password for it (with is_replaced), and words for the log when it is no
- * VERIFIED_OK. With `is_master` the user of the tail logs in for the user of LEASE: authentication
- * and authorization identity of SASL PLAIN. */
+ * `password_n` the password for it (with is_replaced), `told_n` what the facts, by which the
+ * password was verified, would have LEASE say behind the user's name; and words for the log when it
+ * is no VERIFIED_OK. With `is_master` the user of the tail logs in for the user of LEASE:
+ * authentication and authorization identity of SASL PLAIN. If LEASE says another name than the
+ * `told_n` bytes, the facts have changed between: whose password it is has not that mailbox. */
 struct msg_verified {
     uint16_t verified; /* enum verified */
     uint16_t user_n, password_n;
     uint8_t is_replaced, is_master;
     uint32_t question;
-    uint32_t reserved;
+    uint16_t told_n;
+    uint16_t reserved;
 };
 
 /* A message as received: body and tail lie in the channel's buffer, for the time of the callback

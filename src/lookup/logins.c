@@ -1,6 +1,7 @@
 /* Workers' questions about passwords; see lookup/logins.h. */
 #include "lookup/logins.h"
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/secret.h"
 #include "directory/directories.h"
@@ -12,10 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of VERIFY_BEYOND_MS; the rest is for the hash itself. */
+enum { VERIFY_BEGUN_MS = VERIFY_BEYOND_MS / 2 };
+
 struct from_worker {
     struct list node;
     struct channel channel;
     struct logins *logins;
+    uint32_t instance;
 };
 
 /* Of secret memory. */
@@ -24,7 +29,7 @@ struct question {
     struct logins *logins;
     struct channel *asker; /* NULL: gone */
     uint32_t id, question;
-    uint64_t until_ms;
+    uint64_t until_ms; /* when its hash must have begun, so that the worker still waits for it */
     char directory[CONF_NAME_MAX + 1];
     struct slice user, password; /* in `bytes` */
     struct msg_verified answer;  /* if the password is right; its tail: */
@@ -51,7 +56,7 @@ static void answer(struct question *q, enum verified verified, struct slice why)
 
 static void answer_right(struct question *q)
 {
-    size_t n = (size_t)q->answer.user_n + q->answer.password_n;
+    size_t n = (size_t)q->answer.user_n + q->answer.password_n + q->answer.told_n;
 
     q->answer.verified = VERIFIED_OK;
     q->answer.question = q->question;
@@ -97,21 +102,26 @@ static void on_verdict(void *arg, enum verify_verdict verdict)
 
 /* --- what the directories say ----------------------------------------------------------------- */
 
+/* Returns its length. */
+static size_t append(char *to, size_t at, struct slice s)
+{
+    if (s.n)
+        memcpy(to + at, s.p, s.n);
+    return s.n;
+}
+
 /* What the backend is to be shown, in case that the password is right. */
 static void take_shown(struct question *q, const struct facts *f)
 {
     bool is_master = f->master_user.n > 0;
     struct slice password = is_master ? f->master_password : f->backend_password;
 
-    INSIST(f->master_user.n + password.n <= sizeof q->shown);
-    q->answer.user_n = (uint16_t)f->master_user.n;
-    q->answer.password_n = (uint16_t)password.n;
+    INSIST(f->master_user.n + password.n + f->backend_user.n <= sizeof q->shown);
+    q->answer.user_n = (uint16_t)append(q->shown, 0, f->master_user);
+    q->answer.password_n = (uint16_t)append(q->shown, f->master_user.n, password);
+    q->answer.told_n = (uint16_t)append(q->shown, f->master_user.n + password.n, f->backend_user);
     q->answer.is_master = is_master;
     q->answer.is_replaced = password.n > 0;
-    if (is_master)
-        memcpy(q->shown, f->master_user.p, f->master_user.n);
-    if (password.n)
-        memcpy(q->shown + f->master_user.n, password.p, password.n);
 }
 
 static void judge(struct question *q, struct slice text)
@@ -129,8 +139,9 @@ static void judge(struct question *q, struct slice text)
         return;
     }
     take_shown(q, &facts);
-    if (now >= q->until_ms || !verify_password(q->logins->verify, q->password, facts.password_hash,
-                                               (uint32_t)(q->until_ms - now), on_verdict, q))
+    if (now >= q->until_ms ||
+        !verify_password(q->logins->verify, (uint32_t)hash_key(q->user), q->password,
+                         facts.password_hash, (uint32_t)(q->until_ms - now), on_verdict, q))
         answer(q, VERIFIED_UNAVAILABLE, SLICE("too many passwords are being verified"));
 }
 
@@ -170,7 +181,7 @@ static void take_question(struct logins *l, struct channel *asker, const struct 
     q->asker = asker;
     q->id = m->id;
     q->question = ask->question;
-    q->until_ms = loop_now_ms(l->child->loop) + g->directory_timeout + VERIFY_BEYOND_MS;
+    q->until_ms = loop_now_ms(l->child->loop) + g->directory_timeout + VERIFY_BEGUN_MS;
     list_append(&l->questions, &q->node);
     if (!is_sound(ask, m->tail)) {
         answer(q, VERIFIED_UNAVAILABLE, SLICE("the question makes no sense"));
@@ -211,14 +222,33 @@ static void on_closed(struct channel *ch, const char *why)
     drop_worker(CONTAINER(ch, struct from_worker, channel));
 }
 
-void logins_take_worker(struct logins *l, int fd)
+static void close_worker(struct from_worker *w)
+{
+    channel_close(&w->channel);
+    drop_worker(w);
+}
+
+/* One that was taken over might keep the old ones, and ask for more and more. */
+static void close_channels_of(struct logins *l, uint32_t instance)
+{
+    list_for_each_safe (it, &l->workers) {
+        struct from_worker *w = CONTAINER(it, struct from_worker, node);
+
+        if (w->instance == instance)
+            close_worker(w);
+    }
+}
+
+void logins_take_worker(struct logins *l, const struct msg_peer *who, int fd)
 {
     static const struct channel_events events = {
         .on_message = on_message, .on_closed = on_closed, .has_secrets = true};
     struct from_worker *w = calloc(1, sizeof *w);
 
     INSIST(w != NULL);
+    close_channels_of(l, who->instance);
     w->logins = l;
+    w->instance = who->instance;
     list_append(&l->workers, &w->node);
     channel_open(&w->channel, &l->child->channels, fd, &l->child->self, &events);
 }
@@ -253,12 +283,8 @@ void logins_stop(struct logins *l)
 {
     bool is_all_free = verify_free(&l->verify);
 
-    list_for_each_safe (it, &l->workers) {
-        struct from_worker *w = CONTAINER(it, struct from_worker, node);
-
-        channel_close(&w->channel);
-        drop_worker(w);
-    }
+    list_for_each_safe (it, &l->workers)
+        close_worker(CONTAINER(it, struct from_worker, node));
     list_for_each_safe (it, &l->questions)
         forget(CONTAINER(it, struct question, node));
     if (is_all_free)

@@ -31,8 +31,8 @@ int logins_start(struct logins *l, struct directories *directories, struct err *
 /* Begins the threads, all of which run when it returns. */
 int logins_begin(struct logins *l, struct err *err) MUST_CHECK;
 
-/* The parent's channel to a worker. */
-void logins_take_worker(struct logins *l, int fd);
+/* The parent's channel to a worker, in place of one to the same process that there may be. */
+void logins_take_worker(struct logins *l, const struct msg_peer *who, int fd);
 
 /* Last of all, when the directories have forgotten what was open. */
 void logins_stop(struct logins *l);

@@ -152,7 +152,7 @@ static void on_message(struct child *c, const struct msg *m)
     struct lookup *lk = c->state;
 
     if (m->type == MSG_PEER && ((const struct msg_peer *)m->body)->role == ROLE_WORKER)
-        logins_take_worker(&lk->logins, m->fd);
+        logins_take_worker(&lk->logins, m->body, m->fd);
     else if (m->type == MSG_PEER)
         take_control(lk, m->fd);
     else if (m->fd >= 0)

@@ -23,6 +23,8 @@ struct job {
     struct list node; /* in waiting, at a thread, or in ended */
     size_t n;
     uint64_t until_ms;
+    uint64_t round; /* in which it is its party's turn */
+    uint32_t party;
     enum verify_verdict verdict;
     verify_done *done;
     void *arg;
@@ -44,7 +46,8 @@ struct verify {
     /* All below is under the lock. */
     pthread_mutex_t lock;
     pthread_cond_t has_changed; /* more waits, a thread has begun, or all are to end */
-    struct list waiting, ended;
+    struct list waiting, ended; /* waiting: by rounds */
+    uint64_t round;             /* of the last that was begun */
     unsigned waiting_n, begun_n;
     bool is_ending;
 };
@@ -100,6 +103,7 @@ static struct job *next_job(struct verify *v)
     job = CONTAINER(v->waiting.next, struct job, node);
     list_remove(&job->node);
     v->waiting_n--;
+    v->round = job->round;
     return job;
 }
 
@@ -174,8 +178,27 @@ static struct job *new_job(struct slice password, struct slice hash)
     return job;
 }
 
-bool verify_password(struct verify *v, struct slice password, struct slice hash, uint32_t within_ms,
-                     verify_done *done, void *arg)
+/* Under the lock: behind all of its round, which is the one after that of its party's last. */
+static void wait_in_line(struct verify *v, struct job *job)
+{
+    struct list *before = &v->waiting;
+
+    job->round = v->round;
+    list_for_each (it, &v->waiting) {
+        const struct job *other = CONTAINER(it, struct job, node);
+
+        if (other->party == job->party)
+            job->round = other->round + 1;
+    }
+    while (before->prev != &v->waiting &&
+           CONTAINER(before->prev, struct job, node)->round > job->round)
+        before = before->prev;
+    list_append(before, &job->node);
+    v->waiting_n++;
+}
+
+bool verify_password(struct verify *v, uint32_t party, struct slice password, struct slice hash,
+                     uint32_t within_ms, verify_done *done, void *arg)
 {
     struct job *job = v->threads_n > 0 ? new_job(password, hash) : NULL;
     bool is_full;
@@ -183,13 +206,13 @@ bool verify_password(struct verify *v, struct slice password, struct slice hash,
     if (!job)
         return false;
     job->until_ms = now_ms() + within_ms;
+    job->party = party;
     job->done = done;
     job->arg = arg;
     pthread_mutex_lock(&v->lock);
     is_full = v->waiting_n >= VERIFY_WAITING_MAX;
     if (!is_full) {
-        list_append(&v->waiting, &job->node);
-        v->waiting_n++;
+        wait_in_line(v, job);
         pthread_cond_signal(&v->has_changed);
     }
     pthread_mutex_unlock(&v->lock);

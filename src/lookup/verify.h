@@ -45,8 +45,9 @@ enum { VERIFY_END_MS = 500 };
 bool verify_free(struct verify **v);
 
 /* Both are copied. `done` is called once, from the loop. False when too many wait, memory is out or
- * there is no thread. */
-bool verify_password(struct verify *v, struct slice password, struct slice hash, uint32_t within_ms,
-                     verify_done *done, void *arg);
+ * there is no thread. `party` stands for whose password it is: of those who wait each party's first
+ * come before any party's second, so that a thousand logins of one user do not hold up another. */
+bool verify_password(struct verify *v, uint32_t party, struct slice password, struct slice hash,
+                     uint32_t within_ms, verify_done *done, void *arg);
 
 #endif

@@ -52,7 +52,8 @@ struct process {
     struct channel channel;
     bool is_ready;
     uint64_t started_ms;
-    uint32_t restart_ms; /* pause before the last restart */
+    uint64_t rejoined_ms[ROLE_COUNT]; /* when it was last given a channel that it had asked for */
+    uint32_t restart_ms;              /* pause before the last restart */
     struct deadline restart;
 };
 
@@ -61,7 +62,8 @@ struct parent {
     struct channels channels;
     struct turn turn;
     struct conf *conf;
-    int conf_fd, counters_fd, log_fd;
+    int conf_fd, rules_fd; /* the configuration without the rules of directories, and with them */
+    int counters_fd, log_fd;
     int shared_fds[SHARED_COUNT];
     struct counters *counters;
     struct files files;   /* in use: whole and good */

@@ -280,6 +280,7 @@ int parent_serve(struct conf *conf)
 {
     struct parent p = {.conf = conf,
                        .conf_fd = -1,
+                       .rules_fd = -1,
                        .counters_fd = -1,
                        .shared_fds = {-1, -1, -1},
                        .door = {.fd = -1}};

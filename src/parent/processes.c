@@ -254,17 +254,27 @@ static void count_worker(struct process *pr, void *arg)
 }
 
 /* What asks while the other has just been started did so before it was told of it: a second channel
- * would break the first, and a replay in it. */
+ * would break the first, and a replay in it. Nor does a child that was taken over get more of them
+ * than it takes, or more than others have descriptors for. */
+static bool may_rejoin(const struct process *pr, const struct process *other, uint64_t now_ms)
+{
+    return now_ms - other->started_ms >= CROSSED_MS &&
+           now_ms - pr->rejoined_ms[other->role] >= CROSSED_MS && pr->channel.fds_n == 0 &&
+           other->channel.fds_n == 0;
+}
+
 static void rejoin(struct process *pr, const struct msg_rejoin *m)
 {
     struct parent *p = pr->parent;
+    uint64_t now_ms = loop_now_ms(p->loop);
     struct process *other = m->role == ROLE_CONTROL  ? &p->control
                             : m->role == ROLE_LOOKUP ? &p->lookup
                                                      : NULL;
 
-    if (other && other->pid && may_speak(pr, other) &&
-        loop_now_ms(p->loop) - other->started_ms >= CROSSED_MS)
-        join(other, pr);
+    if (!other || !other->pid || !may_speak(pr, other) || !may_rejoin(pr, other, now_ms))
+        return;
+    pr->rejoined_ms[other->role] = now_ms;
+    join(other, pr);
 }
 
 static void on_message(struct channel *ch, const struct msg *m)
@@ -300,7 +310,8 @@ static void introduce(struct process *pr, int fd)
     struct msg_start start = {.instance = pr->instance, .epoch = p->epoch, .slot = pr->slot};
 
     channel_open(&pr->channel, &p->channels, fd, &self, &events);
-    give(pr, MSG_CONF, NULL, no_tail, p->conf_fd);
+    /* Lookup alone asks directories; what their rules hold of passwords is no one else's. */
+    give(pr, MSG_CONF, NULL, no_tail, pr->role == ROLE_LOOKUP ? p->rules_fd : p->conf_fd);
     give(pr, MSG_COUNTERS, NULL, no_tail, p->counters_fd);
     if (pr->role == ROLE_WORKER)
         give_worker(pr);

@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int resources_conf(struct parent *p, struct err *err)
+typedef int print_conf(const struct conf *conf, FILE *out, struct err *err);
+
+static int keep_conf(const struct parent *p, print_conf *print, int *out_fd, struct err *err)
 {
     int fd = memfd_create("usher-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int copy = fd < 0 ? -1 : dup(fd);
@@ -26,15 +28,22 @@ int resources_conf(struct parent *p, struct err *err)
             close(fd);
         return err_sys(err, errno, "cannot make memory for the configuration");
     }
-    done = conf_print(p->conf, f, err);
+    done = print(p->conf, f, err);
     if (fclose(f) != 0 && done == 0)
         done = err_sys(err, errno, "cannot write the configuration to memory");
     if (done < 0 || files_seal(fd, err) < 0) {
         close(fd);
         return -1;
     }
-    p->conf_fd = fd;
+    *out_fd = fd;
     return 0;
+}
+
+int resources_conf(struct parent *p, struct err *err)
+{
+    if (keep_conf(p, conf_print, &p->rules_fd, err) < 0)
+        return -1;
+    return keep_conf(p, conf_print_without_rules, &p->conf_fd, err);
 }
 
 int resources_state(const struct conf *conf, struct err *err)
@@ -81,6 +90,7 @@ void resources_free(struct parent *p)
     door_close(p);
     files_free(&p->files);
     close_fd(p->conf_fd);
+    close_fd(p->rules_fd);
     close_fd(p->counters_fd);
     for (size_t i = 0; i < SHARED_COUNT; i++)
         close_fd(p->shared_fds[i]);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "imap/lex.h"
+#include "imap/response.h"
 #include "worker/session.h"
 #include "worker/verifying.h"
 
@@ -15,13 +16,19 @@
 /* The most of an operator's or a directory's words that a client is shown. */
 enum { TOLD_MAX = 512 };
 
+static void forget_shown(struct leased *l)
+{
+    if (l->shown)
+        secret_free(l->shown, l->shown->n);
+    l->shown = NULL;
+}
+
 void lease_forget(struct session *s)
 {
     struct leased *l = &s->phase->leased;
 
     free(l->told);
-    if (l->shown)
-        secret_free(l->shown, l->shown->n);
+    forget_shown(l);
     imapc_free(&l->refused);
     *l = (struct leased){0};
 }
@@ -47,8 +54,10 @@ static int take_names(struct session *s, struct slice name, struct slice told)
         return -1;
     }
     /* What was verified was another's password. */
-    if (strcmp(user, s->user) != 0)
+    if (strcmp(user, s->user) != 0) {
         l->is_verified = false;
+        forget_shown(l);
+    }
     free(s->user);
     s->user = user;
     free(l->told);
@@ -143,6 +152,20 @@ bool lease_is_replaced(const struct session *s)
 /* --- a backend's NO
  * ---------------------------------------------------------------------------------------------------
  */
+
+bool lease_is_verdict(const struct imapc_answer *no)
+{
+    static const char *const others[] = {"UNAVAILABLE", "INUSE", "LIMIT", "SERVERBUG"};
+    struct slice code, arguments;
+
+    if (!response_code(no->text, &code, &arguments))
+        return true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        if (slice_ieq(code, slice_str(others[i])))
+            return false;
+    }
+    return true;
+}
 
 /* Cuts "[CODE ...] text" for the log. */
 static void log_answer(struct log_line *l, struct slice text)

@@ -58,6 +58,10 @@ void lease_credentials(const struct session *s, struct imapc_params *params);
  * and was not shown to it. */
 bool lease_is_replaced(const struct session *s);
 
+/* Whether a backend's NO is one to the password: not if its code (RFC 5530) says that it cannot
+ * tell, or that something else is in the way. */
+bool lease_is_verdict(const struct imapc_answer *no);
+
 /* A backend's NO stands: in the log and to the client, who may try again. `imapc` has said it. */
 void lease_tell_no(struct session *s, const struct imapc *imapc);
 

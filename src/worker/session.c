@@ -178,9 +178,12 @@ static void session_free(struct session *s)
  * --------------------------------------------------------------------------------------------------------
  */
 
-/* Before that, who goes has learnt nothing about the password. */
+/* Before that, who goes has learnt nothing about the password; and who has given the right one has
+ * not guessed. */
 static bool is_login_sent(const struct session *s)
 {
+    if (s->phase && s->phase->leased.is_verified)
+        return false;
     if (s->state == SESSION_VERIFY)
         return true;
     if (s->state == SESSION_UPSTREAM && s->phase->imapc &&

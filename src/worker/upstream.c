@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes of names, password and ID together; what programs and people use is far below. */
+enum { ORDINARY_MAX = 1024 };
+
 void upstream_drop(struct session *s)
 {
     if (s->phase) {
@@ -51,6 +54,34 @@ static const char *proxy_hint(const struct session *s)
     return backend_proxy_hint(session_backend(s), is_talking ? s->phase->imapc : NULL);
 }
 
+static bool has_control_characters(struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+/* Whether what the client has us say could be why a server hangs up or hangs: Dovecot does so at
+ * 8 KiB. Such failures tell nothing of the backend: else anybody could bring it down, without a
+ * password. */
+static bool is_odd_login(const struct session *s)
+{
+    const struct login_request *r = login_request(s->phase->login);
+    size_t n = r->user.n + r->authzid.n + r->password.n;
+
+    for (size_t i = 0; i < r->id.n; i++)
+        n += r->id.pairs[i].key.n + r->id.pairs[i].value.n;
+    return n > ORDINARY_MAX || has_control_characters(r->user) ||
+           has_control_characters(r->authzid) || has_control_characters(r->password);
+}
+
+static bool has_said_login(const struct session *s)
+{
+    return s->phase->imapc && imapc_stage(s->phase->imapc) >= IMAPC_STAGE_ID;
+}
+
 /* The attempt has come to nothing; control says what next. */
 static void upstream_fail(struct session *s, const char *stage, const char *detail,
                           enum fault fault)
@@ -58,6 +89,8 @@ static void upstream_fail(struct session *s, const char *stage, const char *deta
     struct log_line l;
     char id[SESSION_ID_TEXT], words[1024];
 
+    if (has_said_login(s) && is_odd_login(s))
+        fault = FAULT_OURS;
     snprintf(words, sizeof words, "%s%s", detail, proxy_hint(s));
     log_begin(&l, LOG_BACKEND_FAILED);
     log_str(&l, "id", session_id_text(s, id));
@@ -91,14 +124,13 @@ void upstream_late(struct session *s)
     upstream_fail(s, stage_of(s), "no answer within backend_login_timeout", FAULT_BACKEND);
 }
 
-/* NUL in what is to be sent, which no IMAP can carry, cannot come so far: clients and lookup are
- * asked before. */
+/* What the backend says of the login itself is no fault of its own either. */
 static void upstream_fail_dialogue(struct session *s)
 {
     const struct imapc *c = s->phase->imapc;
+    bool is_ours = imapc_lacks_memory(c) || imapc_is_about_login(c);
 
-    upstream_fail(s, stage_of(s), imapc_failure(c),
-                  imapc_lacks_memory(c) ? FAULT_OURS : FAULT_BACKEND);
+    upstream_fail(s, stage_of(s), imapc_failure(c), is_ours ? FAULT_OURS : FAULT_BACKEND);
 }
 
 static void upstream_broken(struct session *s)
@@ -113,28 +145,34 @@ static void upstream_broken(struct session *s)
  * ----------------------------------------------------------------------------------------------------
  */
 
-/* The client's password is right, so that this NO is about what it was replaced by. Nobody but the
- * directory is to blame. */
-static void upstream_refused_ours(struct session *s)
+static void upstream_fail_refused(struct session *s, const char *how)
 {
     char words[512];
 
-    snprintf(words, sizeof words, "the backend refuses what the directory has it shown: %.*s",
+    snprintf(words, sizeof words, "%s: %.*s", how,
              SLICE_ARG(slice_sub(imapc_log_text(s->phase->imapc), 0, 400)));
     upstream_fail(s, "login", words, FAULT_OURS);
 }
 
 static void upstream_refused(struct session *s)
 {
-    if (s->phase->leased.flags & LEASE_IS_TRIAL) {
+    bool is_trial = s->phase->leased.flags & LEASE_IS_TRIAL;
+    bool is_verdict = lease_is_verdict(imapc_answer(s->phase->imapc));
+
+    if (is_trial && is_verdict) {
         lease_keep_no(s);
         upstream_drop(s);
         session_enter(s, SESSION_ADMIT);
         upstream_tell(s, RESULT_REFUSED, FAULT_BACKEND);
+    } else if (is_trial) {
+        /* It may be the one that knows the user. */
+        upstream_fail_refused(s, "the backend cannot say now whether it knows the user");
     } else if (lease_is_replaced(s)) {
-        upstream_refused_ours(s);
+        /* The client's password is right, so that this NO is about what it was replaced by. Nobody
+         * but the directory is to blame. */
+        upstream_fail_refused(s, "the backend refuses what the directory has it shown");
     } else {
-        upstream_tell(s, RESULT_REFUSED, FAULT_BACKEND);
+        upstream_tell(s, is_verdict ? RESULT_REFUSED : RESULT_WITHDRAWN, FAULT_BACKEND);
         lease_tell_no(s, s->phase->imapc);
     }
 }

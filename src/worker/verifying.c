@@ -90,9 +90,20 @@ void verifying_late(struct session *s)
 /* Whether what the tail is said to hold is there, and can be shown to a backend. */
 static bool is_sound(const struct msg_verified *m, struct slice tail)
 {
-    return (size_t)m->user_n + m->password_n <= tail.n && m->user_n <= IPC_USER_MAX &&
+    return (size_t)m->user_n + m->password_n + m->told_n <= tail.n && m->user_n <= IPC_USER_MAX &&
            lex_is_text(slice_sub(tail, 0, (size_t)m->user_n + m->password_n)) &&
            (!m->is_master || (m->user_n > 0 && m->is_replaced));
+}
+
+/* Whether the facts by which the password is right would have the backend told the name that the
+ * lease brought. They are looked up once for the one and once for the other: were they changed
+ * between, a new owner of the name would come into the mailbox of the old one. */
+static bool is_same_name(const struct session *s, const struct msg_verified *m, struct slice tail)
+{
+    size_t at = (size_t)m->user_n + m->password_n;
+    struct slice told = slice_sub(tail, at, at + m->told_n);
+
+    return slice_eq(told.n ? told : slice_str(s->user), slice_str(s->phase->leased.told));
 }
 
 /* -1 when memory is out. */
@@ -122,6 +133,8 @@ static void go_on(struct session *s, const struct msg_verified *m, struct slice 
 {
     if (!is_sound(m, tail)) {
         withdraw(s, SLICE("what the directory would have the backend shown cannot be sent"));
+    } else if (!is_same_name(s, m, tail)) {
+        withdraw(s, SLICE("the directory has another name for the backend by now"));
     } else if (take_shown(s, m, tail) < 0) {
         withdraw(s, SLICE("out of memory"));
     } else {

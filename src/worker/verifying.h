@@ -6,7 +6,8 @@
  *     OK           the backend is dialled
  *     REFUSED      NO [AUTHENTICATIONFAILED] to the client, RESULT_DENIED to control
  *     UNAVAILABLE  NO [UNAVAILABLE], RESULT_WITHDRAWN; so it is, too, when none comes within
- *                  directory_timeout and a second
+ *                  directory_timeout and a second, or when the facts name another mailbox by now
+ *                  than the lease does
  *
  * One channel leads to lookup. When lookup is replaced, the parent joins us with the next one and
  * what is open is asked again there; when the channel alone breaks, we ask the parent for another.

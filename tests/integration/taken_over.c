@@ -5,7 +5,11 @@
  *     TAKEN_OVER_FREE  a file; the worker that removes it is the one
  */
 #define _GNU_SOURCE
+#include "ipc/message.h"
+#include "proc/child.h"
+
 #include <linux/filter.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +77,26 @@ static void overwrite(int listening)
     SAY("taken over\n");
 }
 
+/* Asks the parent for channels to control and lookup, again and again, and takes none. */
+static void rejoin(int listening)
+{
+    struct {
+        struct msg_head head;
+        struct msg_rejoin body;
+    } m = {.head = {.len = sizeof m, .type = MSG_REJOIN}};
+
+    (void)listening;
+    (void)poll(NULL, 0, 600); /* at once it would be taken for one that has not been told yet */
+    for (unsigned i = 0; i < 20000; i++) {
+        m.body.role = i % 2 ? ROLE_CONTROL : ROLE_LOOKUP;
+        while (send(CHILD_FD_PARENT, &m, sizeof m, 0) < 0)
+            (void)poll(&(struct pollfd){CHILD_FD_PARENT, POLLOUT, 0}, 1, -1);
+    }
+    SAY("taken over\n");
+    for (;;)
+        (void)poll(NULL, 0, -1);
+}
+
 static const struct {
     const char *name;
     void (*act)(int listening);
@@ -80,6 +104,7 @@ static const struct {
     {"execute", execute},       {"execute in silence", execute_in_silence},
     {"steer", steer},           {"shut down", shut_down},
     {"disconnect", disconnect}, {"overwrite", overwrite},
+    {"rejoin", rejoin},
 };
 
 static void (*wanted)(int listening);

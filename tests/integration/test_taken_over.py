@@ -30,7 +30,9 @@ def fake(stack):
 @pytest.fixture(scope="session")
 def library(session_folder):
     built = session_folder / "taken_over.so"
-    subprocess.run(["cc", "-Wall", "-Werror", "-shared", "-fPIC", "-o", built, SOURCE], check=True)
+    include = f"-I{SOURCE.parents[2] / 'src'}"
+    flags = ["-Wall", "-Werror", "-shared", "-fPIC", include]
+    subprocess.run(["cc", *flags, "-o", built, SOURCE], check=True)
     return built
 
 
@@ -111,6 +113,19 @@ def test_a_socket_that_a_worker_closed_for_all_listens_to_the_next(
     assert "detail" not in broken.fields
     # The other listeners were left alone.
     assert len(usher.find("listener_broken")) == 1
+
+
+def test_a_worker_that_asks_for_channels_without_end_uses_up_nobodys_descriptors(
+    start_usher, fake, taken_over
+):
+    usher = start_usher({"fake": fake}, env=taken_over("rejoin"), workers="1")
+    pids = [usher.process.pid, *(usher.pid(role) for role in ("control", "lookup"))]
+    with usher.connect("plain", reads_greeting=False):
+        wait_until(lambda: "taken over" in usher.stray, 30, "the worker has asked")
+        for pid in pids:
+            assert len(os.listdir(f"/proc/{pid}/fd")) < 100
+        assert not usher.find("process_ended")
+    usher.kill()
 
 
 def test_a_worker_cannot_write_over_a_file_of_the_log(folder, certificate, fake, taken_over):

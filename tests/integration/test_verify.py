@@ -73,7 +73,7 @@ def test_the_hash_decides_and_the_backend_is_shown_its_own_password(start, start
         answer = log_in(usher, "ann", wrong)
         assert answer.status == "NO"
         assert answer.code == "AUTHENTICATIONFAILED"
-    assert len(usher.find("login_refused", user="ann")) == 4
+    wait_until(lambda: len(usher.find("login_refused", user="ann")) == 4, 20, "all are told")
     assert usher.find("backend_failed") == []
     assert "of-the-backend" not in str(usher.events_after(0))
 
@@ -197,3 +197,18 @@ def test_passwords_pass_without_being_left_behind(start, start_scripted):
         # The directory's own stay where directories are.
         others = [pid for pid in usher.process_ids() if pid != usher.pid("lookup")]
         assert find_secrets(others, of_master.encode(), token) == []
+
+
+@pytest.mark.root
+def test_passwords_in_rules_reach_neither_workers_nor_control(start_usher, start_scripted):
+    of_master = word()
+    rule = f"ann password_hash={hashed(word())} master_user=chief master_password={of_master}"
+    usher = start_usher(
+        {"mail1": start_scripted(lambda connection: None)},
+        listeners=PLAIN,
+        directories={"people": {"driver": "static", "rules": [rule]}},
+        workers="1",
+    )
+    assert log_in(usher, "ann", word()).status == "NO"
+    assert find_secrets([usher.pid("lookup")], of_master.encode())
+    assert find_secrets([usher.pid("worker"), usher.pid("control")], of_master.encode()) == []

@@ -242,8 +242,10 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
     const struct model_session *s = find(CONTAINER(w, struct model_worker, worker), id);
 
     (void)arg;
-    assert_true(s != NULL);
-    assert_not_moving(w, id, s->lease.pool);
+    if (!s)
+        fail();
+    else
+        assert_not_moving(w, id, s->lease.pool);
     send_answer(w, id, YES, NULL);
 }
 

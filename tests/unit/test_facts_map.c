@@ -168,6 +168,28 @@ static void test_an_expression_that_runs_away_has_failed(void **state)
     facts_map_free(&m);
 }
 
+/* Each is far from its own bound. */
+static void test_many_expressions_have_one_bound_together(void **state)
+{
+    struct facts_map *m = new_map(&kept);
+    char line[64], name[301];
+    struct err err;
+
+    (void)state;
+    memset(name, 'a', sizeof name);
+    strcpy(name + sizeof name - 12, "0123456789.");
+    for (int i = 0; i < FACTS_MAP_EXPRESSIONS; i++) {
+        snprintf(line, sizeof line, "~^[a-z]*[a-z0-9]*%d$", i);
+        assert_int_equal(facts_map_add(m, slice_str(line), &err), 0);
+        if (i == 0)
+            expect(m, name, "-");
+    }
+    expect(m, name, "!");
+    /* The next name has all its steps again. */
+    expect(m, "ann", "-");
+    facts_map_free(&m);
+}
+
 /* Every repetition is one level deeper. */
 static void test_an_expression_that_goes_deep_does_not_take_the_stack(void **state)
 {
@@ -517,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_lines_may_be_written_in_many_ways),
         cmocka_unit_test(test_expressions_see_the_whole_name),
         cmocka_unit_test(test_an_expression_that_runs_away_has_failed),
+        cmocka_unit_test(test_many_expressions_have_one_bound_together),
         cmocka_unit_test(test_an_expression_that_goes_deep_does_not_take_the_stack),
         cmocka_unit_test(test_each_mistake_has_its_line_however_the_text_is_cut),
         cmocka_unit_test(test_a_line_has_a_longest_length_however_it_is_cut),

@@ -350,6 +350,45 @@ static void test_what_a_client_logs_in_with_is_no_fault_of_the_backend(void **st
     done();
 }
 
+/* Many servers hang up on a command of some kilobytes: Dovecot on one of eight. */
+static void test_a_backend_that_hangs_up_on_an_odd_login_is_not_to_blame(void **state)
+{
+    static char long_login[1100], long_id[1100];
+    static const struct {
+        const char *before, *login;
+        enum fault fault;
+    } rows[] = {
+        {"", "a LOGIN ann secret\r\n", FAULT_BACKEND},
+        {"i ID (\"name\" \"Mail\")\r\n", "a LOGIN ann secret\r\n", FAULT_BACKEND},
+        {"", long_login, FAULT_OURS},
+        {long_id, "a LOGIN ann secret\r\n", FAULT_OURS},
+        {"", "a LOGIN ann \"sec\x01ret\"\r\n", FAULT_OURS},
+        {"", "a LOGIN \"a\tnn\" secret\r\n", FAULT_OURS},
+    };
+
+    (void)state;
+    begin_usual();
+    snprintf(long_login, sizeof long_login, "a LOGIN ann %01024d\r\n", 0);
+    snprintf(long_id, sizeof long_id, "i ID (\"name\" \"%01024d\")\r\n", 0);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint32_t id = is_greeted(&client);
+
+        says(&client, rows[i].before);
+        says(&client, rows[i].login);
+        control_hears_of(id, MSG_ADMIT);
+        say_lease_of(id, 0, "ann", "");
+        backend_greets("ID LITERAL+");
+        hears(&backend, " LOGIN ");
+        peer_close(&backend);
+        assert_fault(id, rows[i].fault);
+        say_refuse(id, REFUSE_UNAVAILABLE);
+        hears(&client, "a NO [UNAVAILABLE]");
+        peer_close(&client);
+        assert_ended(id, CLOSE_CLIENT_CLOSED);
+    }
+    done();
+}
+
 static void test_a_new_control_tries_anew(void **state)
 {
     uint32_t id;
@@ -505,6 +544,7 @@ int main(void)
         cmocka_unit_test(test_a_no_that_says_nothing_of_the_password_charges_nobody),
         cmocka_unit_test(test_a_trial_whose_backend_cannot_say_now_has_failed),
         cmocka_unit_test(test_what_a_client_logs_in_with_is_no_fault_of_the_backend),
+        cmocka_unit_test(test_a_backend_that_hangs_up_on_an_odd_login_is_not_to_blame),
         cmocka_unit_test(test_a_new_control_tries_anew),
         cmocka_unit_test(test_who_hangs_up_after_a_trial_has_guessed),
         cmocka_unit_test(test_refusals_have_words_of_their_own_or_those_of_control),

@@ -41,7 +41,8 @@ static void say_verified_with(uint32_t id, struct msg_verified m, const char *ta
 
 static void say_verified(uint32_t id, uint32_t question, enum verified verified)
 {
-    say_verified_with(id, (struct msg_verified){.verified = verified, .question = question}, "");
+    say_verified_with(
+        id, (struct msg_verified){.verified = (uint16_t)verified, .question = question}, "");
 }
 
 /* What the backend is shown. */
