@@ -334,6 +334,8 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
     /* Its worker's channel had broken meanwhile. */
     if (s->user->is_moving || is_late)
         admission_kick(a, s, KICK_MOVED);
+    else if (s->stage == STAGE_DONE && wellness_empties(a, backend))
+        admission_kick(a, s, KICK_DOWN);
 }
 
 const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,

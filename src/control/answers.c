@@ -416,6 +416,12 @@ static void logged_in(struct admission *a, struct session *s, uint64_t now_ms)
         answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
         return;
     }
+    /* The others there have been ended, so that their users may go elsewhere; this one would keep
+     * its user there. */
+    if (wellness_empties(a, s->backend)) {
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, "the backend has gone down meanwhile");
+        return;
+    }
     guard_forgive(s);
     registry_bind(&a->registry, s, s->backend, STAGE_DONE);
     admission_note_login(a, s, now_ms);

@@ -257,6 +257,17 @@ static void open_peer(struct peer *p)
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
 }
 
+/* A process has one channel: the older one's end may not have been noticed yet. */
+static void drop_older(struct control *c, const struct peer *p)
+{
+    list_for_each_safe (it, &c->peers) {
+        struct peer *older = CONTAINER(it, struct peer, node);
+
+        if (older->who.role == p->who.role && older->who.instance == p->who.instance)
+            drop_peer(older);
+    }
+}
+
 static void take_peer(struct control *c, const struct msg *m)
 {
     struct peer *p = calloc(1, sizeof *p);
@@ -274,6 +285,7 @@ static void take_peer(struct control *c, const struct msg *m)
         free(p);
         return;
     }
+    drop_older(c, p);
     list_append(&c->peers, &p->node);
     if (c->has_started)
         open_peer(p);
@@ -360,14 +372,17 @@ static uint32_t descriptors(void)
 static uint32_t ephemeral_ports(void)
 {
     FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
-    unsigned low = 0, high = 0;
+    unsigned long low = 0, high = 0;
+    char line[64] = "", *end;
 
     if (!f)
         return 0;
-    if (fscanf(f, "%5u %5u", &low, &high) != 2 || high < low)
-        low = 1, high = 0;
+    if (fgets(line, sizeof line, f)) {
+        low = strtoul(line, &end, 10);
+        high = strtoul(end, NULL, 10);
+    }
     fclose(f);
-    return high + 1 - low;
+    return low > 0 && low <= high && high <= UINT16_MAX ? (uint32_t)(high + 1 - low) : 0;
 }
 
 static int load(struct control *c, struct err *err)

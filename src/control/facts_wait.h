@@ -66,7 +66,7 @@ int facts_wait_ask(struct facts_wait *f, struct asker *a, struct slice user, boo
 void facts_wait_repeat(struct facts_wait *f);
 
 /* An answer. One to no open question is ignored. */
-void facts_wait_answer(struct facts_wait *f, uint32_t question, const struct facts_answer *answer,
+void facts_wait_answer(struct facts_wait *f, uint32_t question, const struct facts_answer *told,
                        uint64_t now_ms);
 
 /* When facts_wait_tick() should be called; 0: not before something else happens. */

@@ -444,7 +444,7 @@ void registry_end_login(struct session *s)
 }
 
 /* As registry_name(), but for the login. */
-static int name(struct registry *r, struct session *s, struct slice user)
+static int name_user(struct registry *r, struct session *s, struct slice user)
 {
     struct user *u;
 
@@ -466,7 +466,7 @@ int registry_name(struct registry *r, struct session *s, struct slice user)
 {
     registry_unname(r, s);
     s->login = make_login(s);
-    if (s->login && name(r, s, user) == 0)
+    if (s->login && name_user(r, s, user) == 0)
         return 0;
     registry_end_login(s);
     return -1;
@@ -484,7 +484,7 @@ int registry_repool(struct registry *r, struct session *s, uint16_t pool)
     INSIST(list_empty(&s->of_user) && old);
     registry_uncharge(s);
     s->pool = pool;
-    result = name(r, s, user_name(old));
+    result = name_user(r, s, user_name(old));
     if (result == 0) {
         end_visit(r, old, s->source);
         stop_naming(r, old);

@@ -232,7 +232,7 @@ uint32_t route_nth(const struct route *r, uint16_t pool, struct slice user, unsi
         unsigned before = 0;
 
         for (size_t k = 0; k < n; k++)
-            before += scores[k] > scores[i] || (scores[k] >= scores[i] && k < i);
+            before += k < i ? scores[k] >= scores[i] : scores[k] > scores[i];
         if (before == nth)
             return first + (uint32_t)i;
     }

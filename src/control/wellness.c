@@ -33,13 +33,20 @@ static bool serves(enum health_state state)
     return state == HEALTH_UP || state == HEALTH_FAILING;
 }
 
-static void on_down(struct admission *a, uint32_t backend, uint64_t now_ms)
+bool wellness_empties(const struct admission *a, uint32_t backend)
 {
     const struct conf_pool *pool = &a->conf->pools[a->backends->all[backend].pool];
+
+    return pool->storage == STORAGE_SHARED && pool->on_down == ON_DOWN_KICK &&
+           !backends_serves(a->backends, backend);
+}
+
+static void on_down(struct admission *a, uint32_t backend, uint64_t now_ms)
+{
     struct ending e = {a, backend};
 
     entrance_empty(a, backend, now_ms);
-    if (pool->storage == STORAGE_SHARED && pool->on_down == ON_DOWN_KICK)
+    if (wellness_empties(a, backend))
         registry_each_session(&a->registry, kick_there, &e);
 }
 

@@ -25,6 +25,10 @@ void wellness_probed(struct admission *a, uint32_t backend, bool is_ok, struct s
 /* A real attempt has: with a verdict, or without one by the backend's fault. */
 void wellness_login(struct admission *a, const struct session *s, bool is_ok, uint64_t now_ms);
 
+/* Whether no session may stay on a backend: it is down, and that ends sessions there (shared
+ * storage, on_down = kick). */
+bool wellness_empties(const struct admission *a, uint32_t backend);
+
 /* The weights of backends that start slowly. */
 void wellness_tick(struct admission *a, uint64_t now_ms);
 uint64_t wellness_due_ms(const struct admission *a);

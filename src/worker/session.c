@@ -182,14 +182,13 @@ static void session_free(struct session *s)
  * not guessed. */
 static bool is_login_sent(const struct session *s)
 {
-    if (s->phase && s->phase->leased.is_verified)
+    const struct session_phase *p = s->phase;
+
+    if (!p || p->leased.is_verified)
         return false;
-    if (s->state == SESSION_VERIFY)
+    if (s->state == SESSION_UPSTREAM && p->imapc && imapc_stage(p->imapc) >= IMAPC_STAGE_LOGIN)
         return true;
-    if (s->state == SESSION_UPSTREAM && s->phase->imapc &&
-        imapc_stage(s->phase->imapc) >= IMAPC_STAGE_LOGIN)
-        return true;
-    return s->phase && s->phase->leased.is_guessed;
+    return s->state == SESSION_VERIFY || p->leased.is_guessed;
 }
 
 static void tell_end(struct session *s)

@@ -59,7 +59,8 @@ static void on_command(struct watch *watch, unsigned events)
         watch_set(d->loop, watch, 0);
         return;
     }
-    if (operate_route(d->operate, 1, SLICE("ann"), BACKEND_NONE, loop_now_ms(d->loop), &r, &e) < 0 ||
+    if (operate_route(d->operate, 1, SLICE("ann"), BACKEND_NONE, loop_now_ms(d->loop), &r, &e) <
+            0 ||
         operate_move(d->operate, SLICE("ann"), r.live == 1 ? 2 : 1, loop_now_ms(d->loop), &e) < 0)
         abort();
     free(r.hash);
