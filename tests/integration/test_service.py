@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import LISTENERS, TOP, USERS, configure
+from conftest import LISTENERS, TOP, configure
 from ctl import BINARY
 from peers.crowd import Crowd
 from peers.fakebackend import PASSWORD, FakeBackend
@@ -21,7 +21,6 @@ from peers.process import (
     chown_tree,
     free_address,
     is_alive,
-    is_root,
     signal_each,
     stat_fields,
     unprivileged,
@@ -435,6 +434,14 @@ def test_health_tells_probes_how_it_is(start):
     wait_until(lambda: health(usher) == READY, 10, "it is ready")
     usher.stop()
     assert health(usher) == NOBODY
+
+
+def test_health_does_not_wait_for_an_usher_that_hangs(start):
+    usher = start()
+    control = usher.pid("control")
+    os.kill(control, signal.SIGSTOP)
+    assert health(usher) == NOBODY
+    os.kill(control, signal.SIGCONT)
 
 
 # --- the unit -------------------------------------------------------------------------------------
