@@ -84,7 +84,7 @@ HOSTILE = [
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("password", [PASSWORD, "wrong"])
 def test_hostile_names_neither_break_nor_forge_a_line(start_usher, fake, name, password):
-    usher = start_usher({"fake": fake})
+    usher = start_usher({"fake": fake}, username_case="keep")
     with usher.connect("plain") as imap:
         token = base64.b64encode(f"\0{name}\0{password}".encode())
         status = imap.command(b"AUTHENTICATE PLAIN " + token).status
