@@ -75,7 +75,7 @@ static void check_foreign(struct check *c, const struct conf_directory *d)
     };
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
-        const struct conf_where *where = store_where(c->conf, settings[i].member);
+        const struct conf_where *where = store_where_changed(c->conf, settings[i].member);
 
         if (where && settings[i].driver != d->driver)
             mistake(c, where, "%s has no effect with driver = %s; it is for driver = %s",

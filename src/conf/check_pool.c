@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-static bool is_written(const struct check *c, const void *member)
+static bool is_changed(const struct check *c, const void *member)
 {
-    return store_where(c->conf, member) != NULL;
+    return store_where_changed(c->conf, member) != NULL;
 }
 
 /* --- where users go --------------------------------------------------------------------------- */
@@ -25,7 +25,7 @@ static void check_place(struct check *c, const struct conf_pool *p)
                 "place = try with %zu backends; %d is the most, since each wrong password is tried "
                 "on all of them; use a directory",
                 p->backends_n, CONF_TRIED_MAX);
-    if (p->place != PLACE_TRY && is_written(c, &p->try_rate))
+    if (p->place != PLACE_TRY && is_changed(c, &p->try_rate))
         mistake(c, where_of(c, &p->try_rate, &p->where),
                 "try_rate has no effect without "
                 "place = try");
@@ -99,7 +99,7 @@ static void check_unavailable_text(struct check *c, const struct conf_pool *p)
 
 static void check_queue(struct check *c, const struct conf_pool *p)
 {
-    if (is_written(c, &p->queue_timeout) && p->queue_timeout >= c->conf->global.login_timeout)
+    if (is_changed(c, &p->queue_timeout) && p->queue_timeout >= c->conf->global.login_timeout)
         mistake(c, where_of(c, &p->queue_timeout, &p->where),
                 "queue_timeout is not shorter than login_timeout, in which a login has to wait and "
                 "be done; write a shorter one, or a longer login_timeout");
@@ -141,11 +141,11 @@ static void check_probes(struct check *c, const struct conf_pool *p)
     };
 
     for (size_t i = 0; i < sizeof settings / sizeof *settings && p->check == CHECK_OFF; i++) {
-        if (is_written(c, settings[i].member))
+        if (is_changed(c, settings[i].member))
             mistake(c, where_of(c, settings[i].member, &p->where),
                     "%s has no effect with check = off", settings[i].name);
     }
-    if (is_written(c, &p->check_fast_interval) && p->check_fast_interval > p->check_interval)
+    if (is_changed(c, &p->check_fast_interval) && p->check_fast_interval > p->check_interval)
         mistake(c, where_of(c, &p->check_fast_interval, &p->where),
                 "check_fast_interval is longer than check_interval");
 }

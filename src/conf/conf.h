@@ -8,7 +8,7 @@
  *
  * The parent reads the file; children get the text that conf_print() makes of the snapshot,
  * includes resolved, and load that. So nothing but the parent opens files, and every process sees
- * the same snapshot.
+ * the same snapshot, but for the rules of directories, which lookup alone is given.
  */
 #ifndef USHER_CONF_CONF_H
 #define USHER_CONF_CONF_H
@@ -169,6 +169,10 @@ const struct conf_where *conf_where_of(const struct conf *conf, const void *memb
 
 /* Writes the whole snapshot as text that conf_load_text() turns into an equal one. */
 int conf_print(const struct conf *conf, FILE *out, struct err *err) MUST_CHECK;
+
+/* The same without the rules of directories, which may have passwords in them: for processes that
+ * do not ask directories themselves. It loads, but conf_check() would miss the rules. */
+int conf_print_without_rules(const struct conf *conf, FILE *out, struct err *err) MUST_CHECK;
 
 /* The version of the library that parses, as in "3.3". */
 const char *conf_library(void);

@@ -39,7 +39,18 @@ static void print_pool(const struct conf_pool *pool, FILE *out)
     fputs("}\n", out);
 }
 
-int conf_print(const struct conf *conf, FILE *out, struct err *err)
+static void print_directory(const struct conf_directory *directory, bool with_rules, FILE *out)
+{
+    struct conf_directory shown = *directory;
+
+    if (!with_rules)
+        shown.rules = (struct conf_list){NULL, 0};
+    print_begin(SECTION_DIRECTORY, shown.title, 0, out);
+    print_settings(SECTION_DIRECTORY, &shown, 4, out);
+    fputs("}\n", out);
+}
+
+static int print_all(const struct conf *conf, bool with_rules, FILE *out, struct err *err)
 {
     errno = 0;
     print_settings(SECTION_GLOBAL, &conf->global, 0, out);
@@ -56,14 +67,21 @@ int conf_print(const struct conf *conf, FILE *out, struct err *err)
         print_settings(SECTION_CERTIFICATE, &conf->certificates[i], 4, out);
         fputs("}\n", out);
     }
-    for (size_t i = 0; i < conf->directories_n; i++) {
-        print_begin(SECTION_DIRECTORY, conf->directories[i].title, 0, out);
-        print_settings(SECTION_DIRECTORY, &conf->directories[i], 4, out);
-        fputs("}\n", out);
-    }
+    for (size_t i = 0; i < conf->directories_n; i++)
+        print_directory(&conf->directories[i], with_rules, out);
     for (size_t i = 0; i < conf->pools_n; i++)
         print_pool(&conf->pools[i], out);
     if (fflush(out) || ferror(out))
         return err_sys(err, errno ? errno : EIO, "cannot print the configuration");
     return 0;
+}
+
+int conf_print(const struct conf *conf, FILE *out, struct err *err)
+{
+    return print_all(conf, true, out, err);
+}
+
+int conf_print_without_rules(const struct conf *conf, FILE *out, struct err *err)
+{
+    return print_all(conf, false, out, err);
 }

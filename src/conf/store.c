@@ -1,6 +1,8 @@
 /* A snapshot's memory, and its notes of where settings were written. */
 #include "conf/store.h"
 
+#include "conf/value.h"
+
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -85,14 +87,28 @@ int store_note(struct conf *conf, const struct conf_note *note, struct err *err)
     return 0;
 }
 
-const struct conf_where *store_where(const struct conf *conf, const void *member)
+static const struct conf_note *find_note(const struct conf *conf, const void *member)
 {
     const struct conf_origin *o = conf->origins;
 
     for (size_t i = 0; i < o->notes_n; i++)
         if (setting_value(o->notes[i].setting, o->notes[i].object) == member)
-            return &o->notes[i].where;
+            return &o->notes[i];
     return NULL;
+}
+
+const struct conf_where *store_where(const struct conf *conf, const void *member)
+{
+    const struct conf_note *note = find_note(conf, member);
+
+    return note ? &note->where : NULL;
+}
+
+const struct conf_where *store_where_changed(const struct conf *conf, const void *member)
+{
+    const struct conf_note *note = find_note(conf, member);
+
+    return note && !value_is_default(note->setting, note->object) ? &note->where : NULL;
 }
 
 const struct conf_where *conf_where_of(const struct conf *conf, const void *member,

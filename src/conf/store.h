@@ -43,4 +43,8 @@ int store_note(struct conf *conf, const struct conf_note *note, struct err *err)
 /* Where the setting behind a member (&listener->tls) was written; NULL when it was not. */
 const struct conf_where *store_where(const struct conf *conf, const void *member);
 
+/* The same, but NULL also when what was written is the default: conf_print() writes all of them, so
+ * they are no mistake where the setting has no effect. */
+const struct conf_where *store_where_changed(const struct conf *conf, const void *member);
+
 #endif

@@ -203,6 +203,32 @@ void value_store(const struct setting *s, const union value *value, void *object
     }
 }
 
+bool value_is_default(const struct setting *s, const void *object)
+{
+    const void *member = setting_value(s, object);
+    union value value = {0};
+
+    INSIST(value_parse(s, setting_default(s), &value, NULL) == 0);
+    switch ((enum setting_kind)s->kind) {
+    case KIND_STR:
+    case KIND_PATH:
+        return strcmp(*(const char *const *)member, value.str) == 0;
+    case KIND_LIST:
+        return ((const struct conf_list *)member)->n == 0 && !*value.str;
+    case KIND_BOOL:
+        return *(const bool *)member == value.flag;
+    case KIND_INT:
+    case KIND_DURATION:
+        return *(const uint32_t *)member == value.u32;
+    case KIND_SIZE:
+        return *(const uint64_t *)member == value.u64;
+    case KIND_CHOICE:
+        return *(const uint8_t *)member == value.choice;
+    }
+    INSIST(false); /* a kind that settings.def does not have */
+    return false;
+}
+
 void value_print_text(const char *text, FILE *out)
 {
     putc('"', out);

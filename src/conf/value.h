@@ -27,6 +27,10 @@ int value_parse(const struct setting *s, const char *text, union value *out_valu
 /* Writes the value to the setting's member of `object`. */
 void value_store(const struct setting *s, const union value *value, void *object);
 
+/* Whether the member holds what it does when the file says nothing. Of a list with a default it
+ * says no, though it may be that. */
+bool value_is_default(const struct setting *s, const void *object);
+
 /* Prints the member's value as the file would say it, LIST too. Mistakes stay in `out`. */
 void value_print(const struct setting *s, const void *object, FILE *out);
 

@@ -207,6 +207,8 @@ static void check_path(struct check *c)
         tell_unreadable(c, strerror(errno));
     } else if (!S_ISREG(st.st_mode)) {
         tell_unreadable(c, "it is not a file");
+    } else if (st.st_size == 0) {
+        tell_unreadable(c, "it is empty; a map of nobody has a comment in it");
     } else {
         in = fopen(c->directory->path, "re");
         if (!in)

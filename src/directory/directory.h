@@ -55,9 +55,11 @@ struct directory_driver {
      * cannot become better by itself. */
     int (*open)(const struct directory_params *params, struct directory **out_directory,
                 struct err *err);
-    /* `done` is called once, from here or later. At most FACTS_MAX bytes of text. */
+    /* `done` is called once, from here or later. At most FACTS_MAX bytes of text. Of one `arg`
+     * there is one open question at most. */
     void (*lookup)(struct directory *d, struct slice user, directory_done *done, void *arg);
-    /* Forgets all questions of this `arg`: their `done` is not called any more. */
+    /* Forgets the question of this `arg`: its `done` is not called any more. In constant time for
+     * the oldest, as thousands are late together. */
     void (*cancel)(struct directory *d, void *arg);
     /* Clears *d; harmless when it is NULL. Open questions are forgotten. */
     void (*close)(struct directory **d);

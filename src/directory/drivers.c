@@ -26,7 +26,7 @@ void directory_find(const struct facts_map *map, struct slice user, directory_do
         done(arg, DIRECTORY_UNKNOWN, slice_of(NULL, 0));
         break;
     case FACTS_MAP_FAILED:
-        err_set(&err, 0, "the expression ~%.*s takes too many steps with this name",
+        err_set(&err, 0, "the expressions up to ~%.*s take too many steps with this name",
                 SLICE_ARG(slice_sub(found, 0, 200)));
         done(arg, DIRECTORY_FAILED, slice_str(err.text));
         break;

@@ -10,7 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SESSIONS_MAX = 1000000, HASH_MAX = 384 /* of crypt(3), with NUL */, SHOWN = 48 };
+enum {
+    SESSIONS_MAX = 1000000,
+    HASH_MAX = 384 /* of crypt(3), with NUL */,
+    SHOWN = 48,
+    WORD_MOST = 20
+};
 
 /* The words in the order in which they are written. */
 enum word_id {
@@ -45,9 +50,14 @@ static const char *const tls_names[] = {"", "off", "starttls", "implicit"};
 
 /* --- values ----------------------------------------------------------------------------------- */
 
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
 static bool is_alnum(char c)
 {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    return is_letter(c) || (c >= '0' && c <= '9');
 }
 
 static bool has_only(struct slice s, const char *others)
@@ -213,6 +223,7 @@ struct reader {
     bool is_wire;
     const struct word *before; /* the last word that was read; NULL: none */
     uint32_t seen;             /* a bit a word */
+    unsigned words_n;          /* so many */
     struct facts facts;
 };
 
@@ -243,17 +254,21 @@ static const char *show(struct slice s, char out[SHOWN])
     return out;
 }
 
+/* Only as far as it could be a word of ours: a password or hash that is out of place is none. */
 static int fail_unknown(const struct reader *r, struct slice name, struct err *err)
 {
     const char *names[WORDS], *near;
     char shown[SHOWN];
+    size_t n = 0;
 
     for (size_t i = 0; i < WORDS; i++)
         names[i] = words[i].name;
-    show(name, shown);
+    while (n < name.n && n < WORD_MOST && (is_letter(name.p[n]) || name.p[n] == '_'))
+        n++;
+    show(slice_sub(name, 0, n), shown);
     near = nearest(shown, names, r->is_wire ? WORDS : WORD_VERIFY);
-    return err_set(err, 0, "unknown word \"%s\"%s%s%s", shown, near ? "; did you mean " : "",
-                   near ? near : "", near ? "?" : "");
+    return err_set(err, 0, "unknown word \"%s%s\"%s%s%s", shown, n < name.n ? "..." : "",
+                   near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 /* A secret with a blank in it looks like two words: the second is nothing to show either. */
@@ -269,7 +284,6 @@ static int read_word(struct reader *r, const struct word **out_word, struct err 
 {
     const size_t from = r->at;
     struct slice name;
-    char shown[SHOWN];
 
     while (r->at < r->text.n && r->text.p[r->at] != '=' && !is_blank(r->text.p[r->at]))
         r->at++;
@@ -279,10 +293,11 @@ static int read_word(struct reader *r, const struct word **out_word, struct err 
         if (*out_word)
             return err_set(err, 0, "%s has no value; write %s=...", (*out_word)->name,
                            (*out_word)->name);
+        /* It is not shown, as it may be a password behind ':' or a blank in place of '='. */
         return r->before && r->before->is_secret
                    ? fail_behind(r, err)
-                   : err_set(err, 0, "\"%s\" is no word with a value, as in pool=main",
-                             show(name, shown));
+                   : err_set(err, 0, "word %u has no value; write one as in pool=main",
+                             r->words_n + 1);
     }
     if (!*out_word)
         return r->before && r->before->is_secret ? fail_behind(r, err) : fail_unknown(r, name, err);
@@ -335,6 +350,7 @@ static int take(struct reader *r, const struct word *w, struct slice value, stru
     if (r->is_wire ? w->is_secret : w == &words[WORD_VERIFY])
         return err_set(err, 0, "%s has no place here", w->name);
     r->seen |= bit;
+    r->words_n++;
     r->before = w;
     if (w->take(&r->facts, w->offset, value))
         return 0;

@@ -6,7 +6,8 @@
  *
  * A text that is being written is not read before two looks have seen it the same, and is read
  * again when it has changed by the time it is read: else those users would be unknown whose lines
- * are not there yet. What has a file's stamp is not read twice. */
+ * are not there yet. For the same reason one that is empty is taken for an accident. What has a
+ * file's stamp is not read twice. */
 #include "base/hash.h"
 #include "base/list.h"
 #include "directory/drivers.h"
@@ -16,11 +17,14 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     LOOK_MS = 1000,
     SETTLE_MS = 250,
+    REST_S = 2, /* at the start, what is as old is not being written; some file systems know whole
+                   seconds only */
     UNSETTLED_MAX = 40, /* looks at a file that changes all the time, before it is told */
     PIECE = 32 * 1024   /* some 700 lines, a millisecond */
 };
@@ -115,6 +119,7 @@ static void file_cancel(struct directory *d, void *arg)
         if (q->arg == arg) {
             list_remove(&q->node);
             free(q);
+            return;
         }
     }
 }
@@ -195,6 +200,8 @@ static int open_file(struct directory *d, struct err *err)
         return err_sys(err, errno, "%s", path_of(d));
     if (!S_ISREG(st.st_mode))
         return err_set(err, 0, "%s is not a file", path_of(d));
+    if (st.st_size == 0)
+        return err_set(err, 0, "%s is empty; a map of nobody has a comment in it", path_of(d));
     d->next_stamp = stamp_of(&st);
     d->next_n = 0;
     hash_random(p.salt, sizeof p.salt);
@@ -300,13 +307,24 @@ static void on_work(struct watch *w, unsigned events)
 
 /* --- looking ---------------------------------------------------------------------------------- */
 
+/* So that who begins need not wait for the second look. */
+static bool is_at_rest(const struct stamp *seen)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec - seen->modified.tv_sec > REST_S &&
+           now.tv_sec - seen->changed.tv_sec > REST_S;
+}
+
 static void look_at(struct directory *d, const struct stamp *now)
 {
-    const bool is_settled = d->has_seen && is_same(now, &d->seen);
+    const bool is_settled =
+        (d->has_seen && is_same(now, &d->seen)) || (!d->has_tried && is_at_rest(now));
 
     d->seen = *now;
     d->has_seen = true;
-    if (is_settled || !d->has_tried) {
+    if (is_settled) {
         begin_reading(d);
         return;
     }

@@ -360,6 +360,8 @@ enum facts_map_result facts_map_find(const struct facts_map *m, struct slice use
 
     if (!e)
         e = find_domain(m, user);
+    if (!e && m->expressions_n > 0)
+        regex_space_begin(m->space);
     for (size_t i = 0; !e && i < m->expressions_n; i++) {
         const struct expression *x = &m->expressions[i];
         const enum regex_result result = regex_match(x->regex, m->space, user);

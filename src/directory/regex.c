@@ -9,8 +9,15 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
-/* A step takes some 20 ns, a level of depth some 150 bytes. */
-enum { STEPS_MAX = 50000, DEPTH_MAX = 5000, HEAP_MAX_KIB = 2048 };
+/* A step takes some 20 ns, and as much more for each STEP_BYTES of the subject, as it may walk over
+ * all of it; a level of depth some 150 bytes. */
+enum {
+    STEPS_MAX = 50000,      /* of one expression */
+    STEPS_ALL_MAX = 300000, /* of all that a subject is held against */
+    STEP_BYTES = 64,
+    DEPTH_MAX = 5000,
+    HEAP_MAX_KIB = 2048
+};
 
 struct regex {
     pcre2_code *code;
@@ -20,7 +27,26 @@ struct regex {
 struct regex_space {
     pcre2_match_data *data;
     pcre2_match_context *bounds;
+    size_t steps_left;
 };
+
+/* PCRE2 calls before each item of an expression that it tries; its own count is that of one match,
+ * and it keeps that for itself. */
+static int on_step(pcre2_callout_block *at, void *arg)
+{
+    struct regex_space *s = arg;
+    const size_t cost = 1 + at->subject_length / STEP_BYTES;
+
+    if (cost > s->steps_left)
+        return PCRE2_ERROR_CALLOUT;
+    s->steps_left -= cost;
+    return 0;
+}
+
+void regex_space_begin(struct regex_space *s)
+{
+    s->steps_left = STEPS_ALL_MAX;
+}
 
 struct regex_space *regex_space_new(void)
 {
@@ -37,6 +63,8 @@ struct regex_space *regex_space_new(void)
     pcre2_set_match_limit(s->bounds, STEPS_MAX);
     pcre2_set_depth_limit(s->bounds, DEPTH_MAX);
     pcre2_set_heap_limit(s->bounds, HEAP_MAX_KIB);
+    (void)pcre2_set_callout(s->bounds, on_step, s);
+    regex_space_begin(s);
     return s;
 }
 
@@ -89,7 +117,7 @@ static pcre2_code *compile(struct slice pattern, uint32_t options, struct err *e
 int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex, struct err *err)
 {
     const bool is_utf = !is_ascii(pattern);
-    const uint32_t options = PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C |
+    const uint32_t options = PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT |
                              (is_utf ? PCRE2_UTF : PCRE2_NEVER_UTF) |
                              (has_no_case ? PCRE2_CASELESS : 0);
     struct regex *r;

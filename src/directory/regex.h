@@ -2,9 +2,10 @@
  *
  * An expression is UTF-8 when it has other than ASCII in it; then a subject that is not UTF-8 does
  * not match. Else it and its subject are bytes, so that . is one byte and names of any encoding
- * match. `$` is the very end of the subject. Whoever chooses the subject may be hostile: steps,
- * depth and memory of a match are bounded, to a few milliseconds. There is no JIT, since processes
- * may not map memory executable.
+ * match. `$` is the very end of the subject. Whoever chooses the subject may be hostile: depth and
+ * memory of a match are bounded, and so are the steps of all expressions together that a subject is
+ * held against, to some ten milliseconds. There is no JIT, since processes may not map memory
+ * executable.
  */
 #ifndef USHER_DIRECTORY_REGEX_H
 #define USHER_DIRECTORY_REGEX_H
@@ -39,6 +40,9 @@ int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex,
 
 /* Clears *r; harmless when it is NULL. */
 void regex_free(struct regex **r);
+
+/* Another subject: it has all its steps before it. So has the first of a new space. */
+void regex_space_begin(struct regex_space *s);
 
 enum regex_result regex_match(const struct regex *r, struct regex_space *space,
                               struct slice subject);

@@ -275,8 +275,12 @@ static bool receive(struct directory *d)
         if (!take_answers(d))
             return false;
     } while (n == room_n);
-    if (buf_len(&d->in) == 0)
+    if (buf_len(&d->in) == 0) {
         buf_release(&d->in);
+    } else if (d->sent_n == 0) {
+        fail(d, "what the server says is no answer");
+        return false;
+    }
     return true;
 }
 
@@ -328,6 +332,16 @@ static bool flush(struct directory *d)
     return true;
 }
 
+/* What has come while nothing was asked would be taken for the answer to what is asked next, and
+ * belongs to somebody else. */
+static bool ask(struct directory *d)
+{
+    if (d->sent_n == 0 && !list_empty(&d->queued) && !receive(d))
+        return false;
+    send_queued(d);
+    return flush(d);
+}
+
 static void on_dialled(void *arg, int fd, const struct addr *reached, const struct err *err);
 
 static void connect_now(struct directory *d)
@@ -347,8 +361,7 @@ static void go_on(struct directory *d)
     while (again) {
         again = false;
         if (d->stream.is_open) {
-            send_queued(d);
-            again = !flush(d);
+            again = !ask(d);
         } else if (!d->dial && !list_empty(&d->queued)) {
             if (d->rest_ms && loop_now_ms(d->loop) < d->rest_until_ms)
                 fail_all(d, &d->queued, &d->queued_n);
@@ -425,17 +438,21 @@ static void socketmap_cancel(struct directory *d, void *arg)
     list_for_each_safe (it, &d->queued) {
         struct request *q = CONTAINER(it, struct request, node);
 
-        if (q->arg != arg)
-            continue;
-        free_request(q);
-        d->queued_n--;
+        if (q->arg == arg) {
+            free_request(q);
+            d->queued_n--;
+            return;
+        }
     }
     /* Its answer will come, and must be told from those behind it. */
     list_for_each (it, &d->sent) {
         struct request *q = CONTAINER(it, struct request, node);
 
-        if (q->arg == arg)
+        if (q->arg == arg) {
             q->done = NULL;
+            q->arg = NULL;
+            return;
+        }
     }
 }
 

@@ -115,6 +115,13 @@ static void test_a_map_that_is_not_there_is_a_doubt(void **state)
     snprintf(expected, sizeof expected,
              "main:4: warning: cannot read path %s/map: it is not a file\n", folder->path);
     expect(conf, 0, expected);
+    assert_int_equal(unlink(path), 0);
+    write_text(folder, "map", "");
+    snprintf(expected, sizeof expected,
+             "main:4: warning: cannot read path %s/map: it is empty; a map of nobody has a comment "
+             "in it\n",
+             folder->path);
+    expect(conf, 0, expected);
     assert_int_equal(directory_check(conf, false, on_finding, &found), 0);
     assert_string_equal(found.text, "");
     conf_free(&conf);
