@@ -111,14 +111,29 @@ static void test_with_keep_no_session_is_ended(void **state)
     assert_null(strstr(told, "kick"));
 }
 
-static void test_a_login_under_way_there_may_still_become_a_session(void **state)
+/* It would keep its user there, while other sessions were ended so that users may go elsewhere. */
+static void test_a_login_under_way_there_becomes_no_session(void **state)
 {
     (void)state;
     admit(0, 1, TINY, "ann");
     fall("t1");
     hush();
     result(0, 1, RESULT_OK);
-    assert_told("done 0.1\n");
+    assert_told("refuse 0.1 UNAVAILABLE: the backend has gone down meanwhile\n");
+}
+
+static void test_a_login_under_way_becomes_one_where_sessions_stay(void **state)
+{
+    (void)state;
+    admit(0, 1, 5, "ann");
+    placement("own", "bob", "o1");
+    admit(0, 2, OWN, "bob");
+    fall("k1");
+    fall("o1");
+    hush();
+    result(0, 1, RESULT_OK);
+    result(0, 2, RESULT_OK);
+    assert_told("done 0.1\ndone 0.2\n");
 }
 
 /* --- logins -------------------------------------------------------------------------------- */
@@ -547,7 +562,8 @@ int main(void)
         T(test_sessions_on_a_backend_that_went_down_are_ended_once),
         T(test_own_storage_ends_no_session),
         T(test_with_keep_no_session_is_ended),
-        T(test_a_login_under_way_there_may_still_become_a_session),
+        T(test_a_login_under_way_there_becomes_no_session),
+        T(test_a_login_under_way_becomes_one_where_sessions_stay),
         T(test_real_logins_that_fail_bring_a_backend_down),
         T(test_what_is_our_own_fault_does_not),
         T(test_a_wrong_password_is_a_sign_of_life),

@@ -31,7 +31,13 @@ class Session(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        transport.write(b"* OK [" + CAPABILITY + b"] " + self.name + b"\r\n")
+        self.say(b"* OK [" + CAPABILITY + b"] " + self.name + b"\r\n")
+
+    def say(self, octets: bytes) -> None:
+        self.transport.write(octets)
+
+    def finish(self) -> None:
+        self.transport.close()
 
     def data_received(self, octets: bytes) -> None:
         *lines, self.rest = (self.rest + octets).split(b"\r\n")
@@ -40,7 +46,7 @@ class Session(asyncio.Protocol):
             self.literal = b""
             if line.endswith(b"}") and b"{" in line:
                 self.literal = line[: line.rindex(b"{")]
-                self.transport.write(b"+ go on\r\n")
+                self.say(b"+ go on\r\n")
                 continue
             if self.tag_waiting:
                 tag, self.tag_waiting = self.tag_waiting, b""
@@ -52,9 +58,9 @@ class Session(asyncio.Protocol):
         tag, name, *arguments = line.split(b" ") + [b""]
         match name.upper():
             case b"NOOP":
-                self.transport.write(tag + b" OK done\r\n")
+                self.say(tag + b" OK done\r\n")
             case b"CAPABILITY":
-                self.transport.write(b"* " + CAPABILITY + b"\r\n" + tag + b" OK done\r\n")
+                self.say(b"* " + CAPABILITY + b"\r\n" + tag + b" OK done\r\n")
             case b"LOGIN":
                 good = arguments[1].strip(b'"') == PASSWORD.encode()
                 self.answer(tag, good)
@@ -62,21 +68,21 @@ class Session(asyncio.Protocol):
                 self.verdict(tag, arguments[1])
             case b"AUTHENTICATE":
                 self.tag_waiting = tag
-                self.transport.write(b"+ \r\n")
+                self.say(b"+ \r\n")
             case b"LOGOUT":
-                self.transport.write(b"* BYE\r\n" + tag + b" OK done\r\n")
-                self.transport.close()
+                self.say(b"* BYE\r\n" + tag + b" OK done\r\n")
+                self.finish()
             case _:
-                self.transport.write(tag + b" BAD unknown\r\n")
+                self.say(tag + b" BAD unknown\r\n")
 
     def verdict(self, tag: bytes, token: bytes) -> None:
         self.answer(tag, base64.b64decode(token).split(b"\0")[-1] == PASSWORD.encode())
 
     def answer(self, tag: bytes, good: bool) -> None:
         if good:
-            self.transport.write(tag + b" OK [" + CAPABILITY + b"] at " + self.name + b"\r\n")
+            self.say(tag + b" OK [" + CAPABILITY + b"] at " + self.name + b"\r\n")
         else:
-            self.transport.write(tag + b" NO [AUTHENTICATIONFAILED] wrong password\r\n")
+            self.say(tag + b" NO [AUTHENTICATIONFAILED] wrong password\r\n")
 
 
 async def serve(address: str, port: int, name: str) -> None:
