@@ -215,8 +215,9 @@ static bool take_facts(struct admission *a, struct session *s, const struct fact
     char why[ROUTE_WHY];
 
     if (answer->status == FACTS_UNAVAILABLE) {
-        snprintf(why, sizeof why, "directory %.*s: %.*s", SLICE_ARG(answer->directory),
-                 SLICE_ARG(answer->text));
+        snprintf(why, sizeof why, "%s%.*s: %.*s",
+                 answer->directory.n > 0 ? "directory " : "directories",
+                 SLICE_ARG(answer->directory), SLICE_ARG(answer->text));
         answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
         return false;
     }

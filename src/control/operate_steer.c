@@ -247,14 +247,13 @@ static void on_moved(void *arg, const struct move *m, uint64_t now_ms)
 
 static void on_failed(void *arg, const struct user *u, const struct err *why)
 {
-    struct err what = *why;
+    const struct operate *o = arg;
     struct log_line l;
 
-    (void)arg;
-    err_prefix(&what, "%.*s could not be moved", SLICE_ARG(user_name(u)));
-    log_begin(&l, LOG_STATE_FAILED);
-    log_str(&l, "file", STATE_FILE);
-    log_str(&l, "detail", what.text);
+    log_begin(&l, LOG_MOVE_FAILED);
+    log_slice(&l, "user", user_name(u));
+    log_str(&l, "pool", o->conf->pools[u->pool].title);
+    log_str(&l, "detail", why->text);
     log_end(&l);
 }
 

@@ -50,7 +50,7 @@ static void test_directories_that_cannot_be_asked_are_no_wrong_password(void **s
     must(try_admit(0, 1, "ann"));
     assert_told("ask ann\n");
     elapse(conf->global.directory_timeout + FACTS_PATIENCE_MS);
-    assert_told("refuse 0.1 UNAVAILABLE: directory : no answer within directory_timeout\n");
+    assert_told("refuse 0.1 UNAVAILABLE: directories: no answer within directory_timeout\n");
     assert_int_equal(admission_due_ms(admission), 0);
 }
 
