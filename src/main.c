@@ -77,6 +77,8 @@ int main(int argc, char **argv)
         return cli_ports(argc - 1, argv + 1);
     if (strcmp(word, "ctl") == 0)
         return cli_ctl(argc - 1, argv + 1);
+    if (strcmp(word, "health") == 0)
+        return cli_health(argc - 1, argv + 1);
     if (strcmp(word, "route") == 0)
         return cli_route(argc - 1, argv + 1);
     if (strcmp(word, "login") == 0)

@@ -9,6 +9,7 @@
  *     usher check ...           cli_check(argc, argv)
  *     usher ports ...           cli_ports(argc, argv), in cli/ports.h
  *     usher ctl ...             cli_ctl(argc, argv), in cli/ctl.h
+ *     usher health ...          cli_health(argc, argv), in cli/ctl.h
  *     usher route ...           cli_route(argc, argv), in cli/route.h
  *     usher login ...           cli_login(argc, argv), in cli/login.h
  *     usher serve ...           cli_options(argc, argv, &options), then the file is options.file

@@ -22,6 +22,9 @@ static const struct command commands[] = {
      "\n"
      "    -c, --config FILE   the configuration (" CLI_DEFAULT_FILE ")\n"
      "\n"
+     "It tells a service manager (NOTIFY_SOCKET) how it is, and takes the sockets that one has\n"
+     "passed (LISTEN_FDS).\n"
+     "\n"
      "SIGTERM and SIGINT stop it. SIGHUP has it read the files of certificates, keys, CAs\n"
      "and CRLs again, not the configuration.\n"},
     {"check", " [-c FILE] [--no-files] [--print]", "find the mistakes in a configuration",
@@ -91,6 +94,14 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0 it is done, 1 it was refused or failed, 2 the command was used wrongly,\n"
      "3 no usher answers. The manual page usher-ctl(8) says more.\n"},
+    {"health", " [-c FILE]", "tell whether a running usher takes logins, for probes",
+     "Asks at the socket that the configuration names. For what it is made of see \"usher ctl\n"
+     "status\".\n"
+     "\n"
+     "    -c, --config FILE   the configuration that usher runs with (" CLI_DEFAULT_FILE ")\n"
+     "\n"
+     "Exit status: 0 it takes logins, 1 it is not ready (yet), 2 the command was used wrongly,\n"
+     "3 no usher answers within ten seconds.\n"},
     {"help", " [COMMAND]", "list the commands, or explain one",
      "The manual pages usher(8) and usher.conf(5) say more.\n"},
     {"version", "", "print the versions of usher and of the libraries it runs with", ""},

@@ -15,6 +15,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Were it shorter, a busy machine would pass for a process that hangs. */
+enum { WATCHDOG_LEAST_MS = 1000 };
+
 /* A listener's address, taken apart. */
 struct endpoint {
     struct addr addr; /* with the port; family AF_UNSPEC: every address */
@@ -250,6 +253,9 @@ static void check_global(struct check *c, bool with_files)
         mistake(c, where_of(c, &g->user, NULL), "user is empty; write the name of a user");
     if (!g->state[0])
         mistake(c, where_of(c, &g->state, NULL), "state is empty; write a directory");
+    if (g->watchdog > 0 && g->watchdog < WATCHDOG_LEAST_MS)
+        mistake(c, where_of(c, &g->watchdog, NULL),
+                "watchdog is shorter than 1s; write 1s or more, or 0s for never");
     check_usernames(c);
     check_admin(c, with_files);
     if (!with_files)

@@ -25,6 +25,7 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_STOP] = {"STOP", 0, false, false},
     [MSG_READY] = {"READY", 0, false, false},
     [MSG_REJOIN] = {"REJOIN", sizeof(struct msg_rejoin), false, false},
+    [MSG_ALIVE] = {"ALIVE", 0, false, false},
     [MSG_STUCK] = {"STUCK", sizeof(struct msg_stuck), false, false},
     [MSG_OPEN] = {"OPEN", sizeof(struct msg_open), false, false},
     [MSG_ADMIT] = {"ADMIT", sizeof(struct msg_admit), true, false},

@@ -67,6 +67,7 @@ enum msg_type {
     MSG_READY,  /* begun: everything is open and checked */
     MSG_REJOIN, /* my channel with this role has broken, though both of us live: a new one, please
                  */
+    MSG_ALIVE,  /* my loop turns; again and again, as often as the setting `watchdog` asks */
     MSG_STUCK,  /* control: this worker does not replay, and so nobody can log in: end it */
     /* worker to control */
     MSG_OPEN,

@@ -8,19 +8,35 @@
 #include "metrics/counters.h"
 #include "net/local.h"
 #include "net/loop.h"
+#include "net/notify.h"
+#include "net/passed.h"
 #include "parent/files.h"
+#include "parent/silence.h"
 #include "proc/child.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
-/* One listening address: a socket for each worker slot, open as long as the parent lives, so that
- * connections that wait in a socket's queue outlive the worker that would have taken them. */
+/* One listening address, with its sockets: one for each worker slot, or those that the service
+ * manager has passed, however many. Open as long as the parent lives, so that connections that wait
+ * in a socket's queue outlive the worker that would have taken them. */
 struct port {
     unsigned listener;
     struct addr addr;
-    int *fds; /* one a worker slot */
+    int *fds;
+    unsigned fds_n;
+    bool is_passed;
+};
+
+/* What the service manager is told; see service.c. */
+struct service {
+    struct notify notify;
+    bool is_failing; /* and the log has told so */
+    bool is_renewal_refused;
+    uint32_t watchdog_ms; /* 0: it does not watch us */
+    uint64_t told;        /* of what the last status was made */
+    struct deadline status, watchdog, again;
 };
 
 struct parent;
@@ -32,6 +48,7 @@ struct process {
     unsigned slot;
     uint32_t instance; /* of the one that runs */
     pid_t pid;         /* 0: none */
+    struct sign sign;  /* of life */
     struct channel channel;
     bool is_ready;
     uint64_t started_ms;
@@ -53,6 +70,10 @@ struct parent {
     struct deadline look; /* at their dates */
     struct msg_tickets tickets;
     struct deadline rotate; /* the keys of tickets */
+    struct service service;
+    struct silence silence;
+    struct deadline watch; /* when to look whether a child is silent for too long */
+    struct passed passed;  /* sockets, until they are ports */
     struct port *ports;
     size_t ports_n;
     struct local door;
@@ -76,16 +97,66 @@ int resources_conf(struct parent *p, struct err *err) MUST_CHECK;
 /* The state directory: made, and owned by the user that we become. */
 int resources_state(const struct conf *conf, struct err *err) MUST_CHECK;
 
-/* All listening sockets; logs each address. */
-int resources_ports(struct parent *p, struct err *err) MUST_CHECK;
-
-/* Nobody can connect any more; who waits in a queue is reset. */
-void resources_close_ports(struct parent *p);
-
 /* As many descriptors as we may have: children inherit it. */
 void resources_limits(void);
 
 void resources_free(struct parent *p);
+
+/* --- ports.c: listening sockets
+ * -------------------------------------------------------------------------------------------- */
+
+/* Takes those that were passed for the listeners that they fit, opens those of all others; logs
+ * each address. */
+int ports_open(struct parent *p, struct err *err) MUST_CHECK;
+
+/* Whether the worker of a slot accepts from the i-th socket of a port. Each socket has a worker,
+ * and each worker a socket, however many there are of either. */
+bool port_is_for(const struct parent *p, const struct port *port, unsigned slot, unsigned i);
+
+/* Nobody can connect any more; who waits in a queue is reset, unless the service manager keeps the
+ * socket too. Harmless twice. */
+void ports_close(struct parent *p);
+
+/* --- service.c: the service manager, if there is one
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void service_init(struct parent *p);
+
+/* Reads what the environment says of it, and takes that out: children have no part in it. */
+void service_begin(struct parent *p);
+
+/* All processes are up. */
+void service_ready(struct parent *p);
+
+/* Around what SIGHUP asks for. */
+void service_renewing(struct parent *p);
+void service_renewed(struct parent *p, bool is_refused);
+
+void service_stopping(struct parent *p);
+
+/* We could not start or go on. */
+void service_failed(struct parent *p, const struct err *why);
+
+void service_end(struct parent *p);
+
+/* --- watchdog.c: children that hang
+ * ------------------------------------------------------------------------------------------------
+ */
+
+void watchdog_init(struct parent *p);
+
+/* From now on children must give signs of life, if the configuration wants it. */
+void watchdog_begin(struct parent *p);
+
+/* This one has just been started. */
+void watchdog_started(struct process *pr);
+
+/* This one has given a sign of life. */
+void watchdog_heard(struct process *pr);
+
+/* Nobody is killed for silence any more: who is to stop has stop_timeout for it. */
+void watchdog_end(struct parent *p);
 
 /* --- processes.c: the life of the children
  * ---------------------------------------------------------------------------- */
@@ -119,9 +190,9 @@ void renew_init(struct parent *p);
 /* Reads and checks the files; says in the log what is doubtful about them. */
 int renew_first(struct parent *p, struct err *err) MUST_CHECK;
 
-/* The same again. If all are good they are given to the workers; if not, all that was in use stays.
- */
-void renew_again(struct parent *p);
+/* The same again. If all are good they are given to the workers; if not, false is returned and all
+ * that was in use stays. */
+bool renew_again(struct parent *p);
 
 /* --- door.c: the unix socket for operators -------------------------------------------------------
  */

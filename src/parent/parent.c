@@ -34,6 +34,7 @@ void parent_on_ready(struct parent *p)
     log_str(&l, "version", USHER_VERSION);
     log_uint(&l, "workers", p->workers_n);
     log_end(&l);
+    service_ready(p);
 }
 
 /* --- stopping
@@ -78,7 +79,9 @@ void parent_stop(struct parent *p, bool has_failed)
         return;
     p->is_stopping = true;
     p->stop_asked_ms = loop_now_ms(p->loop);
-    resources_close_ports(p);
+    service_stopping(p);
+    watchdog_end(p);
+    ports_close(p);
     door_close(p);
     deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
     for (unsigned i = 0; i < p->workers_n; i++)
@@ -167,6 +170,7 @@ static void on_child(void *arg, int signal)
     struct death d;
 
     (void)signal;
+    /* As process 1 of a container we are given other people's orphans too: they match none. */
     while ((d.pid = waitpid(-1, &d.status, WNOHANG)) > 0)
         processes_each(arg, match_death, &d);
 }
@@ -176,8 +180,10 @@ static void on_hangup(void *arg, int signal)
     struct parent *p = arg;
 
     (void)signal;
-    if (!p->is_stopping)
-        renew_again(p);
+    if (p->is_stopping)
+        return;
+    service_renewing(p);
+    service_renewed(p, !renew_again(p));
 }
 
 static int take_signals(struct parent *p, struct err *err)
@@ -230,8 +236,8 @@ static int prepare(struct parent *p, struct err *err)
     }
     /* Signals first: a SIGHUP that comes while files are read means newer ones. */
     if (take_signals(p, err) < 0 || resources_conf(p, err) < 0 || renew_first(p, err) < 0 ||
-        tickets_begin(p, err) < 0 || resources_state(p->conf, err) < 0 ||
-        resources_ports(p, err) < 0 || door_open(p, err) < 0)
+        tickets_begin(p, err) < 0 || resources_state(p->conf, err) < 0 || ports_open(p, err) < 0 ||
+        door_open(p, err) < 0)
         return -1;
     return 0;
 }
@@ -251,7 +257,10 @@ static void log_stopped(const struct parent *p)
 
 static int serve(struct parent *p, struct err *err)
 {
-    if (prepare(p, err) < 0 || start_processes(p, err) < 0)
+    if (prepare(p, err) < 0)
+        return -1;
+    watchdog_begin(p);
+    if (start_processes(p, err) < 0)
         return -1;
     loop_run(p->loop);
     log_stopped(p);
@@ -276,7 +285,8 @@ int parent_serve(struct conf *conf)
                        .shared_fds = {-1, -1, -1},
                        .door = {.fd = -1}};
     struct err err;
-    int done;
+    /* Before anything is opened: what is at their numbers shall be what was passed. */
+    int done = passed_take(&p.passed, &err);
 
     p.log_fd = log_reopen(STDERR_FILENO);
     log_open(p.log_fd, (enum log_level)conf->global.log_level);
@@ -285,16 +295,24 @@ int parent_serve(struct conf *conf)
     deadline_init(&p.stop_limit, on_stop_limit);
     renew_init(&p);
     tickets_init(&p);
+    service_init(&p);
+    watchdog_init(&p);
     resources_limits();
-    done = serve(&p, &err);
-    if (done < 0)
+    service_begin(&p);
+    if (done == 0)
+        done = serve(&p, &err);
+    if (done < 0) {
         log_detail(LOG_FATAL, "%s", err.text);
+        service_failed(&p, &err);
+    }
     log_drain(LOG_DRAIN_MS);
     if (p.workers)
         processes_each(&p, close_channel, NULL);
     deadline_clear(&p.stop_limit);
     deadline_clear(&p.look);
     tickets_end(&p);
+    watchdog_end(&p);
+    service_end(&p);
     if (p.loop)
         turn_done(&p.turn);
     resources_free(&p);

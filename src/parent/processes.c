@@ -162,11 +162,11 @@ void process_give_tickets(struct process *pr, void *ignored)
 
 /* The last process in this place may have left its socket otherwise. Without it the others take all
  * connections. */
-static bool is_listening(const struct port *port, const struct process *pr)
+static bool is_listening(const struct port *port, int fd, const struct process *pr)
 {
     struct log_line l;
     struct err err;
-    int mended = listen_mend(port->fds[pr->slot], &port->addr, &err);
+    int mended = listen_mend(fd, &port->addr, &err);
 
     if (mended == 0)
         return true;
@@ -180,6 +180,16 @@ static bool is_listening(const struct port *port, const struct process *pr)
     return mended > 0;
 }
 
+static void give_port(struct process *pr, const struct port *port)
+{
+    const struct msg_listener m = {.listener = port->listener};
+
+    for (unsigned i = 0; i < port->fds_n; i++) {
+        if (port_is_for(pr->parent, port, pr->slot, i) && is_listening(port, port->fds[i], pr))
+            give(pr, MSG_LISTENER, &m, no_tail, port->fds[i]);
+    }
+}
+
 static void give_worker(struct process *pr)
 {
     struct parent *p = pr->parent;
@@ -188,12 +198,8 @@ static void give_worker(struct process *pr)
     if (give_files(pr, &err) < 0)
         child_fatal(&err);
     process_give_tickets(pr, NULL);
-    for (size_t i = 0; i < p->ports_n; i++) {
-        const struct msg_listener m = {.listener = p->ports[i].listener};
-
-        if (is_listening(&p->ports[i], pr))
-            give(pr, MSG_LISTENER, &m, no_tail, p->ports[i].fds[pr->slot]);
-    }
+    for (size_t i = 0; i < p->ports_n; i++)
+        give_port(pr, &p->ports[i]);
 }
 
 static void give_control(struct process *pr)
@@ -277,6 +283,7 @@ static void on_message(struct channel *ch, const struct msg *m)
 
     if (m->fd >= 0)
         close(m->fd);
+    watchdog_heard(pr);
     if (m->type == MSG_READY) {
         pr->is_ready = true;
         parent_on_ready(pr->parent);
@@ -353,6 +360,7 @@ int process_start(struct process *pr, struct err *err)
     pr->instance = ++p->last_instance;
     pr->is_ready = false;
     pr->started_ms = loop_now_ms(p->loop);
+    watchdog_started(pr);
     if (pr->role == ROLE_CONTROL)
         p->epoch++;
     log_process(&l, pr, LOG_PROCESS_STARTED);

@@ -96,7 +96,7 @@ int renew_first(struct parent *p, struct err *err)
     return 0;
 }
 
-void renew_again(struct parent *p)
+bool renew_again(struct parent *p)
 {
     struct files files;
     struct log_line l;
@@ -104,7 +104,7 @@ void renew_again(struct parent *p)
 
     if (read_good(p->conf, &files, &err) < 0) {
         log_detail(LOG_CERTIFICATES_REFUSED, "%s", err.text);
-        return;
+        return false;
     }
     files_free(&p->files);
     p->files = files;
@@ -113,4 +113,5 @@ void renew_again(struct parent *p)
     log_begin(&l, LOG_CERTIFICATES_RENEWED);
     log_uint(&l, "files", p->files.n);
     log_end(&l);
+    return true;
 }

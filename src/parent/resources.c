@@ -1,10 +1,8 @@
 /* What the parent opens before its children start: the configuration as they load it, the state
- * directory, listening sockets, limits. Files of TLS are files.c's. */
+ * directory, limits. Listening sockets are ports.c's, files of TLS files.c's. */
 #include "parent/internal.h"
 
 #include "base/log.h"
-#include "net/listen.h"
-#include "ports/look.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -69,63 +67,6 @@ int resources_state(const struct conf *conf, struct err *err)
     return 0;
 }
 
-/* Who is in the way, where the port is taken and the kernel tells. */
-static void tell_who_has(const struct addr *addr, struct err *err)
-{
-    char text[ADDR_TEXT], who[256];
-
-    if (err->code == EADDRINUSE && look_who(addr, PORT_TCP, who, sizeof who)[0])
-        err_set(err, EADDRINUSE,
-                "cannot listen on %s: it is taken by %s; `usher ports %u` tells more",
-                addr_format(addr, text), who, addr_port(addr));
-}
-
-static int open_port(struct parent *p, unsigned listener, struct addr addr, struct err *err)
-{
-    static const char *const tls_names[] = {"off", "starttls", "implicit"};
-    struct port *more = realloc(p->ports, (p->ports_n + 1) * sizeof *more);
-    struct log_line l;
-    int *fds;
-
-    if (!more)
-        return err_set(err, ENOMEM, "out of memory");
-    p->ports = more;
-    fds = calloc(p->workers_n, sizeof *fds);
-    if (!fds)
-        return err_set(err, ENOMEM, "out of memory");
-    if (listen_open(&addr, fds, p->workers_n, err) < 0) {
-        free(fds);
-        tell_who_has(&addr, err);
-        return err_prefix(err, "listener %s", p->conf->listeners[listener].title);
-    }
-    p->ports[p->ports_n++] = (struct port){listener, addr, fds};
-    log_begin(&l, LOG_LISTENING);
-    log_str(&l, "listener", p->conf->listeners[listener].title);
-    log_addr(&l, "address", &addr);
-    log_str(&l, "tls", tls_names[p->conf->listeners[listener].tls]);
-    log_end(&l);
-    return 0;
-}
-
-int resources_ports(struct parent *p, struct err *err)
-{
-    for (unsigned i = 0; i < p->conf->listeners_n; i++) {
-        struct addr addrs[2];
-        int n = listen_addresses(p->conf->listeners[i].address, addrs, err);
-
-        if (n < 0)
-            return err_prefix(err, "listener %s", p->conf->listeners[i].title);
-        for (int k = 0; k < n; k++) {
-            /* "*:0" is one port on both families. */
-            if (k > 0 && addr_port(&addrs[k]) == 0)
-                addr_set_port(&addrs[k], addr_port(&p->ports[p->ports_n - 1].addr));
-            if (open_port(p, i, addrs[k], err) < 0)
-                return -1;
-        }
-    }
-    return 0;
-}
-
 void resources_limits(void)
 {
     struct rlimit limit;
@@ -142,21 +83,10 @@ static void close_fd(int fd)
         close(fd);
 }
 
-void resources_close_ports(struct parent *p)
-{
-    for (size_t i = 0; i < p->ports_n; i++) {
-        for (unsigned k = 0; k < p->workers_n; k++)
-            close_fd(p->ports[i].fds[k]);
-        free(p->ports[i].fds);
-    }
-    free(p->ports);
-    p->ports = NULL;
-    p->ports_n = 0;
-}
-
 void resources_free(struct parent *p)
 {
-    resources_close_ports(p);
+    ports_close(p);
+    passed_close(&p->passed);
     door_close(p);
     files_free(&p->files);
     close_fd(p->conf_fd);

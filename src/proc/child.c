@@ -27,6 +27,9 @@ enum { FILE_MAX = 16 * 1024 * 1024 };
  * reader, and behind it control. */
 enum { LOG_DRAIN_PART = 5, LOG_DRAIN_MS = 2000 };
 
+/* Signs of life within the time of the setting watchdog. */
+enum { SIGNS = 10 };
+
 struct child_file {
     struct child_file *next;
     char *path;
@@ -40,6 +43,7 @@ struct frame {
     struct turn turn;
     struct counters *blocks;
     struct deadline give_up;
+    struct deadline alive; /* when to give the next sign of life */
     bool is_started, is_stopping;
 };
 
@@ -174,6 +178,15 @@ static int drop_privileges(const struct child *c, struct err *err)
     return sandbox_prepare(err);
 }
 
+/* From the loop, so that it ceases when the loop does. */
+static void on_alive(struct deadline *d)
+{
+    struct frame *f = CONTAINER(d, struct frame, alive);
+
+    deadline_set(f->child.loop, d, f->child.conf->global.watchdog / SIGNS);
+    channel_send(&f->child.parent, MSG_ALIVE, 0, NULL, slice_of(NULL, 0), -1);
+}
+
 static int on_closing(void *arg, struct err *err)
 {
     struct child *c = arg;
@@ -202,6 +215,8 @@ static int start(struct frame *f, const struct msg_start *m, struct err *err)
         sandbox_close(c->role->role, c->conf, on_closing, c, err) < 0)
         return -1;
     channel_send(&c->parent, MSG_READY, 0, NULL, slice_of(NULL, 0), -1);
+    if (c->conf->global.watchdog > 0)
+        deadline_set(c->loop, &f->alive, 0);
     return 0;
 }
 
@@ -319,6 +334,7 @@ int child_main(const struct child_role *role)
     fcntl(CHILD_FD_PARENT, F_SETFD, FD_CLOEXEC);
     fcntl(CHILD_FD_LOG, F_SETFD, FD_CLOEXEC);
     deadline_init(&f->give_up, on_give_up);
+    deadline_init(&f->alive, on_alive);
     channels_init(&c->channels, c->loop);
     turn_init(&f->turn, c->loop, &c->channels);
     if (role->on_init)
@@ -330,6 +346,7 @@ int child_main(const struct child_role *role)
     log_drain(drain_ms(c));
     channel_close(&c->parent);
     deadline_clear(&f->give_up);
+    deadline_clear(&f->alive);
     turn_done(&f->turn);
     loop_free(&c->loop);
     conf_free(&c->conf);

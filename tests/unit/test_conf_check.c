@@ -62,6 +62,7 @@ static void test_each_mistake_of_meaning_has_its_line(void **state)
         {GOOD_LISTENER GOOD_POOL "user = a\nuser = b", 4, "user stands twice, at t:3 too"},
         {GOOD_LISTENER GOOD_POOL "user = a user = b", 3, "user stands twice, at t:3 too"},
         {GOOD_LISTENER GOOD_POOL "nameservers = {::1}\nnameservers = {::1}", 4, "stands twice"},
+        {GOOD_LISTENER GOOD_POOL "watchdog = 999ms", 3, "watchdog is shorter than 1s"},
         {GOOD_POOL, 0, "there is no listener"},
         {GOOD_LISTENER, 0, "there is no pool"},
         {GOOD_LISTENER GOOD_POOL "pool p {\n}", 3, "pool \"p\" has no backend"},

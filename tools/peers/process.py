@@ -188,8 +188,10 @@ class Process:
         cwd: Path | None = None,
         stdout: int | None = subprocess.DEVNULL,
         stderr: int | None = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
     ) -> None:
-        """Runs `argv`, as `account` if we are root and one is given; `env` adds to ours."""
+        """Runs `argv`, as `account` if we are root and one is given; `env` adds to ours, and it
+        inherits `pass_fds`."""
         wrapper = ["setpriv", "--pdeathsig", "TERM"]
         if account and is_root() and account.pw_uid != 0:
             wrapper += ["--reuid", str(account.pw_uid), "--regid", str(account.pw_gid)]
@@ -202,6 +204,7 @@ class Process:
             stderr=stderr,
             env={**os.environ, **(env or {})},
             cwd=cwd,
+            pass_fds=pass_fds,
             start_new_session=True,
         )
 
