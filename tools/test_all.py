@@ -186,7 +186,7 @@ def fuzz_jobs(seconds):
         grown.mkdir(parents=True, exist_ok=True)
         words = TOP / f"tests/fuzz/dict/{name}.dict"
         options = ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
-        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", *options,
+        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", "-print_funcs=0", *options,
                    f"-artifact_prefix={REPORT}/fuzz-{name}-", *([f"-dict={words}"] if words.exists() else []), grown, seeds]
         found.append(jobs.Job(f"fuzz {name}", command, ("build fuzz",), judge_fuzz, seconds + 120, True))
         if name in pure:

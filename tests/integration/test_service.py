@@ -401,6 +401,7 @@ exec setpriv --reuid nobody --regid nogroup --clear-groups --no-new-privs --boun
 """
 
 
+@pytest.mark.long  # where the root is no mount of its own, as in a chroot, it cannot be made so
 @pytest.mark.root
 def test_a_read_only_root_and_no_rights_are_enough(start, folder, certificate):
     account = unprivileged("nobody")
