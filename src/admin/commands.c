@@ -9,6 +9,9 @@
 
 static int (*const functions[COMMAND_COUNT])(struct call *c, struct err *err) = {
     [COMMAND_STATUS] = admin_status,
+    [COMMAND_RELOAD] = admin_reload,
+    [COMMAND_UPGRADE] = admin_upgrade,
+    [COMMAND_WORKERS] = admin_workers,
     [COMMAND_SESSIONS] = admin_sessions,
     [COMMAND_SESSION] = admin_session,
     [COMMAND_USERS] = admin_users,

@@ -80,6 +80,9 @@ void call_done(struct call *c);
  * commands_user.c --- */
 
 int admin_status(struct call *c, struct err *err);
+int admin_reload(struct call *c, struct err *err);
+int admin_upgrade(struct call *c, struct err *err);
+int admin_workers(struct call *c, struct err *err);
 int admin_sessions(struct call *c, struct err *err);
 int admin_session(struct call *c, struct err *err);
 int admin_users(struct call *c, struct err *err);

@@ -260,7 +260,7 @@ static void begin_call(struct connection *c, const struct request *request)
     c->call.on_told = on_told;
     if (steers)
         log_steered(c, &c->call.request, c->call.said);
-    if ((steers || c->call.is_waiting) && d->changed)
+    if (steers || c->call.is_waiting)
         d->changed(d->changed_arg);
 }
 
@@ -495,8 +495,7 @@ static void door_close(struct door **door)
     *door = NULL;
 }
 
-static int door_open(struct child *child, struct operate *operate, int fd, struct door **out_door,
-                     struct err *err)
+static int door_open(struct child *child, int fd, struct door **out_door, struct err *err)
 {
     struct door *d = calloc(1, sizeof *d);
 
@@ -508,7 +507,6 @@ static int door_open(struct child *child, struct operate *operate, int fd, struc
         return -1;
     }
     d->child = child;
-    d->operate = operate;
     d->fd = fd;
     list_init(&d->connections);
     watch_init(&d->listening, fd, on_knock);
@@ -520,19 +518,21 @@ static int door_open(struct child *child, struct operate *operate, int fd, struc
     }
     /* Now, as it reads a file: of the hashes with which Jansson finds the names in an object. */
     json_object_seed(0);
-    watch_set(child->loop, &d->listening, LOOP_READ);
     *out_door = d;
     return 0;
 }
 
-static void door_on_change(struct door *door, void (*changed)(void *arg), void *arg)
+static void door_begin(struct door *door, struct operate *operate, void (*changed)(void *arg),
+                       void *arg)
 {
+    door->operate = operate;
     door->changed = changed;
     door->changed_arg = arg;
+    watch_set(door->child->loop, &door->listening, LOOP_READ);
 }
 
 const struct control_door admin_door = {
     .open = door_open,
-    .on_change = door_on_change,
+    .begin = door_begin,
     .close = door_close,
 };

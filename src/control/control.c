@@ -385,6 +385,8 @@ static uint32_t ephemeral_ports(void)
     return low > 0 && low <= high && high <= UINT16_MAX ? (uint32_t)(high + 1 - low) : 0;
 }
 
+/* What the state file says is read only now: a control before this one may have written to it until
+ * it ended. */
 static int load(struct control *c, struct err *err)
 {
     const struct conf *conf = c->child->conf;
@@ -393,13 +395,11 @@ static int load(struct control *c, struct err *err)
                                       .epoch = c->child->self.epoch,
                                       .effects = &control_admission_effects,
                                       .arg = c,
-                                      .descriptors = descriptors(),
-                                      .ports = ephemeral_ports(),
+                                      .descriptors = c->descriptors,
+                                      .ports = c->ephemeral_ports,
                                       .now_ms = control_now_ms(c)};
     struct load rows;
 
-    if (backends_init(&c->backends, conf, err) < 0)
-        return -1;
     c->probes =
         (struct probes){.backends = &c->backends, .effects = &control_probes_effects, .arg = c};
     c->resolve =
@@ -408,8 +408,6 @@ static int load(struct control *c, struct err *err)
         return -1;
     for (unsigned i = 0; i < SHARED_COUNT; i++)
         admission_share(c->admission, (enum shared_id)i, c->shared[i]);
-    if (state_open(conf->global.state, &c->state, err) < 0)
-        return -1;
     rows = (struct load){admission_registry(c->admission), &c->backends};
     if (state_load(c->state, &load_rows, &rows, err) < 0)
         return -1;
@@ -430,10 +428,15 @@ static int open_door(struct control *c, struct err *err)
         close(fd);
         return 0;
     }
-    if (part->open(c->child, c->operate, fd, &c->door, err) < 0)
-        return -1;
-    part->on_change(c->door, on_operated, c);
-    return 0;
+    return part->open(c->child, fd, &c->door, err);
+}
+
+static void begin_door(struct control *c)
+{
+    const struct control_door *part = c->child->role->part;
+
+    if (c->door)
+        part->begin(c->door, c->operate, on_operated, c);
 }
 
 static void close_door(struct control *c)
@@ -451,8 +454,21 @@ static int on_start(struct child *child, struct err *err)
 {
     struct control *c = child->state;
 
-    if (load(c, err) < 0 || open_door(c, err) < 0)
+    c->descriptors = descriptors();
+    c->ephemeral_ports = ephemeral_ports();
+    if (backends_init(&c->backends, child->conf, err) < 0 ||
+        state_open(child->conf->global.state, &c->state, err) < 0)
         return -1;
+    return open_door(c, err);
+}
+
+static int on_begin(struct child *child, struct err *err)
+{
+    struct control *c = child->state;
+
+    if (load(c, err) < 0)
+        return -1;
+    begin_door(c);
     c->has_started = true;
     admission_start(c->admission, child->peers, control_now_ms(c));
     resolve_start(&c->resolve, control_now_ms(c));
@@ -502,6 +518,7 @@ const struct child_role control_role = {
     .on_init = on_init,
     .on_message = on_message,
     .on_start = on_start,
+    .on_begin = on_begin,
     .on_stop = on_stop,
     .on_done = on_done,
 };

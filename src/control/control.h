@@ -12,12 +12,12 @@ struct operate;
 
 /* All in the control process, from its loop. */
 struct control_door {
-    /* `fd` is the listening socket, now the door's, also on failure. `operate` outlives it. */
-    int (*open)(struct child *child, struct operate *operate, int fd, struct door **out_door,
-                struct err *err);
-    /* Something was done or asked that may change when control is due: the door calls `changed`,
-     * given here. */
-    void (*on_change)(struct door *door, void (*changed)(void *arg), void *arg);
+    /* `fd` is the listening socket, now the door's, also on failure. Nobody is let in yet. */
+    int (*open)(struct child *child, int fd, struct door **out_door, struct err *err);
+    /* Once: lets people in. `operate` outlives the door. Something was done or asked that may change
+     * when control is due: the door calls `changed`. */
+    void (*begin)(struct door *door, struct operate *operate, void (*changed)(void *arg),
+                  void *arg);
     /* Clears *door; harmless when it is NULL. */
     void (*close)(struct door **door);
 };

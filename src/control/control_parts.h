@@ -30,6 +30,7 @@ struct control {
     int door_fd;       /* until the door is opened; then -1 */
     struct state *state;
     struct shared *shared[SHARED_COUNT]; /* NULL: nothing is remembered */
+    uint32_t descriptors, ephemeral_ports; /* of a worker, of the machine; 0: not known */
     struct deadline admission_due, operate_due, resolve_due, probes_due, flush_due;
     struct deadline replay_due; /* who has not replayed by then hangs */
     uint64_t admission_due_ms;  /* as set */

@@ -237,8 +237,8 @@ static bool is_good_hello(const struct msg *m)
 {
     const struct msg_hello *h = m->body;
 
-    return m->type == MSG_HELLO && h->magic == IPC_MAGIC && h->version == IPC_VERSION &&
-           h->role < ROLE_COUNT;
+    return m->type == MSG_HELLO && h->magic == IPC_MAGIC && h->oldest <= IPC_VERSION &&
+           h->version >= IPC_OLDEST && h->role < ROLE_COUNT;
 }
 
 /* Hands out the messages of one packet. `fd` belongs to the first that must have one. Returns what
@@ -319,15 +319,28 @@ static void on_event(struct watch *w, unsigned events)
         receive(ch);
 }
 
-void channel_open(struct channel *ch, struct channels *all, int fd, const struct msg_hello *self,
+static void begin(struct channel *ch, struct channels *all, int fd, enum role self,
                   const struct channel_events *events)
 {
     *ch = (struct channel){
         .all = all, .events = events, .peer = {.role = ROLE_COUNT}, .is_open = true};
     list_init(&ch->dirty);
     /* The keys of TLS tickets pass through the parent's. */
-    buf_init(&ch->queue, CHANNEL_QUEUE_MAX, events->has_secrets || self->role == ROLE_PARENT);
+    buf_init(&ch->queue, CHANNEL_QUEUE_MAX, events->has_secrets || self == ROLE_PARENT);
     watch_init(&ch->watch, fd, on_event);
     watch_set(all->loop, &ch->watch, LOOP_READ);
+}
+
+void channel_open(struct channel *ch, struct channels *all, int fd, const struct msg_hello *self,
+                  const struct channel_events *events)
+{
+    begin(ch, all, fd, (enum role)self->role, events);
     channel_send(ch, MSG_HELLO, 0, self, slice_of(NULL, 0), -1);
+}
+
+void channel_adopt(struct channel *ch, struct channels *all, int fd, enum role self,
+                   const struct msg_hello *peer, const struct channel_events *events)
+{
+    begin(ch, all, fd, self, events);
+    ch->peer = *peer;
 }

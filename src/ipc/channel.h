@@ -71,6 +71,11 @@ int channel_pair(int out_fds[2], struct err *err) MUST_CHECK;
 void channel_open(struct channel *ch, struct channels *all, int fd, const struct msg_hello *self,
                   const struct channel_events *events);
 
+/* Takes over an end that another program of this process has opened: no HELLO is said, and the peer
+ * has said its own. */
+void channel_adopt(struct channel *ch, struct channels *all, int fd, enum role self,
+                   const struct msg_hello *peer, const struct channel_events *events);
+
 /* Queues a message. `body` has the size of its type (NULL if that is 0). `fd`: -1, or a descriptor
  * that is the channel's from now on. On a closed channel it is dropped: its owner has been or will
  * be told of the end. */

@@ -18,15 +18,27 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_TICKETS] = {"TICKETS", sizeof(struct msg_tickets), false, false},
     [MSG_FILE] = {"FILE", 0, true, true},
     [MSG_LISTENER] = {"LISTENER", sizeof(struct msg_listener), false, true},
-    [MSG_PEER] = {"PEER", sizeof(struct msg_peer), false, true},
+    [MSG_PEER] = {"PEER", sizeof(struct msg_peer), true, true},
+    [MSG_NOTES] = {"NOTES", 0, false, true},
+    [MSG_BEGIN] = {"BEGIN", sizeof(struct msg_begin), false, false},
     [MSG_DOOR] = {"DOOR", 0, false, true},
     [MSG_START] = {"START", sizeof(struct msg_start), false, false},
     [MSG_RENEW] = {"RENEW", 0, false, false},
+    [MSG_RETIRE] = {"RETIRE", sizeof(struct msg_retire), false, false},
     [MSG_STOP] = {"STOP", 0, false, false},
+    [MSG_CHANGED] = {"CHANGED", sizeof(struct msg_changed), true, false},
     [MSG_READY] = {"READY", 0, false, false},
     [MSG_REJOIN] = {"REJOIN", sizeof(struct msg_rejoin), false, false},
     [MSG_ALIVE] = {"ALIVE", 0, false, false},
     [MSG_STUCK] = {"STUCK", sizeof(struct msg_stuck), false, false},
+    [MSG_CHANGE] = {"CHANGE", sizeof(struct msg_change), false, false},
+    [MSG_STATE] = {"STATE", 0, false, true},
+    [MSG_RULES] = {"RULES", 0, false, true},
+    [MSG_PORT] = {"PORT", sizeof(struct msg_port), false, false},
+    [MSG_SOCKET] = {"SOCKET", 0, false, true},
+    [MSG_TOLD] = {"TOLD", 0, true, false},
+    [MSG_PREPARED] = {"PREPARED", sizeof(struct msg_prepared), false, false},
+    [MSG_NAME] = {"NAME", sizeof(struct msg_name), true, false},
     [MSG_OPEN] = {"OPEN", sizeof(struct msg_open), false, false},
     [MSG_ADMIT] = {"ADMIT", sizeof(struct msg_admit), true, false},
     [MSG_RESULT] = {"RESULT", sizeof(struct msg_result), false, false},
@@ -52,7 +64,15 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
 
 /* What is sent must be the same on both ends, whichever compiler built them: no holes. */
 _Static_assert(sizeof(struct msg_head) == 8, "head");
-_Static_assert(sizeof(struct msg_hello) == 16, "hello");
+_Static_assert(sizeof(struct msg_hello) == 24, "hello");
+_Static_assert(sizeof(struct msg_peer) == 24, "peer");
+_Static_assert(sizeof(struct msg_begin) == 8, "begin");
+_Static_assert(sizeof(struct msg_retire) == 8, "retire");
+_Static_assert(sizeof(struct msg_change) == 8, "change");
+_Static_assert(sizeof(struct msg_changed) == 8, "changed");
+_Static_assert(sizeof(struct msg_port) == 32, "port");
+_Static_assert(sizeof(struct msg_prepared) == 16, "prepared");
+_Static_assert(sizeof(struct msg_name) == 16, "name");
 _Static_assert(sizeof(struct msg_open) == 32, "open");
 _Static_assert(sizeof(struct msg_admit) == 32, "admit");
 _Static_assert(sizeof(struct msg_tickets) == 8 + TICKET_KEYS * TICKET_KEY, "tickets");
@@ -75,15 +95,21 @@ _Static_assert(sizeof(struct msg_head) + sizeof(struct msg_lease) + IPC_TEXT_MAX
 
 const char *role_name(enum role role)
 {
-    static const char *const names[ROLE_COUNT] = {"parent", "control", "worker", "lookup"};
+    static const char *const names[ROLE_COUNT] = {"parent", "control", "worker", "lookup",
+                                                  "prepare"};
 
     INSIST(role < ROLE_COUNT);
     return names[role];
 }
 
+bool msg_is_type(unsigned number)
+{
+    return number < MSG_TYPE_COUNT && shapes[number].name;
+}
+
 static const struct shape *shape_of(enum msg_type type)
 {
-    INSIST(type > MSG_NONE && type < MSG_TYPE_COUNT);
+    INSIST(msg_is_type(type));
     return &shapes[type];
 }
 
@@ -116,7 +142,7 @@ size_t msg_parse(struct slice packet, struct msg *out_msg)
     if (packet.n < sizeof head)
         return 0;
     memcpy(&head, packet.p, sizeof head);
-    if (head.type == MSG_NONE || head.type >= MSG_TYPE_COUNT)
+    if (!msg_is_type(head.type))
         return 0;
     if (head.len % 8 != 0 || head.len > packet.n || head.len > IPC_MESSAGE_MAX || head.padding > 7)
         return 0;

@@ -1,5 +1,10 @@
 /* What usher's processes say to each other, version 1.
  *
+ * Over an upgrade processes of two releases speak with each other: each says in its HELLO the newest
+ * and the oldest version that it understands, and both speak the newest that both do. So what a
+ * version says on the wire (numbers of types, bodies, enums) never changes; tests/unit has its bytes
+ * recorded.
+ *
  * Processes are joined by SOCK_SEQPACKET socket pairs. A packet holds one or more whole messages; a
  * message is a head, a body of fixed size and, for some, a tail of bytes (a name, a text) that
  * fills the rest, all padded to 8 bytes. Both ends are on one machine and of known versions, so
@@ -11,6 +16,7 @@
  * sessions.
  *
  *     worker                        control
+ *     NAME ...  ------------------>                    what this worker's indices mean
  *     OPEN      ------------------>                    a connection was accepted
  *               <------------------  GO | REFUSE
  *     ADMIT     ------------------>                    somebody wants to log in as `user`
@@ -35,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { IPC_VERSION = 1, IPC_MAGIC = 0x72687375 /* "ushr" */ };
+enum { IPC_VERSION = 1, IPC_OLDEST = 1, IPC_MAGIC = 0x72687375 /* "ushr" */ };
 
 /* A user name in SASL and LOGIN is bounded to this many bytes before it comes here. A tail has at
  * most IPC_TEXT_MAX: facts (directory/facts.h) with a directory's name fit. */
@@ -43,58 +49,74 @@ enum { IPC_USER_MAX = 512, IPC_TEXT_MAX = 1152, IPC_ADDRESSES_MAX = 8 };
 
 enum { IPC_MESSAGE_MAX = 4096, IPC_PACKET_MAX = 16384 };
 
-enum role { ROLE_PARENT, ROLE_CONTROL, ROLE_WORKER, ROLE_LOOKUP, ROLE_COUNT };
+enum role { ROLE_PARENT, ROLE_CONTROL, ROLE_WORKER, ROLE_LOOKUP, ROLE_PREPARE, ROLE_COUNT };
 
 /* "parent", "control" ... */
 const char *role_name(enum role role);
 
+/* Those marked * carry a descriptor. */
 enum msg_type {
-    MSG_NONE,
-    MSG_HELLO,
-    /* parent to child; those marked * carry a descriptor */
-    MSG_CONF,     /* *the configuration, printed; sealed memory */
-    MSG_COUNTERS, /* *shared memory of metrics/counters.h */
-    MSG_SHARED,   /* *shared memory of control/shared.h; to control only */
-    MSG_TICKETS,  /* the keys of TLS tickets; to workers, at the start and whenever they change */
-    MSG_FILE, /* *a file that the configuration names (a certificate, a key, CAs); tail: its path */
-    MSG_LISTENER, /* *a listening socket of this worker's slot */
-    MSG_PEER,     /* *a channel to another process */
-    MSG_DOOR,     /* *the listening unix socket of admin/door.h; to control only */
-    MSG_START,    /* all is given: begin */
-    MSG_RENEW,    /* to workers: the files given since are whole and good; use them from now on */
-    MSG_STOP,     /* end what you do, then exit 0 */
+    MSG_NONE = 0,
+    MSG_HELLO = 1,
+    /* parent to child; until START what it is to check itself with */
+    MSG_CONF = 2,      /* *the configuration, printed; sealed memory */
+    MSG_COUNTERS = 3,  /* *shared memory of metrics/counters.h */
+    MSG_SHARED = 4,    /* *shared memory of control/shared.h; to control only */
+    MSG_TICKETS = 5,   /* the keys of TLS tickets; to workers, at the start and whenever they change */
+    MSG_FILE = 6,      /* *a file that the configuration names (a certificate, a key, CAs); tail: its
+                          path */
+    MSG_DOOR = 7,      /* *the listening unix socket of admin/door.h; to control only */
+    MSG_START = 8,     /* all is given: open and check everything, then READY */
+    MSG_LISTENER = 9,  /* *a listening socket of this worker's slot */
+    MSG_PEER = 10,     /* *a channel to another process */
+    MSG_NOTES = 11,    /* *what the control before this one knew; and from control, for the next one */
+    MSG_BEGIN = 12,    /* go to work */
+    MSG_RENEW = 13,    /* to workers: the files given since are whole and good; use them from now on */
+    MSG_RETIRE = 14,   /* to workers: accept nothing more; end when the last session has */
+    MSG_STOP = 15,     /* end what you do, then exit 0 */
+    MSG_CHANGED = 16,  /* to control: how it goes with what CHANGE asked for */
     /* child to parent */
-    MSG_READY,  /* begun: everything is open and checked */
-    MSG_REJOIN, /* my channel with this role has broken, though both of us live: a new one, please
-                 */
-    MSG_ALIVE,  /* my loop turns; again and again, as often as the setting `watchdog` asks */
-    MSG_STUCK,  /* control: this worker does not replay, and so nobody can log in: end it */
+    MSG_READY = 32,  /* everything is open and checked */
+    MSG_REJOIN = 33, /* my channel with this role has broken, though both of us live: a new one,
+                        please */
+    MSG_ALIVE = 34,  /* my loop turns; again and again, as often as the setting `watchdog` asks */
+    MSG_STUCK = 35,  /* control: this worker does not replay, and so nobody can log in: end it */
+    MSG_CHANGE = 36, /* control: an operator wants a reload or an upgrade */
+    /* the parent and who prepares a change (parent/prepare.h): CONF and STATE to it, then from it
+     * CONF, RULES, FILEs, PORTs with SOCKETs, TOLDs, and PREPARED last */
+    MSG_STATE = 48,    /* *what the parent would hand over to the next program (parent/handover.h) */
+    MSG_RULES = 49,    /* *the configuration with the rules of directories */
+    MSG_PORT = 50,     /* an address of a listener */
+    MSG_SOCKET = 51,   /* *a listening socket, beside those that are open, for the PORT before it */
+    MSG_TOLD = 52,     /* tail: a line for the operator: what changes; or what is wrong */
+    MSG_PREPARED = 53,
     /* worker to control */
-    MSG_OPEN,
-    MSG_ADMIT,
-    MSG_RESULT,
-    MSG_END,
-    MSG_REPLAY,
-    MSG_REPLAYED,
-    MSG_PROBED, /* how a probe went */
+    MSG_NAME = 64,   /* what an index in the messages below stands for; all, before any of them */
+    MSG_OPEN = 65,
+    MSG_ADMIT = 66,
+    MSG_RESULT = 67,
+    MSG_END = 68,
+    MSG_REPLAY = 69,
+    MSG_REPLAYED = 70,
+    MSG_PROBED = 71, /* how a probe went */
     /* control to worker */
-    MSG_GO,
-    MSG_LEASE,
-    MSG_DONE,
-    MSG_REFUSE,
-    MSG_KICK,  /* end this session, where its stream allows a BYE, or after kick_grace */
-    MSG_PROBE, /* try this backend, without a client */
+    MSG_GO = 80,
+    MSG_LEASE = 81,
+    MSG_DONE = 82,
+    MSG_REFUSE = 83,
+    MSG_KICK = 84,  /* end this session, where its stream allows a BYE, or after kick_grace */
+    MSG_PROBE = 85, /* try this backend, without a client */
     /* control to lookup, and back */
-    MSG_RESOLVE,
-    MSG_RESOLVED,
-    MSG_ASK_FACTS,
-    MSG_FACTS,
-    MSG_FLUSH_FACTS,
-    MSG_FLUSHED,
+    MSG_RESOLVE = 96,
+    MSG_RESOLVED = 97,
+    MSG_ASK_FACTS = 98,
+    MSG_FACTS = 99,
+    MSG_FLUSH_FACTS = 100,
+    MSG_FLUSHED = 101,
     /* worker to lookup, and back */
-    MSG_VERIFY,
-    MSG_VERIFIED,
-    MSG_TYPE_COUNT
+    MSG_VERIFY = 112,
+    MSG_VERIFIED = 113,
+    MSG_TYPE_COUNT = 114
 };
 
 struct msg_head {
@@ -107,23 +129,42 @@ struct msg_head {
 
 struct msg_hello {
     uint32_t magic;
-    uint16_t version;
-    uint8_t role; /* of the sender */
+    uint16_t version, oldest; /* that the sender understands */
+    uint8_t role;             /* of the sender */
     uint8_t slot;
+    uint16_t reserved;
     uint32_t instance; /* of the sender's process: never used twice while the parent lives */
     uint32_t epoch;    /* of control; 0 from others */
+    uint32_t reserved2;
 };
+
+/* What to say first, but for slot, instance and epoch. */
+static inline struct msg_hello msg_hello_of(enum role role)
+{
+    return (struct msg_hello){.magic = IPC_MAGIC,
+                              .version = IPC_VERSION,
+                              .oldest = IPC_OLDEST,
+                              .role = (uint8_t)role};
+}
 
 struct msg_listener {
     uint32_t listener; /* index into the configuration */
     uint32_t reserved;
 };
 
+enum peer_flag {
+    PEER_RETIRED = 1 /* a worker that accepts nothing more: no probes for it */
+};
+
+/* Tail: the version of the program that it runs. */
 struct msg_peer {
     uint8_t role;
     uint8_t slot;
-    uint16_t reserved;
+    uint16_t flags; /* enum peer_flag */
     uint32_t instance;
+    uint32_t generation; /* counts the changes of configuration or program that the parent has made */
+    uint32_t pid;
+    uint64_t started_s; /* when, in seconds since 1970 */
 };
 
 struct msg_rejoin {
@@ -133,9 +174,61 @@ struct msg_rejoin {
 
 struct msg_start {
     uint32_t instance;
-    uint32_t epoch;
     uint32_t slot;
+};
+
+struct msg_begin {
+    uint32_t epoch; /* of control */
     uint32_t peers; /* control: so many workers live and will replay before anybody is admitted */
+};
+
+struct msg_retire {
+    uint32_t limit_ms; /* sessions that still live then are ended; 0: no limit */
+    uint32_t reserved;
+};
+
+enum change { CHANGE_RELOAD, CHANGE_UPGRADE };
+
+/* The id is control's own; one change at a time. */
+struct msg_change {
+    uint32_t what; /* enum change */
+    uint32_t reserved;
+};
+
+enum change_status {
+    CHANGE_TOLD,   /* tail: a line about what changes; more follow */
+    CHANGE_DONE,   /* it will be so; control is being replaced if `generation` is new to it */
+    CHANGE_REFUSED /* nothing was changed; tail: why, which may be several lines, the last message has
+                      the last */
+};
+
+/* The id as in CHANGE. Tail: words. */
+struct msg_changed {
+    uint32_t status; /* enum change_status */
+    uint32_t generation;
+};
+
+struct msg_port {
+    struct addr addr;
+    uint32_t listener; /* index into the new configuration */
+};
+
+struct msg_prepared {
+    uint32_t is_good;   /* else the TOLDs say why not */
+    uint32_t workers_n; /* of the new configuration */
+    uint32_t changes_n; /* how much of the configuration's text differs; 0: nothing */
+    uint32_t files_n;   /* of files, likewise */
+};
+
+enum name_kind { NAME_LISTENER, NAME_POOL, NAME_BACKEND };
+
+/* A listener, pool or backend as the worker's configuration has it, which need not be control's:
+ * control's words to a worker use the worker's indices. Tail: its title. */
+struct msg_name {
+    uint64_t meaning; /* of a backend: conf_meaning(); else 0 */
+    uint32_t index;   /* of a backend: in its pool */
+    uint16_t kind;    /* enum name_kind */
+    uint16_t pool;    /* of a backend */
 };
 
 struct msg_open {
@@ -195,7 +288,7 @@ enum lease_flag {
  * name that the backend is told instead of it, if there is one. */
 struct msg_lease {
     struct lease_id lease;
-    uint16_t pool, backend; /* indices into the configuration */
+    uint16_t pool, backend; /* indices into the worker's configuration */
     uint16_t attempt;       /* 1 for the first backend of this login */
     uint16_t addresses_n;   /* at least 1 */
     uint16_t flags;         /* enum lease_flag */
@@ -233,7 +326,9 @@ enum refuse {
     REFUSE_MAX_USER,     /* max_sessions_per_user, or that of user and address */
     REFUSE_PENALTY,      /* too many logins have failed */
     REFUSE_DISABLED,     /* the directory says that the user may not log in */
-    REFUSE_CREDENTIALS   /* of the RESULT_REFUSED of a trial: that was the last backend */
+    REFUSE_CREDENTIALS,  /* of the RESULT_REFUSED of a trial: that was the last backend */
+    REFUSE_OUTDATED      /* the backend is not as this worker's configuration has it: the client shall
+                            come again, to a newer worker */
 };
 
 /* Tail: words for the log; the last `told_n` bytes of it are for the client instead of ours. */
@@ -372,6 +467,9 @@ struct msg {
     struct slice tail; /* without padding; empty for types without one */
     int fd;            /* -1: none; else the receiver's to close */
 };
+
+/* Whether a number is that of a type; the others, below, are not in use. */
+bool msg_is_type(unsigned number);
 
 /* Bytes of the body of a type; whether a tail may follow; whether it must come with a descriptor.
  */

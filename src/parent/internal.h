@@ -50,7 +50,8 @@ struct process {
     pid_t pid;         /* 0: none */
     struct sign sign;  /* of life */
     struct channel channel;
-    bool is_ready;
+    bool is_ready;  /* it has checked itself */
+    bool has_begun; /* it works, and others are joined with it */
     uint64_t started_ms;
     uint64_t rejoined_ms[ROLE_COUNT]; /* when it was last given a channel that it had asked for */
     uint32_t restart_ms;              /* pause before the last restart */

@@ -62,7 +62,8 @@ static _Noreturn void cannot_become(const char *what, int status)
 static _Noreturn void become(const struct process *pr, int channel, int log, int null)
 {
     static const char *const titles[ROLE_COUNT] = {"usher: parent", "usher: control",
-                                                   "usher: worker", "usher: lookup"};
+                                                   "usher: worker", "usher: lookup",
+                                                   "usher: prepare"};
     char *argv[] = {(char *)(uintptr_t)titles[pr->role], (char *)(uintptr_t) "--role",
                     (char *)(uintptr_t)role_name(pr->role), NULL};
     sigset_t none;
@@ -192,14 +193,11 @@ static void give_port(struct process *pr, const struct port *port)
 
 static void give_worker(struct process *pr)
 {
-    struct parent *p = pr->parent;
     struct err err;
 
     if (give_files(pr, &err) < 0)
         child_fatal(&err);
     process_give_tickets(pr, NULL);
-    for (size_t i = 0; i < p->ports_n; i++)
-        give_port(pr, &p->ports[i]);
 }
 
 static void give_control(struct process *pr)
@@ -220,7 +218,7 @@ static void tell_peer(struct process *pr, const struct process *peer, int fd)
     const struct msg_peer m = {
         .role = (uint8_t)peer->role, .slot = (uint8_t)peer->slot, .instance = peer->instance};
 
-    channel_send(&pr->channel, MSG_PEER, 0, &m, no_tail, fd);
+    channel_send(&pr->channel, MSG_PEER, 0, &m, slice_str(USHER_VERSION), fd);
 }
 
 /* A new channel between two processes. */
@@ -243,13 +241,13 @@ static bool may_speak(const struct process *one, const struct process *other)
 
 static void join_if_running(struct process *pr, void *arg)
 {
-    if (pr->pid && may_speak(pr, arg))
+    if (pr->has_begun && may_speak(pr, arg))
         join(arg, pr);
 }
 
 static void count_worker(struct process *pr, void *arg)
 {
-    if (pr->pid && pr->role == ROLE_WORKER)
+    if (pr->has_begun && pr->role == ROLE_WORKER)
         ++*(uint32_t *)arg;
 }
 
@@ -271,10 +269,34 @@ static void rejoin(struct process *pr, const struct msg_rejoin *m)
                             : m->role == ROLE_LOOKUP ? &p->lookup
                                                      : NULL;
 
-    if (!other || !other->pid || !may_speak(pr, other) || !may_rejoin(pr, other, now_ms))
+    if (!other || !other->has_begun || !may_speak(pr, other) || !may_rejoin(pr, other, now_ms))
         return;
     pr->rejoined_ms[other->role] = now_ms;
     join(other, pr);
+}
+
+/* To work, with all that it works with. */
+static void begin(struct process *pr)
+{
+    struct parent *p = pr->parent;
+    struct msg_begin m = {.epoch = p->epoch};
+    struct log_line l;
+
+    if (pr->role == ROLE_WORKER) {
+        for (size_t i = 0; i < p->ports_n; i++)
+            give_port(pr, &p->ports[i]);
+    }
+    if (pr->role == ROLE_CONTROL) {
+        m.epoch = ++p->epoch;
+        processes_each(p, count_worker, &m.peers);
+        log_begin(&l, LOG_CONTROL_BEGUN);
+        log_uint(&l, "pid", (uint64_t)pr->pid);
+        log_uint(&l, "epoch", p->epoch);
+        log_end(&l);
+    }
+    channel_send(&pr->channel, MSG_BEGIN, 0, &m, no_tail, -1);
+    processes_each(p, join_if_running, pr);
+    pr->has_begun = true;
 }
 
 static void on_message(struct channel *ch, const struct msg *m)
@@ -286,6 +308,7 @@ static void on_message(struct channel *ch, const struct msg *m)
     watchdog_heard(pr);
     if (m->type == MSG_READY) {
         pr->is_ready = true;
+        begin(pr);
         parent_on_ready(pr->parent);
     } else if (m->type == MSG_REJOIN) {
         rejoin(pr, m->body);
@@ -305,9 +328,8 @@ static void introduce(struct process *pr, int fd)
 {
     static const struct channel_events events = {.on_message = on_message, .on_closed = on_closed};
     struct parent *p = pr->parent;
-    const struct msg_hello self = {
-        .magic = IPC_MAGIC, .version = IPC_VERSION, .role = ROLE_PARENT, .epoch = p->epoch};
-    struct msg_start start = {.instance = pr->instance, .epoch = p->epoch, .slot = pr->slot};
+    const struct msg_hello self = msg_hello_of(ROLE_PARENT);
+    const struct msg_start start = {.instance = pr->instance, .slot = pr->slot};
 
     channel_open(&pr->channel, &p->channels, fd, &self, &events);
     /* Lookup alone asks directories; what their rules hold of passwords is no one else's. */
@@ -315,12 +337,9 @@ static void introduce(struct process *pr, int fd)
     give(pr, MSG_COUNTERS, NULL, no_tail, p->counters_fd);
     if (pr->role == ROLE_WORKER)
         give_worker(pr);
-    if (pr->role == ROLE_CONTROL) {
+    if (pr->role == ROLE_CONTROL)
         give_control(pr);
-        processes_each(p, count_worker, &start.peers);
-    }
     channel_send(&pr->channel, MSG_START, 0, &start, no_tail, -1);
-    processes_each(p, join_if_running, pr);
 }
 
 void process_stop(struct process *pr)
@@ -358,14 +377,10 @@ int process_start(struct process *pr, struct err *err)
         return -1;
     }
     pr->instance = ++p->last_instance;
-    pr->is_ready = false;
+    pr->is_ready = pr->has_begun = false;
     pr->started_ms = loop_now_ms(p->loop);
     watchdog_started(pr);
-    if (pr->role == ROLE_CONTROL)
-        p->epoch++;
     log_process(&l, pr, LOG_PROCESS_STARTED);
-    if (pr->role == ROLE_CONTROL)
-        log_uint(&l, "epoch", p->epoch);
     log_end(&l);
     introduce(pr, fds[0]);
     return 0;
@@ -417,6 +432,7 @@ void process_ended(struct process *pr, int status)
     }
     channel_close(&pr->channel);
     pr->pid = 0;
+    pr->is_ready = pr->has_begun = false;
     if (!is_replaced)
         parent_on_ended(p);
     else if (pr->restart_ms == 0)

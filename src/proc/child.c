@@ -208,8 +208,6 @@ static int start(struct frame *f, const struct msg_start *m, struct err *err)
     log_on_dropped(count_dropped, c->counters);
     c->self.instance = m->instance;
     c->self.slot = (uint8_t)m->slot;
-    c->self.epoch = m->epoch;
-    c->peers = m->peers;
     /* The role opens all that it will ever need before the sandbox is closed. */
     if (drop_privileges(c, err) < 0 || c->role->on_start(c, err) < 0 ||
         sandbox_close(c->role->role, c->conf, on_closing, c, err) < 0)
@@ -218,6 +216,18 @@ static int start(struct frame *f, const struct msg_start *m, struct err *err)
     if (c->conf->global.watchdog > 0)
         deadline_set(c->loop, &f->alive, 0);
     return 0;
+}
+
+static int begin(struct frame *f, const struct msg_begin *m, struct err *err)
+{
+    struct child *c = &f->child;
+
+    if (!f->is_started || c->has_begun)
+        return err_set(err, 0, "the parent said BEGIN out of order");
+    c->has_begun = true;
+    c->self.epoch = m->epoch;
+    c->peers = m->peers;
+    return c->role->on_begin ? c->role->on_begin(c, err) : 0;
 }
 
 static void stop(struct frame *f)
@@ -246,6 +256,8 @@ static void on_message(struct channel *ch, const struct msg *m)
         done = keep_file(c, m, &err);
     else if (m->type == MSG_START)
         done = start(f, m->body, &err);
+    else if (m->type == MSG_BEGIN)
+        done = begin(f, m->body, &err);
     else if (m->type == MSG_STOP)
         stop(f);
     else
@@ -329,8 +341,7 @@ int child_main(const struct child_role *role)
     prctl(PR_SET_NAME, name, 0, 0, 0);
     ignore_signals();
     c->role = role;
-    c->self =
-        (struct msg_hello){.magic = IPC_MAGIC, .version = IPC_VERSION, .role = (uint8_t)role->role};
+    c->self = msg_hello_of(role->role);
     fcntl(CHILD_FD_PARENT, F_SETFD, FD_CLOEXEC);
     fcntl(CHILD_FD_LOG, F_SETFD, FD_CLOEXEC);
     deadline_init(&f->give_up, on_give_up);

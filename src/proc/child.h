@@ -2,6 +2,9 @@
  * descriptors over it (the configuration, counters, files, sockets, channels to others), drops its
  * privileges, and begins when told to.
  *
+ * It begins in two steps: told to start it opens and checks everything and says READY; told to
+ * begin it goes to work. Between the two it can be given up without a trace.
+ *
  * The role fills in struct child_role; child_main() is its main(). It ends with exit code 0 after
  * MSG_STOP, when child_stopped() was called; and by itself when the parent is gone.
  */
@@ -28,24 +31,30 @@ struct child_role {
     const void *part;  /* what main.c adds to it from a layer above; may be NULL */
     /* Before the first message; child->loop is there. May be NULL. */
     void (*on_init)(struct child *c);
-    /* MSG_LISTENER, MSG_SHARED and MSG_TICKETS come before the start, MSG_PEER and MSG_RENEW after
-     * it, and MSG_TICKETS again; m->fd is the callee's. */
+    /* MSG_SHARED, MSG_DOOR and MSG_TICKETS come before the start; MSG_LISTENER, MSG_NOTES and
+     * MSG_PEER between it and the beginning; MSG_PEER, MSG_RENEW, MSG_TICKETS, MSG_RETIRE and
+     * MSG_CHANGED behind it; m->fd is the callee's. */
     void (*on_message)(struct child *c, const struct msg *m);
-    /* Everything is given. -1: cannot begin; logged as fatal, the process ends. */
+    /* All is given that it opens and checks: whatever may fail, fails here, and nothing is done yet
+     * that another process could see. It may be a candidate, while another of its role still works.
+     * -1: cannot begin; logged as fatal, the process ends. */
     int (*on_start)(struct child *c, struct err *err);
+    /* To work. Nobody else of this role and generation does any more. As on_start otherwise; may be
+     * NULL. */
+    int (*on_begin)(struct child *c, struct err *err);
     /* While the sandbox closes: files are closed already, system calls not yet. The place to begin
      * threads, which must be running when it returns: they are within both walls then, and have
      * done what the list does not allow. As on_start otherwise; may be NULL. */
     int (*on_closing)(struct child *c, struct err *err);
     /* Told to end: call child_stopped() when done, at once or later. Called once, only after
-     * on_start. */
+     * on_start; maybe without on_begin. */
     void (*on_stop)(struct child *c);
     /* The loop has ended: free what the state points to. Not called when the process ends by a
      * fault. May be NULL. */
     void (*on_done)(struct child *c);
 };
 
-/* One a process. Members are set before on_start and do not change. */
+/* One a process. Members are set before on_start and do not change, but for what is noted. */
 struct child {
     const struct child_role *role;
     void *state; /* the role's own */
@@ -54,8 +63,9 @@ struct child {
     struct channel parent;
     struct conf *conf;
     struct counters *counters; /* this slot's block, shared */
-    struct msg_hello self;     /* what to say on channels to others */
-    uint32_t peers;            /* of MSG_START */
+    struct msg_hello self;     /* what to say on channels to others; its epoch: before on_begin */
+    uint32_t peers;            /* of MSG_BEGIN; before on_begin */
+    bool has_begun;            /* before on_begin */
     struct child_file *files;
 };
 

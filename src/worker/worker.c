@@ -449,7 +449,13 @@ static int on_start(struct child *c, struct err *err)
         return -1;
     watch_set(w->loop, &w->again, LOOP_READ);
     check_descriptors(w);
-    watch_all(w, LOOP_READ);
+    return 0;
+}
+
+static int on_begin(struct child *c, struct err *err)
+{
+    (void)err;
+    watch_all(c->state, LOOP_READ);
     return 0;
 }
 
@@ -533,6 +539,7 @@ const struct child_role worker_role = {
     .on_init = on_init,
     .on_message = on_message,
     .on_start = on_start,
+    .on_begin = on_begin,
     .on_stop = on_stop,
     .on_done = on_done,
 };

@@ -80,7 +80,7 @@ def test_logins_go_on_while_control_dies_again_and_again(start_usher, fake, crow
     for epoch in range(2, 6):
         kill(usher.pid("control"))
         assert log_in(usher).status == "OK"
-        usher.wait_event("process_started", role="control", epoch=epoch)
+        usher.wait_event("control_begun", epoch=epoch)
     assert crowd.count_alive() == 50
 
 

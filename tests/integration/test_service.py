@@ -429,7 +429,7 @@ def test_health_tells_probes_how_it_is(start):
     worker = usher.pid("worker", 0)
     os.kill(worker, signal.SIGSTOP)
     os.kill(usher.pid("control"), signal.SIGKILL)
-    usher.wait_event("process_started", role="control", epoch=2)
+    usher.wait_event("control_begun", epoch=2)
     wait_until(lambda: health(usher) == NOT_READY, 10, "it is not ready")
     os.kill(worker, signal.SIGCONT)
     wait_until(lambda: health(usher) == READY, 10, "it is ready")

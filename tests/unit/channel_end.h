@@ -54,7 +54,7 @@ static inline void send_msg(struct end *e, enum msg_type type, uint32_t id, cons
 
 static inline void say_hello(struct end *e, enum role role)
 {
-    struct msg_hello hello = {IPC_MAGIC, IPC_VERSION, (uint8_t)role, 0, 9, 0};
+    struct msg_hello hello = {IPC_MAGIC, IPC_VERSION, IPC_OLDEST, (uint8_t)role, 0, 0, 9, 0, 0};
 
     send_msg(e, MSG_HELLO, 0, &hello, SLICE(""), -1);
 }

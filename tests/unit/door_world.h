@@ -80,9 +80,9 @@ static inline int setup(void **state)
         return -1;
     log_open(log_fds[1], LEVEL_INFO);
     changes = turns = 0;
-    if (admin_door.open(&child, &control, dup(listening.fd), &door, &err) < 0)
+    if (admin_door.open(&child, dup(listening.fd), &door, &err) < 0)
         return -1;
-    admin_door.on_change(door, on_changed, NULL);
+    admin_door.begin(door, &control, on_changed, NULL);
     return 0;
 }
 

@@ -67,22 +67,22 @@ static void on_command(struct watch *watch, unsigned events)
     d->changed(d->arg);
 }
 
-static int open_door(struct child *child, struct operate *operate, int fd, struct door **out_door,
-                     struct err *e)
+static int open_door(struct child *child, int fd, struct door **out_door, struct err *e)
 {
     struct door *d = calloc(1, sizeof *d);
 
     (void)e;
     d->loop = child->loop;
-    d->operate = operate;
     watch_init(&d->watch, fd, on_command);
-    watch_set(d->loop, &d->watch, LOOP_READ);
     *out_door = d;
     return 0;
 }
 
-static void on_change(struct door *d, void (*changed)(void *arg), void *arg)
+static void begin_door(struct door *d, struct operate *operate, void (*changed)(void *arg),
+                       void *arg)
 {
+    d->operate = operate;
+    watch_set(d->loop, &d->watch, LOOP_READ);
     d->changed = changed;
     d->arg = arg;
 }
@@ -95,7 +95,7 @@ static void close_door(struct door **d)
     *d = NULL;
 }
 
-static const struct control_door door = {open_door, on_change, close_door};
+static const struct control_door door = {open_door, begin_door, close_door};
 
 /* --------------------------------------------------------------------------------------------- */
 
@@ -148,7 +148,8 @@ static void give_peer(struct end *e, enum role role)
 
 static void start(uint32_t epoch, uint32_t peers)
 {
-    struct msg_start m = {.instance = epoch, .epoch = epoch, .peers = peers};
+    const struct msg_start m = {.instance = epoch};
+    const struct msg_begin begin = {.epoch = epoch, .peers = peers};
     int conf_fd = text_file(conf_text);
     int fds[2], log[2];
 
@@ -177,6 +178,7 @@ static void start(uint32_t epoch, uint32_t peers)
     }
     door_fd = -1;
     send_msg(&parent, MSG_START, 0, &m, SLICE(""), -1);
+    send_msg(&parent, MSG_BEGIN, 0, &begin, SLICE(""), -1);
 }
 
 /* Its whole log once it has ended with `status`. */

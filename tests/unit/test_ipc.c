@@ -96,9 +96,11 @@ static void test_everything_that_processes_say_has_a_name(void **state)
 {
     (void)state;
     for (enum msg_type i = MSG_NONE + 1; i < MSG_TYPE_COUNT; i++) {
+        if (!msg_is_type(i))
+            continue;
         assert_string_not_equal(msg_type_name(i), "");
         for (enum msg_type k = MSG_NONE + 1; k < i; k++)
-            assert_string_not_equal(msg_type_name(i), msg_type_name(k));
+            assert_false(msg_is_type(k) && strcmp(msg_type_name(i), msg_type_name(k)) == 0);
     }
     assert_string_equal(role_name(ROLE_PARENT), "parent");
     assert_string_equal(role_name(ROLE_LOOKUP), "lookup");
@@ -157,7 +159,7 @@ static void on_drained(struct channel *ch)
 static const struct channel_events events = {
     .on_message = on_message, .on_closed = on_closed, .on_drained = on_drained};
 static const struct msg_hello hello = {
-    .magic = IPC_MAGIC, .version = IPC_VERSION, .role = ROLE_WORKER, .instance = 9};
+    .magic = IPC_MAGIC, .version = IPC_VERSION, .oldest = IPC_OLDEST, .role = ROLE_WORKER, .instance = 9};
 
 static void begin(struct end *e, int fd)
 {
@@ -300,7 +302,7 @@ static void test_other_version_is_not_talked_to(void **state)
     _Alignas(8) char bytes[64];
 
     (void)state;
-    other.version = IPC_VERSION + 1;
+    other.version = other.oldest = IPC_VERSION + 1;
     send_raw(bytes, build(bytes, MSG_HELLO, &other, slice_of(NULL, 0)));
     loop_run(loop);
     assert_int_equal(left.closed, 1);

@@ -119,7 +119,7 @@ static void begin(const char *rules)
     world.log_fd = memfd_create("log", MFD_CLOEXEC);
     log_open(world.log_fd, LEVEL_INFO);
     c->loop = loop_new(&err);
-    c->self = (struct msg_hello){IPC_MAGIC, IPC_VERSION, ROLE_LOOKUP, 0, 3, 0};
+    c->self = (struct msg_hello){IPC_MAGIC, IPC_VERSION, IPC_OLDEST, ROLE_LOOKUP, 0, 0, 3, 0, 0};
     channels_init(&c->channels, c->loop);
     loop_on_turn(c->loop, on_turn, NULL);
     deadline_init(&world.pulse, on_pulse);

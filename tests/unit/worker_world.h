@@ -568,7 +568,7 @@ static inline void prepare_pool(const char *settings, const char *listener, cons
     assert_non_null(c->state);
     memset(c->counters, 0, sizeof(struct counters));
     c->loop = loop_new(&err);
-    c->self = (struct msg_hello){IPC_MAGIC, IPC_VERSION, ROLE_WORKER, 0, 3, 0};
+    c->self = (struct msg_hello){IPC_MAGIC, IPC_VERSION, IPC_OLDEST, ROLE_WORKER, 0, 0, 3, 0, 0};
     channels_init(&c->channels, c->loop);
     loop_on_turn(c->loop, on_world_turn, NULL);
     deadline_init(&world.pulse, on_pulse);
@@ -594,7 +594,8 @@ static inline void begin_pool(const char *settings, const char *listener, const 
     struct err err = {0};
 
     prepare_pool(settings, listener, pool, backend);
-    if (worker_role.on_start(&world.child, &err) < 0)
+    if (worker_role.on_start(&world.child, &err) < 0 ||
+        worker_role.on_begin(&world.child, &err) < 0)
         fail_msg("%s", err.text);
     new_control();
     control_hears(MSG_REPLAYED);
