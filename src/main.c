@@ -9,10 +9,12 @@
 #include "control/control.h"
 #include "lookup/lookup.h"
 #include "parent/parent.h"
+#include "parent/prepare.h"
 #include "proc/child.h"
 #include "worker/worker.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,7 +25,7 @@ static int serve(int argc, char **argv)
 
     if (cli_options(argc, argv, &options) != CLI_OK)
         return CLI_USAGE;
-    return cli_load(options.file, &conf) == CLI_OK ? parent_serve(conf) : CLI_FAILED;
+    return cli_load(options.file, &conf) == CLI_OK ? parent_serve(conf, options.file) : CLI_FAILED;
 }
 
 /* `--role NAME`: what parent/processes.c executes us as. */
@@ -33,6 +35,8 @@ static int run_role(const char *name)
     const struct child_role *const roles[] = {&control, &worker_role, &lookup_role};
 
     control.part = &admin_door;
+    if (strcmp(role_name(ROLE_PREPARE), name) == 0)
+        return prepare_main();
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         if (strcmp(role_name(roles[i]->role), name) == 0)
             return child_main(roles[i]);
@@ -67,6 +71,8 @@ int main(int argc, char **argv)
         return cli_help(0, NULL);
     if (strcmp(word, "--role") == 0 && argc == 3 && fcntl(CHILD_FD_PARENT, F_GETFD) >= 0)
         return run_role(argv[2]);
+    if (strcmp(word, "--state") == 0 && argc == 3)
+        return parent_go_on(atoi(argv[2]));
     if (is_one_of(word, "help", "--help", "-h"))
         return cli_help(argc - 1, argv + 1);
     if (is_one_of(word, "version", "--version", "-V"))

@@ -309,6 +309,17 @@ static void receive(struct channel *ch)
     }
 }
 
+void channel_receive(struct channel *ch)
+{
+    if (ch->is_open)
+        receive(ch);
+}
+
+bool channel_is_empty(const struct channel *ch)
+{
+    return buf_len(&ch->queue) == 0;
+}
+
 static void on_event(struct watch *w, unsigned events)
 {
     struct channel *ch = CONTAINER(w, struct channel, watch);

@@ -88,6 +88,12 @@ bool channel_is_full(struct channel *ch);
 /* Sends what the socket takes now. */
 void channel_flush(struct channel *ch);
 
+/* Hands out what has come, at once: before a peer that has ended is forgotten. May close it. */
+void channel_receive(struct channel *ch);
+
+/* Whether all that was queued has gone. */
+bool channel_is_empty(const struct channel *ch);
+
 /* Drops what is queued. No callback. Harmless twice. */
 void channel_close(struct channel *ch);
 

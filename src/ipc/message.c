@@ -21,7 +21,7 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_PEER] = {"PEER", sizeof(struct msg_peer), true, true},
     [MSG_NOTES] = {"NOTES", 0, false, true},
     [MSG_BEGIN] = {"BEGIN", sizeof(struct msg_begin), false, false},
-    [MSG_DOOR] = {"DOOR", 0, false, true},
+    [MSG_DOOR] = {"DOOR", 0, true, true},
     [MSG_START] = {"START", sizeof(struct msg_start), false, false},
     [MSG_RENEW] = {"RENEW", 0, false, false},
     [MSG_RETIRE] = {"RETIRE", sizeof(struct msg_retire), false, false},
@@ -37,7 +37,7 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_PORT] = {"PORT", sizeof(struct msg_port), false, false},
     [MSG_SOCKET] = {"SOCKET", 0, false, true},
     [MSG_TOLD] = {"TOLD", 0, true, false},
-    [MSG_PREPARED] = {"PREPARED", sizeof(struct msg_prepared), false, false},
+    [MSG_PREPARED] = {"PREPARED", sizeof(struct msg_prepared), true, false},
     [MSG_NAME] = {"NAME", sizeof(struct msg_name), true, false},
     [MSG_OPEN] = {"OPEN", sizeof(struct msg_open), false, false},
     [MSG_ADMIT] = {"ADMIT", sizeof(struct msg_admit), true, false},
@@ -71,7 +71,7 @@ _Static_assert(sizeof(struct msg_retire) == 8, "retire");
 _Static_assert(sizeof(struct msg_change) == 8, "change");
 _Static_assert(sizeof(struct msg_changed) == 8, "changed");
 _Static_assert(sizeof(struct msg_port) == 32, "port");
-_Static_assert(sizeof(struct msg_prepared) == 16, "prepared");
+_Static_assert(sizeof(struct msg_prepared) == 24, "prepared");
 _Static_assert(sizeof(struct msg_name) == 16, "name");
 _Static_assert(sizeof(struct msg_open) == 32, "open");
 _Static_assert(sizeof(struct msg_admit) == 32, "admit");

@@ -1,9 +1,9 @@
 /* What usher's processes say to each other, version 1.
  *
- * Over an upgrade processes of two releases speak with each other: each says in its HELLO the newest
- * and the oldest version that it understands, and both speak the newest that both do. So what a
- * version says on the wire (numbers of types, bodies, enums) never changes; tests/unit has its bytes
- * recorded.
+ * Over an upgrade processes of two releases speak with each other: each says in its HELLO the
+ * newest and the oldest version that it understands, and both speak the newest that both do. So
+ * what a version says on the wire (numbers of types, bodies, enums) never changes; tests/unit has
+ * its bytes recorded.
  *
  * Processes are joined by SOCK_SEQPACKET socket pairs. A packet holds one or more whole messages; a
  * message is a head, a body of fixed size and, for some, a tail of bytes (a name, a text) that
@@ -59,22 +59,24 @@ enum msg_type {
     MSG_NONE = 0,
     MSG_HELLO = 1,
     /* parent to child; until START what it is to check itself with */
-    MSG_CONF = 2,      /* *the configuration, printed; sealed memory */
-    MSG_COUNTERS = 3,  /* *shared memory of metrics/counters.h */
-    MSG_SHARED = 4,    /* *shared memory of control/shared.h; to control only */
-    MSG_TICKETS = 5,   /* the keys of TLS tickets; to workers, at the start and whenever they change */
-    MSG_FILE = 6,      /* *a file that the configuration names (a certificate, a key, CAs); tail: its
-                          path */
-    MSG_DOOR = 7,      /* *the listening unix socket of admin/door.h; to control only */
-    MSG_START = 8,     /* all is given: open and check everything, then READY */
-    MSG_LISTENER = 9,  /* *a listening socket of this worker's slot */
-    MSG_PEER = 10,     /* *a channel to another process */
-    MSG_NOTES = 11,    /* *what the control before this one knew; and from control, for the next one */
-    MSG_BEGIN = 12,    /* go to work */
-    MSG_RENEW = 13,    /* to workers: the files given since are whole and good; use them from now on */
-    MSG_RETIRE = 14,   /* to workers: accept nothing more; end when the last session has */
-    MSG_STOP = 15,     /* end what you do, then exit 0 */
-    MSG_CHANGED = 16,  /* to control: how it goes with what CHANGE asked for */
+    MSG_CONF = 2,     /* *the configuration, printed; sealed memory */
+    MSG_COUNTERS = 3, /* *shared memory of metrics/counters.h */
+    MSG_SHARED = 4,   /* *shared memory of control/shared.h; to control only */
+    MSG_TICKETS =
+        5,         /* the keys of TLS tickets; to workers, at the start and whenever they change */
+    MSG_FILE = 6,  /* *a file that the configuration names (a certificate, a key, CAs); tail: its
+                      path */
+    MSG_DOOR = 7,  /* *the listening unix socket of admin/door.h; to control, and from who
+                      prepares a change; tail: its path */
+    MSG_START = 8, /* all is given: open and check everything, then READY */
+    MSG_LISTENER = 9, /* *a listening socket of this worker's slot */
+    MSG_PEER = 10,    /* *a channel to another process */
+    MSG_NOTES = 11, /* *what the control before this one knew; and from control, for the next one */
+    MSG_BEGIN = 12, /* go to work */
+    MSG_RENEW = 13, /* to workers: the files given since are whole and good; use them from now on */
+    MSG_RETIRE = 14,  /* to workers: accept nothing more; end when the last session has */
+    MSG_STOP = 15,    /* end what you do, then exit 0 */
+    MSG_CHANGED = 16, /* to control: how it goes with what CHANGE asked for */
     /* child to parent */
     MSG_READY = 32,  /* everything is open and checked */
     MSG_REJOIN = 33, /* my channel with this role has broken, though both of us live: a new one,
@@ -84,14 +86,14 @@ enum msg_type {
     MSG_CHANGE = 36, /* control: an operator wants a reload or an upgrade */
     /* the parent and who prepares a change (parent/prepare.h): CONF and STATE to it, then from it
      * CONF, RULES, FILEs, PORTs with SOCKETs, TOLDs, and PREPARED last */
-    MSG_STATE = 48,    /* *what the parent would hand over to the next program (parent/handover.h) */
-    MSG_RULES = 49,    /* *the configuration with the rules of directories */
-    MSG_PORT = 50,     /* an address of a listener */
-    MSG_SOCKET = 51,   /* *a listening socket, beside those that are open, for the PORT before it */
-    MSG_TOLD = 52,     /* tail: a line for the operator: what changes; or what is wrong */
+    MSG_STATE = 48,  /* *what the parent would hand over to the next program (parent/handover.h) */
+    MSG_RULES = 49,  /* *the configuration with the rules of directories */
+    MSG_PORT = 50,   /* an address of a listener */
+    MSG_SOCKET = 51, /* *a listening socket, beside those that are open, for the PORT before it */
+    MSG_TOLD = 52,   /* tail: a line for the operator: what changes; or what is wrong */
     MSG_PREPARED = 53,
     /* worker to control */
-    MSG_NAME = 64,   /* what an index in the messages below stands for; all, before any of them */
+    MSG_NAME = 64, /* what an index in the messages below stands for; all, before any of them */
     MSG_OPEN = 65,
     MSG_ADMIT = 66,
     MSG_RESULT = 67,
@@ -141,10 +143,8 @@ struct msg_hello {
 /* What to say first, but for slot, instance and epoch. */
 static inline struct msg_hello msg_hello_of(enum role role)
 {
-    return (struct msg_hello){.magic = IPC_MAGIC,
-                              .version = IPC_VERSION,
-                              .oldest = IPC_OLDEST,
-                              .role = (uint8_t)role};
+    return (struct msg_hello){
+        .magic = IPC_MAGIC, .version = IPC_VERSION, .oldest = IPC_OLDEST, .role = (uint8_t)role};
 }
 
 struct msg_listener {
@@ -162,7 +162,8 @@ struct msg_peer {
     uint8_t slot;
     uint16_t flags; /* enum peer_flag */
     uint32_t instance;
-    uint32_t generation; /* counts the changes of configuration or program that the parent has made */
+    uint32_t
+        generation; /* counts the changes of configuration or program that the parent has made */
     uint32_t pid;
     uint64_t started_s; /* when, in seconds since 1970 */
 };
@@ -187,19 +188,19 @@ struct msg_retire {
     uint32_t reserved;
 };
 
-enum change { CHANGE_RELOAD, CHANGE_UPGRADE };
+enum change_kind { CHANGE_RELOAD, CHANGE_UPGRADE };
 
 /* The id is control's own; one change at a time. */
 struct msg_change {
-    uint32_t what; /* enum change */
+    uint32_t what; /* enum change_kind */
     uint32_t reserved;
 };
 
 enum change_status {
     CHANGE_TOLD,   /* tail: a line about what changes; more follow */
     CHANGE_DONE,   /* it will be so; control is being replaced if `generation` is new to it */
-    CHANGE_REFUSED /* nothing was changed; tail: why, which may be several lines, the last message has
-                      the last */
+    CHANGE_REFUSED /* nothing was changed; tail: why, which may be several lines, the last message
+                      has the last */
 };
 
 /* The id as in CHANGE. Tail: words. */
@@ -213,22 +214,29 @@ struct msg_port {
     uint32_t listener; /* index into the new configuration */
 };
 
+/* The unix socket for operators: as it was; a new one came with DOOR; there shall be none. */
+enum prepared_door { DOOR_KEPT, DOOR_NEW, DOOR_NONE };
+
+/* Tail: the version of the program. */
 struct msg_prepared {
     uint32_t is_good;   /* else the TOLDs say why not */
     uint32_t workers_n; /* of the new configuration */
-    uint32_t changes_n; /* how much of the configuration's text differs; 0: nothing */
-    uint32_t files_n;   /* of files, likewise */
+    uint32_t changes_n; /* how much of the configuration differs; 0: nothing */
+    uint32_t files_n;   /* of files, which the parent sees */
+    uint32_t door;      /* enum prepared_door */
+    uint32_t reserved;
 };
 
 enum name_kind { NAME_LISTENER, NAME_POOL, NAME_BACKEND };
 
 /* A listener, pool or backend as the worker's configuration has it, which need not be control's:
- * control's words to a worker use the worker's indices. Tail: its title. */
+ * control's words to a worker use the worker's indices. Those of one kind, and of one pool, come in
+ * the order of their indices. Tail: its title. */
 struct msg_name {
     uint64_t meaning; /* of a backend: conf_meaning(); else 0 */
     uint32_t index;   /* of a backend: in its pool */
     uint16_t kind;    /* enum name_kind */
-    uint16_t pool;    /* of a backend */
+    uint16_t pool;    /* of a backend, and of a listener: the index of its pool */
 };
 
 struct msg_open {
@@ -327,8 +335,8 @@ enum refuse {
     REFUSE_PENALTY,      /* too many logins have failed */
     REFUSE_DISABLED,     /* the directory says that the user may not log in */
     REFUSE_CREDENTIALS,  /* of the RESULT_REFUSED of a trial: that was the last backend */
-    REFUSE_OUTDATED      /* the backend is not as this worker's configuration has it: the client shall
-                            come again, to a newer worker */
+    REFUSE_OUTDATED /* the backend is not as this worker's configuration has it: the client shall
+                       come again, to a newer worker */
 };
 
 /* Tail: words for the log; the last `told_n` bytes of it are for the client instead of ours. */

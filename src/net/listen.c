@@ -143,13 +143,11 @@ static int listening_socket(const struct addr *addr, struct addr *out_bound)
     return -1;
 }
 
-int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err)
+int listen_open_more(struct addr *addr, int *out_fds, size_t n, struct err *err)
 {
     struct addr bound = *addr;
 
     INSIST(n > 0);
-    if (try_bind(addr, err) != 0)
-        return -1;
     for (size_t i = 0; i < n; i++) {
         int fd = listening_socket(&bound, &bound);
 
@@ -164,6 +162,11 @@ int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err)
     }
     *addr = bound;
     return 0;
+}
+
+int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err)
+{
+    return try_bind(addr, err) != 0 ? -1 : listen_open_more(addr, out_fds, n, err);
 }
 
 int listen_mend(int fd, const struct addr *addr, struct err *err)

@@ -24,6 +24,9 @@ int listen_addresses(const char *text, struct addr out_addrs[2], struct err *err
  * privileges. */
 int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
 
+/* The same without the trial, for a port on which sockets of ours listen already: more of them. */
+int listen_open_more(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
+
 /* Makes a socket of listen_open(), bound to `addr`, listen again if it was shut down or connected:
  * a process that it was given to shares it with us, and may have been taken over. Returns 0 if it
  * listened, 1 if it did not and does now, -1 if it cannot. */

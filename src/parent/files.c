@@ -129,11 +129,44 @@ static int make_room(struct files *f, struct err *err)
     return 0;
 }
 
+int files_add(struct files *f, struct slice name, int fd, struct err *err)
+{
+    char *copy = slice_dup(name);
+
+    if (!copy || make_room(f, err) < 0) {
+        free(copy);
+        close(fd);
+        return err_set(err, ENOMEM, "out of memory");
+    }
+    f->all[f->n] = (struct given_file){.name = copy, .fd = fd};
+    return map_file(&f->all[f->n++], err);
+}
+
+static size_t count_others(const struct files *a, const struct files *b, bool also_same_names)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < a->n; i++) {
+        const struct given_file *one = &a->all[i], *other = find(b, one->name);
+
+        if (!other)
+            n++;
+        else if (also_same_names && (one->n != other->n ||
+                                     (one->n > 0 && memcmp(one->data, other->data, one->n) != 0)))
+            n++;
+    }
+    return n;
+}
+
+size_t files_differ(const struct files *a, const struct files *b)
+{
+    return count_others(a, b, true) + count_others(b, a, false);
+}
+
 static int add_file(void *arg, const char *name, struct err *err)
 {
     struct files *f = arg;
     const char *path = strcmp(name, TLS_SET_SYSTEM_CA) == 0 ? tls_system_ca_file() : name;
-    struct given_file *added;
     int fd;
 
     if (find(f, name))
@@ -145,14 +178,8 @@ static int add_file(void *arg, const char *name, struct err *err)
     if (strlen(name) > IPC_TEXT_MAX)
         return err_set(err, ENAMETOOLONG, "a path of %zu bytes; %d is the most", strlen(name),
                        IPC_TEXT_MAX);
-    if (make_room(f, err) < 0)
-        return -1;
     fd = read_file(path, err);
-    if (fd < 0)
-        return -1;
-    added = &f->all[f->n++];
-    *added = (struct given_file){.name = name, .fd = fd};
-    return map_file(added, err);
+    return fd < 0 ? -1 : files_add(f, slice_str(name), fd, err);
 }
 
 int files_read(const struct conf *conf, struct files *out_files, struct err *err)
@@ -174,6 +201,7 @@ void files_free(struct files *f)
         if (f->all[i].data)
             munmap(f->all[i].data, f->all[i].n);
         close(f->all[i].fd);
+        free(f->all[i].name);
     }
     free(f->all);
     *f = (struct files){0};

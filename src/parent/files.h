@@ -13,13 +13,13 @@
 struct conf;
 
 struct given_file {
-    const char *name; /* the configuration's path, or TLS_SET_SYSTEM_CA */
+    char *name; /* the configuration's path, or TLS_SET_SYSTEM_CA */
     int fd;
     void *data; /* the same, mapped; NULL when it is empty */
     size_t n;
 };
 
-/* Zeroed: none. Names are the configuration's own, which must outlive them. */
+/* Zeroed: none. */
 struct files {
     struct given_file *all;
     size_t n, cap;
@@ -28,6 +28,12 @@ struct files {
 /* Reads every file that tls_set.h and check_password.h ask for. *out_files is written only on
  * success. */
 int files_read(const struct conf *conf, struct files *out_files, struct err *err) MUST_CHECK;
+
+/* One more, that somebody else has read. `fd` is the files' from now on, also on failure. */
+int files_add(struct files *f, struct slice name, int fd, struct err *err) MUST_CHECK;
+
+/* How many files differ between the two, in content or by being there in one only. */
+size_t files_differ(const struct files *a, const struct files *b);
 
 /* For struct tls_files, whose arg is a struct files. */
 struct slice files_find(const void *files, const char *name);

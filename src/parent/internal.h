@@ -11,29 +11,21 @@
 #include "net/notify.h"
 #include "net/passed.h"
 #include "parent/files.h"
+#include "parent/ports.h"
 #include "parent/silence.h"
 #include "proc/child.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-
-/* One listening address, with its sockets: one for each worker slot, or those that the service
- * manager has passed, however many. Open as long as the parent lives, so that connections that wait
- * in a socket's queue outlive the worker that would have taken them. */
-struct port {
-    unsigned listener;
-    struct addr addr;
-    int *fds;
-    unsigned fds_n;
-    bool is_passed;
-};
+#include <unistd.h>
 
 /* What the service manager is told; see service.c. */
 struct service {
     struct notify notify;
+    char *socket;    /* where; NULL: nowhere */
     bool is_failing; /* and the log has told so */
-    bool is_renewal_refused;
+    bool is_change_refused;
     uint32_t watchdog_ms; /* 0: it does not watch us */
     uint64_t told;        /* of what the last status was made */
     struct deadline status, watchdog, again;
@@ -44,6 +36,7 @@ struct parent;
 /* A place for a process: control, lookup, or a worker slot. */
 struct process {
     struct parent *parent;
+    struct generation *generation;
     enum role role;
     unsigned slot;
     uint32_t instance; /* of the one that runs */
@@ -53,36 +46,59 @@ struct process {
     bool is_ready;  /* it has checked itself */
     bool has_begun; /* it works, and others are joined with it */
     uint64_t started_ms;
+    uint64_t started_s;               /* since 1970 */
     uint64_t rejoined_ms[ROLE_COUNT]; /* when it was last given a channel that it had asked for */
     uint32_t restart_ms;              /* pause before the last restart */
     struct deadline restart;
+};
+
+enum { VERSION_TEXT = 32 };
+
+/* Processes of one program with one configuration. */
+struct generation {
+    struct list node; /* in parent.past */
+    struct parent *parent;
+    uint32_t number;
+    char version[VERSION_TEXT]; /* of the program; "" until it has told */
+    struct process control, lookup, *workers;
+    struct process preparer; /* of the change that leads to it; it ends before they begin */
+    unsigned workers_n;
+    bool is_given_up; /* it never was current */
+    /* What its processes are given. None of it is there any more once it is past. */
+    int program_fd;        /* -1: what the parent itself runs */
+    int conf_fd, rules_fd; /* the configuration without the rules of directories, and with them */
+    struct files files;    /* whole and good */
 };
 
 struct parent {
     struct loop *loop;
     struct channels channels;
     struct turn turn;
-    struct conf *conf;
-    int conf_fd, rules_fd; /* the configuration without the rules of directories, and with them */
+    struct conf *conf; /* of the current generation */
+    struct generation *current;
+    struct generation *next;           /* candidates; NULL: none */
+    struct list past;                  /* of generation: those whose processes have not all ended */
+    struct change *change;             /* under way; NULL: none */
+    bool is_asked[CHANGE_UPGRADE + 1]; /* by a signal, for when this can be done */
+    char *program, *conf_path;         /* where an upgrade finds the program; absolute */
     int counters_fd, log_fd;
     int shared_fds[SHARED_COUNT];
+    int notes_fd; /* what the last control has left for the next; -1: nothing */
     struct counters *counters;
-    struct files files;   /* in use: whole and good */
-    struct deadline look; /* at their dates */
+    struct deadline look; /* at the dates of certificates */
     struct msg_tickets tickets;
     struct deadline rotate; /* the keys of tickets */
     struct service service;
     struct silence silence;
     struct deadline watch; /* when to look whether a child is silent for too long */
     struct passed passed;  /* sockets, until they are ports */
-    struct port *ports;
-    size_t ports_n;
+    struct ports ports;
     struct local door;
-    struct process control, lookup;
-    struct process *workers;
-    unsigned workers_n;
+    char *door_path;
     uint32_t last_instance, epoch;
-    bool is_ready; /* all processes were up once */
+    struct deadline
+        control_limit; /* when a control that was told to end for its successor has to */
+    bool is_ready;     /* all processes were up once */
     bool is_stopping;
     bool has_failed;
     uint64_t stop_asked_ms; /* when a signal asked for it */
@@ -93,30 +109,26 @@ struct parent {
  * ---------------------------------------------------------- */
 
 /* The configuration as sealed memory. */
-int resources_conf(struct parent *p, struct err *err) MUST_CHECK;
+int resources_conf(const struct conf *conf, int *out_conf_fd, int *out_rules_fd,
+                   struct err *err) MUST_CHECK;
 
 /* The state directory: made, and owned by the user that we become. */
 int resources_state(const struct conf *conf, struct err *err) MUST_CHECK;
+
+/* Where the program and the configuration are, for reloads and upgrades: absolute. */
+int resources_paths(struct parent *p, const char *conf_path, struct err *err) MUST_CHECK;
 
 /* As many descriptors as we may have: children inherit it. */
 void resources_limits(void);
 
 void resources_free(struct parent *p);
 
-/* --- ports.c: listening sockets
- * -------------------------------------------------------------------------------------------- */
-
-/* Takes those that were passed for the listeners that they fit, opens those of all others; logs
- * each address. */
-int ports_open(struct parent *p, struct err *err) MUST_CHECK;
-
-/* Whether the worker of a slot accepts from the i-th socket of a port. Each socket has a worker,
- * and each worker a socket, however many there are of either. */
-bool port_is_for(const struct parent *p, const struct port *port, unsigned slot, unsigned i);
-
-/* Nobody can connect any more; who waits in a queue is reset, unless the service manager keeps the
- * socket too. Harmless twice. */
-void ports_close(struct parent *p);
+static inline void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
 
 /* --- service.c: the service manager, if there is one
  * ------------------------------------------------------------------------------------------------
@@ -130,9 +142,12 @@ void service_begin(struct parent *p);
 /* All processes are up. */
 void service_ready(struct parent *p);
 
-/* Around what SIGHUP asks for. */
-void service_renewing(struct parent *p);
-void service_renewed(struct parent *p, bool is_refused);
+/* Around a reload or an upgrade. */
+void service_changing(struct parent *p, enum change_kind what);
+void service_changed(struct parent *p, bool is_refused);
+
+/* As service_begin(), in the next program of this process. */
+void service_resume(struct parent *p, const char *socket, uint32_t watchdog_ms);
 
 void service_stopping(struct parent *p);
 
@@ -162,12 +177,26 @@ void watchdog_end(struct parent *p);
 /* --- processes.c: the life of the children
  * ---------------------------------------------------------------------------- */
 
-void process_init(struct process *pr, struct parent *p, enum role role, unsigned slot);
+void process_init(struct process *pr, struct generation *g, enum role role, unsigned slot);
 
-/* Forks, executes ourselves, gives the child all that it needs, and joins it with the others. */
+/* Forks, executes the program of its generation, and gives the child all that it needs to check
+ * itself. */
 int process_start(struct process *pr, struct err *err) MUST_CHECK;
 
-/* A child was reaped; its place is filled again unless we stop. */
+/* The same without giving it anything: the channel is the caller's to open. */
+int process_spawn(struct process *pr, int *out_fd, struct err *err) MUST_CHECK;
+
+/* The events of a child's channel; for one that was opened by another program of this process. */
+extern const struct channel_events process_events;
+
+/* Has it begin if it is ready, of the current generation, and nobody else does its work any more.
+ */
+void process_begin_if_due(struct process *pr, void *ignored);
+
+/* Joins a worker of an earlier generation with what works now in this role. */
+void process_join(struct process *pr, struct process *with);
+
+/* A child was reaped; its place is filled again unless we stop or it is of the past. */
 void process_ended(struct process *pr, int status);
 
 /* Gives a worker all files anew and has it use them; for others, and when it does not run, nothing:
@@ -180,20 +209,85 @@ void process_give_tickets(struct process *pr, void *ignored);
 /* Tells it to end; harmless when it does not run. */
 void process_stop(struct process *pr);
 
-/* Calls each(process, arg) for control, lookup and the workers. */
+/* Ends it without asking. */
+void process_kill(struct process *pr, void *ignored);
+
+/* Calls each(process, arg) for control, lookup, who prepares, and the workers: of a generation; of
+ * all. Those that do not run have no pid. */
+void generation_each(struct generation *g, void (*each)(struct process *pr, void *arg), void *arg);
 void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg), void *arg);
+
+/* --- upgrade.c: becoming another program, and having become one
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* All that the program before us has left is ours: descriptors, children, the change under way.
+ * After begin_loop; signals are blocked still. */
+int upgrade_resume(struct parent *p, int state_fd, struct err *err) MUST_CHECK;
+
+/* Has the candidates take over. */
+void upgrade_finish(struct parent *p);
+
+/* --- generation.c: processes of one program with one configuration
+ * ---------------------------------------------------------------------------- */
+
+/* Without workers, of which it is not known yet how many there will be. NULL when memory is out. */
+struct generation *generation_new(struct parent *p);
+void generation_set_workers(struct generation *g, unsigned n);
+
+/* Its processes have ended, or are left to themselves. Clears *g; harmless when it is NULL. */
+void generation_free(struct generation **g);
+
+/* Candidates are not needed any more: ends them, and forgets them when they are gone. */
+void generation_give_up(struct generation *g);
+
+int generation_start(struct generation *g, struct err *err) MUST_CHECK;
+
+/* Whether control, lookup and all workers have said READY. */
+bool generation_is_ready(struct generation *g);
+
+/* The candidates (p->next) become the current generation, with these ports and by this
+ * configuration, which it takes over; those that were current retire. */
+void generation_switch(struct parent *p, struct conf *conf, struct ports *ports);
+
+/* Forgets those of whom no process lives; not while processes_each() passes over them. */
+void generation_tidy(struct parent *p);
+
+/* --- change.c: reload and upgrade
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* Begins one. `asker`: the control that asked, with `id`; NULL: a signal did, and what cannot begin
+ * now begins later. */
+void change_begin(struct parent *p, enum change_kind what, struct process *asker, uint32_t id);
+
+/* Begins what a signal has asked for meanwhile. */
+void change_next(struct parent *p);
+
+/* A candidate, or who prepares, has ended or got ready. */
+void change_ended(struct process *pr, int status);
+void change_ready(struct parent *p);
+
+/* Gives it up: we stop. */
+void change_give_up(struct parent *p);
+
+/* The door that candidates will have. */
+void change_door(const struct parent *p, const struct local **out_door, const char **out_path);
 
 /* --- renew.c: the files of TLS, at the start and later -----------------------------------------
  */
 
 void renew_init(struct parent *p);
 
-/* Reads and checks the files; says in the log what is doubtful about them. */
-int renew_first(struct parent *p, struct err *err) MUST_CHECK;
+/* Reads files and checks them; says in the log what is doubtful about them. */
+int renew_read(const struct conf *conf, struct files *out_files, struct err *err) MUST_CHECK;
 
-/* The same again. If all are good they are given to the workers; if not, false is returned and all
- * that was in use stays. */
-bool renew_again(struct parent *p);
+/* Other files than before are in use: when to look at their dates again. */
+void renew_look(struct parent *p);
+
+/* These files, which are good and become the current generation's, in place of those in use; the
+ * workers are given them. */
+void renew_use(struct parent *p, struct files *files);
 
 /* --- door.c: the unix socket for operators -------------------------------------------------------
  */
@@ -213,12 +307,19 @@ void tickets_init(struct parent *p);
 /* Makes keys, and has them change from now on. */
 int tickets_begin(struct parent *p, struct err *err) MUST_CHECK;
 
+/* The keys are there: has them change from now on as the configuration says. */
+void tickets_resume(struct parent *p);
+
 /* Wipes them. */
 void tickets_end(struct parent *p);
 
 /* --- parent.c
  * ---------------------------------------------------------------------------------------------------------
  */
+
+/* Everything but the loop and the channels. */
+void parent_init(struct parent *p);
+void parent_free(struct parent *p);
 
 /* A process has said READY. */
 void parent_on_ready(struct parent *p);
@@ -228,6 +329,9 @@ void parent_on_stuck(struct parent *p, uint32_t instance);
 
 /* A process has ended and is not replaced: we stop, or could not start. */
 void parent_on_ended(struct parent *p);
+
+/* Acts on the deaths of children. */
+void parent_reap(struct parent *p);
 
 /* Begins to end everything; `has_failed`: with exit code 1. */
 void parent_stop(struct parent *p, bool has_failed);

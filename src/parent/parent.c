@@ -3,38 +3,34 @@
 
 #include "base/log.h"
 #include "control/shared.h"
+#include "parent/change.h"
 #include "parent/internal.h"
 #include "proc/crash.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { AGAIN_MS = 500, LOG_DRAIN_MS = 2000 };
 
-static void is_not_ready(struct process *pr, void *arg)
-{
-    if (!pr->is_ready)
-        *(bool *)arg = true;
-}
-
 void parent_on_ready(struct parent *p)
 {
-    bool is_waiting = false;
     struct log_line l;
 
-    processes_each(p, is_not_ready, &is_waiting);
-    if (p->is_ready || p->is_stopping || is_waiting)
+    if (p->is_ready || p->is_stopping || !generation_is_ready(p->current))
         return;
     p->is_ready = true;
     log_begin(&l, LOG_READY);
     log_str(&l, "version", USHER_VERSION);
-    log_uint(&l, "workers", p->workers_n);
+    log_uint(&l, "workers", p->current->workers_n);
     log_end(&l);
     service_ready(p);
+    change_next(p);
 }
 
 /* --- stopping
@@ -47,13 +43,32 @@ static void is_running(struct process *pr, void *arg)
         *(bool *)arg = true;
 }
 
-static bool are_workers_running(const struct parent *p)
+static void is_worker_running(struct process *pr, void *arg)
 {
-    for (unsigned i = 0; i < p->workers_n; i++) {
-        if (p->workers[i].pid)
-            return true;
-    }
-    return false;
+    if (pr->pid && pr->role == ROLE_WORKER)
+        *(bool *)arg = true;
+}
+
+static bool are_workers_running(struct parent *p)
+{
+    bool is_any = false;
+
+    processes_each(p, is_worker_running, &is_any);
+    return is_any;
+}
+
+static void stop_unless_worker(struct process *pr, void *ignored)
+{
+    (void)ignored;
+    if (pr->role != ROLE_WORKER)
+        process_stop(pr);
+}
+
+static void stop_worker(struct process *pr, void *ignored)
+{
+    (void)ignored;
+    if (pr->role == ROLE_WORKER)
+        process_stop(pr);
 }
 
 void parent_on_ended(struct parent *p)
@@ -63,10 +78,8 @@ void parent_on_ended(struct parent *p)
     if (!p->is_stopping)
         parent_stop(p, true);
     /* Control outlives the workers: it writes down what their last sessions did. */
-    if (!are_workers_running(p)) {
-        process_stop(&p->lookup);
-        process_stop(&p->control);
-    }
+    if (!are_workers_running(p))
+        processes_each(p, stop_unless_worker, NULL);
     processes_each(p, is_running, &is_any);
     if (!is_any)
         loop_stop(p->loop);
@@ -79,13 +92,13 @@ void parent_stop(struct parent *p, bool has_failed)
         return;
     p->is_stopping = true;
     p->stop_asked_ms = loop_now_ms(p->loop);
+    change_give_up(p);
     service_stopping(p);
     watchdog_end(p);
-    ports_close(p);
+    ports_close(&p->ports);
     door_close(p);
     deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
-    for (unsigned i = 0; i < p->workers_n; i++)
-        process_stop(&p->workers[i]);
+    processes_each(p, stop_worker, NULL);
     parent_on_ended(p);
 }
 
@@ -105,12 +118,29 @@ static void kill_stuck(struct process *pr, void *arg)
     kill(pr->pid, SIGKILL);
 }
 
+struct stuck {
+    uint32_t instance;
+};
+
+static void kill_if_stuck(struct process *pr, void *arg)
+{
+    const struct stuck *stuck = arg;
+
+    if (pr->role == ROLE_WORKER && pr->pid && pr->instance == stuck->instance)
+        kill_stuck(pr, NULL);
+}
+
 void parent_on_stuck(struct parent *p, uint32_t instance)
 {
-    for (unsigned i = 0; i < p->workers_n; i++) {
-        if (p->workers[i].instance == instance)
-            kill_stuck(&p->workers[i], NULL);
-    }
+    struct stuck stuck = {instance};
+
+    processes_each(p, kill_if_stuck, &stuck);
+}
+
+static void kill_stuck_worker(struct process *pr, void *ignored)
+{
+    if (pr->role == ROLE_WORKER)
+        kill_stuck(pr, ignored);
 }
 
 static void on_stop_limit(struct deadline *d)
@@ -123,9 +153,21 @@ static void on_stop_limit(struct deadline *d)
         return;
     }
     /* Control and lookup have not been told to end yet: they are when the last worker is gone. */
-    for (unsigned i = 0; i < p->workers_n; i++)
-        kill_stuck(&p->workers[i], NULL);
+    processes_each(p, kill_stuck_worker, NULL);
     deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
+}
+
+static void kill_stuck_control(struct process *pr, void *ignored)
+{
+    if (pr->role == ROLE_CONTROL && pr->generation != pr->parent->current &&
+        pr->generation != pr->parent->next)
+        kill_stuck(pr, ignored);
+}
+
+/* Its successor, and everybody who wants to log in, waits for its end. */
+static void on_control_limit(struct deadline *d)
+{
+    processes_each(CONTAINER(d, struct parent, control_limit), kill_stuck_control, NULL);
 }
 
 /* --- signals
@@ -154,36 +196,41 @@ static void on_stop_signal(void *arg, int signal)
 
 struct death {
     pid_t pid;
-    int status;
+    struct process *found;
 };
 
 static void match_death(struct process *pr, void *arg)
 {
-    const struct death *d = arg;
+    struct death *d = arg;
 
     if (pr->pid == d->pid)
-        process_ended(pr, d->status);
+        d->found = pr;
+}
+
+void parent_reap(struct parent *p)
+{
+    struct death d;
+    int status;
+
+    /* As process 1 of a container we are given other people's orphans too: they match none. */
+    while ((d.pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        d.found = NULL;
+        processes_each(p, match_death, &d);
+        if (d.found)
+            process_ended(d.found, status);
+    }
+    generation_tidy(p);
 }
 
 static void on_child(void *arg, int signal)
 {
-    struct death d;
-
     (void)signal;
-    /* As process 1 of a container we are given other people's orphans too: they match none. */
-    while ((d.pid = waitpid(-1, &d.status, WNOHANG)) > 0)
-        processes_each(arg, match_death, &d);
+    parent_reap(arg);
 }
 
-static void on_hangup(void *arg, int signal)
+static void on_change_signal(void *arg, int signal)
 {
-    struct parent *p = arg;
-
-    (void)signal;
-    if (p->is_stopping)
-        return;
-    service_renewing(p);
-    service_renewed(p, !renew_again(p));
+    change_begin(arg, signal == SIGUSR2 ? CHANGE_UPGRADE : CHANGE_RELOAD, NULL, 0);
 }
 
 static int take_signals(struct parent *p, struct err *err)
@@ -191,7 +238,8 @@ static int take_signals(struct parent *p, struct err *err)
     signal(SIGPIPE, SIG_IGN);
     if (loop_on_signal(p->loop, SIGTERM, on_stop_signal, p, err) < 0 ||
         loop_on_signal(p->loop, SIGINT, on_stop_signal, p, err) < 0 ||
-        loop_on_signal(p->loop, SIGHUP, on_hangup, p, err) < 0 ||
+        loop_on_signal(p->loop, SIGHUP, on_change_signal, p, err) < 0 ||
+        loop_on_signal(p->loop, SIGUSR2, on_change_signal, p, err) < 0 ||
         loop_on_signal(p->loop, SIGCHLD, on_child, p, err) < 0)
         return -1;
     return 0;
@@ -201,31 +249,18 @@ static int take_signals(struct parent *p, struct err *err)
  * -------------------------------------------------------------------------------------------------------
  */
 
-static int start_processes(struct parent *p, struct err *err)
-{
-    p->workers = calloc(p->workers_n, sizeof *p->workers);
-    if (!p->workers)
-        return err_set(err, ENOMEM, "out of memory");
-    process_init(&p->control, p, ROLE_CONTROL, 0);
-    process_init(&p->lookup, p, ROLE_LOOKUP, 0);
-    for (unsigned i = 0; i < p->workers_n; i++)
-        process_init(&p->workers[i], p, ROLE_WORKER, i);
-    if (process_start(&p->control, err) < 0 || process_start(&p->lookup, err) < 0)
-        return -1;
-    for (unsigned i = 0; i < p->workers_n; i++) {
-        if (process_start(&p->workers[i], err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int prepare(struct parent *p, struct err *err)
+static int begin_loop(struct parent *p, struct err *err)
 {
     p->loop = loop_new(err);
     if (!p->loop)
         return -1;
     channels_init(&p->channels, p->loop);
     turn_init(&p->turn, p->loop, &p->channels);
+    return 0;
+}
+
+static int make_shared(struct parent *p, struct err *err)
+{
     p->counters_fd = counters_create(err);
     if (p->counters_fd < 0 || !(p->counters = counters_map(p->counters_fd, err)))
         return -1;
@@ -234,12 +269,26 @@ static int prepare(struct parent *p, struct err *err)
         if (p->shared_fds[i] < 0)
             return -1;
     }
-    /* Signals first: a SIGHUP that comes while files are read means newer ones. */
-    if (take_signals(p, err) < 0 || resources_conf(p, err) < 0 || renew_first(p, err) < 0 ||
-        tickets_begin(p, err) < 0 || resources_state(p->conf, err) < 0 || ports_open(p, err) < 0 ||
-        door_open(p, err) < 0)
-        return -1;
     return 0;
+}
+
+static int prepare(struct parent *p, struct err *err)
+{
+    p->current = generation_new(p);
+    if (!p->current)
+        return err_set(err, ENOMEM, "out of memory");
+    generation_set_workers(p->current, conf_workers(p->conf));
+    snprintf(p->current->version, sizeof p->current->version, "%s", USHER_VERSION);
+    /* Signals first: a SIGHUP that comes while files are read means newer ones. */
+    if (begin_loop(p, err) < 0 || make_shared(p, err) < 0 || take_signals(p, err) < 0 ||
+        resources_conf(p->conf, &p->current->conf_fd, &p->current->rules_fd, err) < 0 ||
+        renew_read(p->conf, &p->current->files, err) < 0 || tickets_begin(p, err) < 0 ||
+        resources_state(p->conf, err) < 0 ||
+        ports_open(&p->ports, p->conf, &p->passed, p->current->workers_n, err) < 0)
+        return -1;
+    renew_look(p);
+    ports_log(&p->ports, p->conf, NULL);
+    return door_open(p, err);
 }
 
 static void log_stopped(const struct parent *p)
@@ -260,64 +309,110 @@ static int serve(struct parent *p, struct err *err)
     if (prepare(p, err) < 0)
         return -1;
     watchdog_begin(p);
-    if (start_processes(p, err) < 0)
+    if (generation_start(p->current, err) < 0)
         return -1;
     loop_run(p->loop);
     log_stopped(p);
     return 0;
 }
 
-static void close_channel(struct process *pr, void *arg)
+static int serve_on(struct parent *p, int state_fd, struct err *err)
 {
-    (void)arg;
-    channel_close(&pr->channel);
-    deadline_clear(&pr->restart);
+    if (begin_loop(p, err) < 0 || upgrade_resume(p, state_fd, err) < 0 || take_signals(p, err) < 0)
+        return -1;
+    watchdog_begin(p);
+    upgrade_finish(p);
+    loop_run(p->loop);
+    log_stopped(p);
+    return 0;
 }
 
 _Static_assert(SHARED_COUNT == 3, "the initialiser below");
 
-int parent_serve(struct conf *conf)
+void parent_init(struct parent *p)
 {
-    struct parent p = {.conf = conf,
-                       .conf_fd = -1,
-                       .rules_fd = -1,
-                       .counters_fd = -1,
-                       .shared_fds = {-1, -1, -1},
-                       .door = {.fd = -1}};
-    struct err err;
-    /* Before anything is opened: what is at their numbers shall be what was passed. */
-    int done = passed_take(&p.passed, &err);
+    *p = (struct parent){.counters_fd = -1,
+                         .log_fd = -1,
+                         .notes_fd = -1,
+                         .shared_fds = {-1, -1, -1},
+                         .door = {.fd = -1}};
+    list_init(&p->past);
+    deadline_init(&p->stop_limit, on_stop_limit);
+    deadline_init(&p->control_limit, on_control_limit);
+    renew_init(p);
+    tickets_init(p);
+    service_init(p);
+    watchdog_init(p);
+}
 
+void parent_free(struct parent *p)
+{
+    deadline_clear(&p->stop_limit);
+    deadline_clear(&p->control_limit);
+    deadline_clear(&p->look);
+    tickets_end(p);
+    watchdog_end(p);
+    service_end(p);
+    if (p->change)
+        change_free(&p->change);
+    list_for_each_safe (it, &p->past) {
+        struct generation *g = CONTAINER(it, struct generation, node);
+
+        generation_free(&g);
+    }
+    generation_free(&p->next);
+    generation_free(&p->current);
+    resources_free(p);
+    conf_free(&p->conf);
+}
+
+/* After whatever began; returns the exit code. */
+static int end(struct parent *p, int done, const struct err *err)
+{
+    if (done < 0) {
+        log_detail(LOG_FATAL, "%s", err->text);
+        service_failed(p, err);
+    }
+    log_drain(LOG_DRAIN_MS);
+    parent_free(p);
+    if (p->loop)
+        turn_done(&p->turn);
+    loop_free(&p->loop);
+    return done < 0 || p->has_failed ? 1 : 0;
+}
+
+int parent_serve(struct conf *conf, const char *conf_path)
+{
+    struct parent p;
+    struct err err;
+    struct passed passed;
+    /* Before anything is opened: what is at their numbers shall be what was passed. */
+    int done = passed_take(&passed, &err);
+
+    parent_init(&p);
+    p.conf = conf;
+    p.passed = passed;
     p.log_fd = log_reopen(STDERR_FILENO);
     log_open(p.log_fd, (enum log_level)conf->global.log_level);
     crash_begin(role_name(ROLE_PARENT), p.log_fd);
-    p.workers_n = conf_workers(conf);
-    deadline_init(&p.stop_limit, on_stop_limit);
-    renew_init(&p);
-    tickets_init(&p);
-    service_init(&p);
-    watchdog_init(&p);
     resources_limits();
     service_begin(&p);
     if (done == 0)
+        done = resources_paths(&p, conf_path, &err);
+    if (done == 0)
         done = serve(&p, &err);
-    if (done < 0) {
-        log_detail(LOG_FATAL, "%s", err.text);
-        service_failed(&p, &err);
-    }
-    log_drain(LOG_DRAIN_MS);
-    if (p.workers)
-        processes_each(&p, close_channel, NULL);
-    deadline_clear(&p.stop_limit);
-    deadline_clear(&p.look);
-    tickets_end(&p);
-    watchdog_end(&p);
-    service_end(&p);
-    if (p.loop)
-        turn_done(&p.turn);
-    resources_free(&p);
-    loop_free(&p.loop);
-    free(p.workers);
-    conf_free(&p.conf);
-    return done < 0 || p.has_failed ? 1 : 0;
+    return end(&p, done, &err);
+}
+
+int parent_go_on(int state_fd)
+{
+    struct parent p;
+    struct err err;
+    int done;
+
+    parent_init(&p);
+    /* Executed by a descriptor, we would be called by its number. */
+    prctl(PR_SET_NAME, "usher", 0, 0, 0);
+    done = serve_on(&p, state_fd, &err);
+    return end(&p, done, &err);
 }

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A process that dies young waits longer and longer before it is replaced; one that had lived is
@@ -22,14 +23,33 @@ enum { YOUNG_MS = 10 * 1000, RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10 * 1000
 /* Less than the second after which a child asks for another channel. */
 enum { CROSSED_MS = 500 };
 
+/* Beside those that a child keeps; closed as it is executed. */
+enum { CHILD_FD_PROGRAM = CHILD_FD_LOG + 1 };
+
 static const struct slice no_tail = {NULL, 0};
+
+void generation_each(struct generation *g, void (*each)(struct process *pr, void *arg), void *arg)
+{
+    each(&g->control, arg);
+    each(&g->lookup, arg);
+    each(&g->preparer, arg);
+    for (unsigned i = 0; i < g->workers_n; i++)
+        each(&g->workers[i], arg);
+}
 
 void processes_each(struct parent *p, void (*each)(struct process *pr, void *arg), void *arg)
 {
-    each(&p->control, arg);
-    each(&p->lookup, arg);
-    for (unsigned i = 0; i < p->workers_n; i++)
-        each(&p->workers[i], arg);
+    if (p->current)
+        generation_each(p->current, each, arg);
+    if (p->next)
+        generation_each(p->next, each, arg);
+    list_for_each_safe (it, &p->past)
+        generation_each(CONTAINER(it, struct generation, node), each, arg);
+}
+
+static bool is_current(const struct process *pr)
+{
+    return pr->generation == pr->parent->current;
 }
 
 /* --- fork and exec
@@ -61,9 +81,9 @@ static _Noreturn void cannot_become(const char *what, int status)
 /* In the forked child, which leaves the parent's loop, channels and lines of the log alone. */
 static _Noreturn void become(const struct process *pr, int channel, int log, int null)
 {
-    static const char *const titles[ROLE_COUNT] = {"usher: parent", "usher: control",
-                                                   "usher: worker", "usher: lookup",
-                                                   "usher: prepare"};
+    const int program_fd = pr->generation->program_fd;
+    static const char *const titles[ROLE_COUNT] = {
+        "usher: parent", "usher: control", "usher: worker", "usher: lookup", "usher: prepare"};
     char *argv[] = {(char *)(uintptr_t)titles[pr->role], (char *)(uintptr_t) "--role",
                     (char *)(uintptr_t)role_name(pr->role), NULL};
     sigset_t none;
@@ -71,8 +91,11 @@ static _Noreturn void become(const struct process *pr, int channel, int log, int
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     /* Both above all that they are moved to, so that neither move covers the other. */
-    channel = fcntl(channel, F_DUPFD, CHILD_FD_LOG + 1);
-    log = fcntl(log, F_DUPFD, CHILD_FD_LOG + 1);
+    channel = fcntl(channel, F_DUPFD, CHILD_FD_PROGRAM + 1);
+    log = fcntl(log, F_DUPFD, CHILD_FD_PROGRAM + 1);
+    if (program_fd >= 0 && dup3(program_fd, CHILD_FD_PROGRAM, O_CLOEXEC) < 0 &&
+        program_fd != CHILD_FD_PROGRAM)
+        cannot_become("cannot hand over descriptors", 126);
     /* What libraries say goes to our description of the log, which appends: by another one, a file
      * of the log could be written over. */
     if (place_fd(null, STDIN_FILENO) < 0 || place_fd(null, STDOUT_FILENO) < 0 ||
@@ -80,12 +103,16 @@ static _Noreturn void become(const struct process *pr, int channel, int log, int
         place_fd(log, CHILD_FD_LOG) < 0)
         cannot_become("cannot hand over descriptors", 126);
     /* Also where the host denies close_range(), which containers' hosts once did. */
-    closefrom(CHILD_FD_LOG + 1);
+    closefrom(program_fd >= 0 ? CHILD_FD_PROGRAM + 1 : CHILD_FD_PROGRAM);
     /* A function that is looked up when it is first called has the vector registers put aside on
      * the stack, with the piece of a password that copying may have left in one. */
     setenv("LD_BIND_NOW", "1", 1);
-    execv("/proc/self/exe", argv);
-    cannot_become("cannot execute /proc/self/exe", 127);
+    if (program_fd >= 0)
+        execveat(CHILD_FD_PROGRAM, "", argv, environ, AT_EMPTY_PATH);
+    else
+        execv("/proc/self/exe", argv);
+    cannot_become(
+        program_fd >= 0 ? "cannot execute the new program" : "cannot execute /proc/self/exe", 127);
 }
 
 static pid_t spawn(const struct process *pr, int channel, struct err *err)
@@ -130,7 +157,7 @@ static void give(struct process *pr, enum msg_type type, const void *body, struc
 
 static int give_files(struct process *pr, struct err *err)
 {
-    const struct files *f = &pr->parent->files;
+    const struct files *f = &pr->generation->files;
 
     for (size_t i = 0; i < f->n; i++) {
         if (try_to_give(pr, MSG_FILE, NULL, slice_str(f->all[i].name), f->all[i].fd, err) < 0)
@@ -172,7 +199,7 @@ static bool is_listening(const struct port *port, int fd, const struct process *
     if (mended == 0)
         return true;
     log_begin(&l, LOG_LISTENER_BROKEN);
-    log_str(&l, "listener", pr->parent->conf->listeners[port->listener].title);
+    log_str(&l, "listener", port->title);
     log_addr(&l, "address", &port->addr);
     log_uint(&l, "slot", pr->slot);
     if (mended < 0)
@@ -186,7 +213,8 @@ static void give_port(struct process *pr, const struct port *port)
     const struct msg_listener m = {.listener = port->listener};
 
     for (unsigned i = 0; i < port->fds_n; i++) {
-        if (port_is_for(pr->parent, port, pr->slot, i) && is_listening(port, port->fds[i], pr))
+        if (port_is_for(port, pr->generation->workers_n, pr->slot, i) &&
+            is_listening(port, port->fds[i], pr))
             give(pr, MSG_LISTENER, &m, no_tail, port->fds[i]);
     }
 }
@@ -200,6 +228,18 @@ static void give_worker(struct process *pr)
     process_give_tickets(pr, NULL);
 }
 
+/* A candidate is given the door that it will have. */
+static void give_door(struct process *pr)
+{
+    const struct local *door = &pr->parent->door;
+    const char *path = pr->parent->door_path;
+
+    if (!is_current(pr))
+        change_door(pr->parent, &door, &path);
+    if (door->fd >= 0)
+        give(pr, MSG_DOOR, NULL, slice_str(path), door->fd);
+}
+
 static void give_control(struct process *pr)
 {
     const struct parent *p = pr->parent;
@@ -209,16 +249,20 @@ static void give_control(struct process *pr)
 
         give(pr, MSG_SHARED, &m, no_tail, p->shared_fds[i]);
     }
-    if (p->door.fd >= 0)
-        give(pr, MSG_DOOR, NULL, no_tail, p->door.fd);
+    give_door(pr);
 }
 
 static void tell_peer(struct process *pr, const struct process *peer, int fd)
 {
-    const struct msg_peer m = {
-        .role = (uint8_t)peer->role, .slot = (uint8_t)peer->slot, .instance = peer->instance};
+    const struct msg_peer m = {.role = (uint8_t)peer->role,
+                               .slot = (uint8_t)peer->slot,
+                               .flags = is_current(peer) ? 0 : PEER_RETIRED,
+                               .instance = peer->instance,
+                               .generation = peer->generation->number,
+                               .pid = (uint32_t)peer->pid,
+                               .started_s = peer->started_s};
 
-    channel_send(&pr->channel, MSG_PEER, 0, &m, slice_str(USHER_VERSION), fd);
+    channel_send(&pr->channel, MSG_PEER, 0, &m, slice_str(peer->generation->version), fd);
 }
 
 /* A new channel between two processes. */
@@ -265,8 +309,8 @@ static void rejoin(struct process *pr, const struct msg_rejoin *m)
 {
     struct parent *p = pr->parent;
     uint64_t now_ms = loop_now_ms(p->loop);
-    struct process *other = m->role == ROLE_CONTROL  ? &p->control
-                            : m->role == ROLE_LOOKUP ? &p->lookup
+    struct process *other = m->role == ROLE_CONTROL  ? &p->current->control
+                            : m->role == ROLE_LOOKUP ? &p->current->lookup
                                                      : NULL;
 
     if (!other || !other->has_begun || !may_speak(pr, other) || !may_rejoin(pr, other, now_ms))
@@ -275,45 +319,118 @@ static void rejoin(struct process *pr, const struct msg_rejoin *m)
     join(other, pr);
 }
 
+void process_join(struct process *pr, struct process *with)
+{
+    if (pr->has_begun && with->has_begun && may_speak(pr, with))
+        join(with, pr);
+}
+
+static void give_notes(struct process *pr)
+{
+    struct parent *p = pr->parent;
+
+    if (p->notes_fd >= 0)
+        channel_send(&pr->channel, MSG_NOTES, 0, NULL, no_tail, p->notes_fd);
+    p->notes_fd = -1;
+}
+
+static void begin_control(struct process *pr, struct msg_begin *m)
+{
+    struct parent *p = pr->parent;
+    struct log_line l;
+
+    give_notes(pr);
+    m->epoch = ++p->epoch;
+    processes_each(p, count_worker, &m->peers);
+    log_begin(&l, LOG_CONTROL_BEGUN);
+    log_uint(&l, "pid", (uint64_t)pr->pid);
+    log_uint(&l, "epoch", p->epoch);
+    log_end(&l);
+}
+
 /* To work, with all that it works with. */
 static void begin(struct process *pr)
 {
     struct parent *p = pr->parent;
     struct msg_begin m = {.epoch = p->epoch};
-    struct log_line l;
 
     if (pr->role == ROLE_WORKER) {
-        for (size_t i = 0; i < p->ports_n; i++)
-            give_port(pr, &p->ports[i]);
+        for (size_t i = 0; i < p->ports.n; i++)
+            give_port(pr, &p->ports.all[i]);
     }
-    if (pr->role == ROLE_CONTROL) {
-        m.epoch = ++p->epoch;
-        processes_each(p, count_worker, &m.peers);
-        log_begin(&l, LOG_CONTROL_BEGUN);
-        log_uint(&l, "pid", (uint64_t)pr->pid);
-        log_uint(&l, "epoch", p->epoch);
-        log_end(&l);
-    }
+    if (pr->role == ROLE_CONTROL)
+        begin_control(pr, &m);
     channel_send(&pr->channel, MSG_BEGIN, 0, &m, no_tail, -1);
     processes_each(p, join_if_running, pr);
     pr->has_begun = true;
+}
+
+static void find_predecessor(struct process *pr, void *arg)
+{
+    struct process **p = arg;
+
+    if (pr->pid && pr->role == ROLE_CONTROL && pr != *p && !(pr->generation == pr->parent->next))
+        *p = NULL;
+}
+
+/* Only one control ever decides. */
+static bool is_alone(struct process *pr)
+{
+    struct process *found = pr;
+
+    processes_each(pr->parent, find_predecessor, &found);
+    return found != NULL;
+}
+
+void process_begin_if_due(struct process *pr, void *ignored)
+{
+    (void)ignored;
+    if (pr->pid && pr->is_ready && !pr->has_begun && is_current(pr) && !pr->parent->is_stopping &&
+        (pr->role != ROLE_CONTROL || is_alone(pr)))
+        begin(pr);
+}
+
+static void on_ready(struct process *pr)
+{
+    struct parent *p = pr->parent;
+
+    pr->is_ready = true;
+    if (pr->generation == p->next)
+        change_ready(p);
+    else
+        process_begin_if_due(pr, NULL);
+    parent_on_ready(p);
+}
+
+/* What it has written for its successor: of the one that was told to end, nobody else's. */
+static bool take_notes(struct process *pr, int fd)
+{
+    struct parent *p = pr->parent;
+
+    if (pr->role != ROLE_CONTROL || is_current(pr) || pr->generation == p->next || p->notes_fd >= 0)
+        return false;
+    p->notes_fd = fd;
+    return true;
 }
 
 static void on_message(struct channel *ch, const struct msg *m)
 {
     struct process *pr = CONTAINER(ch, struct process, channel);
 
-    if (m->fd >= 0)
+    if (m->fd >= 0 && !(m->type == MSG_NOTES && take_notes(pr, m->fd)))
         close(m->fd);
     watchdog_heard(pr);
-    if (m->type == MSG_READY) {
-        pr->is_ready = true;
-        begin(pr);
-        parent_on_ready(pr->parent);
+    if (m->type == MSG_READY && !pr->is_ready) {
+        on_ready(pr);
     } else if (m->type == MSG_REJOIN) {
         rejoin(pr, m->body);
-    } else if (m->type == MSG_STUCK && pr->role == ROLE_CONTROL) {
+    } else if (m->type == MSG_STUCK && pr->role == ROLE_CONTROL && is_current(pr)) {
         parent_on_stuck(pr->parent, ((const struct msg_stuck *)m->body)->instance);
+    } else if (m->type == MSG_CHANGE && pr->role == ROLE_CONTROL && is_current(pr)) {
+        const struct msg_change *asked = m->body;
+
+        if (asked->what <= CHANGE_UPGRADE)
+            change_begin(pr->parent, (enum change_kind)asked->what, pr, m->id);
     }
 }
 
@@ -324,16 +441,18 @@ static void on_closed(struct channel *ch, const char *why)
     (void)why;
 }
 
+const struct channel_events process_events = {.on_message = on_message, .on_closed = on_closed};
+
 static void introduce(struct process *pr, int fd)
 {
-    static const struct channel_events events = {.on_message = on_message, .on_closed = on_closed};
+    const struct generation *g = pr->generation;
     struct parent *p = pr->parent;
     const struct msg_hello self = msg_hello_of(ROLE_PARENT);
     const struct msg_start start = {.instance = pr->instance, .slot = pr->slot};
 
-    channel_open(&pr->channel, &p->channels, fd, &self, &events);
+    channel_open(&pr->channel, &p->channels, fd, &self, &process_events);
     /* Lookup alone asks directories; what their rules hold of passwords is no one else's. */
-    give(pr, MSG_CONF, NULL, no_tail, pr->role == ROLE_LOOKUP ? p->rules_fd : p->conf_fd);
+    give(pr, MSG_CONF, NULL, no_tail, pr->role == ROLE_LOOKUP ? g->rules_fd : g->conf_fd);
     give(pr, MSG_COUNTERS, NULL, no_tail, p->counters_fd);
     if (pr->role == ROLE_WORKER)
         give_worker(pr);
@@ -349,6 +468,14 @@ void process_stop(struct process *pr)
         channel_send(&pr->channel, MSG_STOP, 0, NULL, no_tail, -1);
 }
 
+void process_kill(struct process *pr, void *ignored)
+{
+    (void)ignored;
+    deadline_clear(&pr->restart);
+    if (pr->pid)
+        kill(pr->pid, SIGKILL);
+}
+
 /* --- start and restart
  * ---------------------------------------------------------------------------------------------- */
 
@@ -361,7 +488,7 @@ static void log_process(struct log_line *l, const struct process *pr, enum log_e
     log_uint(l, "pid", (uint64_t)pr->pid);
 }
 
-int process_start(struct process *pr, struct err *err)
+int process_spawn(struct process *pr, int *out_fd, struct err *err)
 {
     struct parent *p = pr->parent;
     struct log_line l;
@@ -379,10 +506,21 @@ int process_start(struct process *pr, struct err *err)
     pr->instance = ++p->last_instance;
     pr->is_ready = pr->has_begun = false;
     pr->started_ms = loop_now_ms(p->loop);
+    pr->started_s = (uint64_t)time(NULL);
     watchdog_started(pr);
     log_process(&l, pr, LOG_PROCESS_STARTED);
     log_end(&l);
-    introduce(pr, fds[0]);
+    *out_fd = fds[0];
+    return 0;
+}
+
+int process_start(struct process *pr, struct err *err)
+{
+    int fd;
+
+    if (process_spawn(pr, &fd, err) < 0)
+        return -1;
+    introduce(pr, fd);
     return 0;
 }
 
@@ -397,9 +535,9 @@ static void on_restart(struct deadline *d)
     deadline_set(pr->parent->loop, &pr->restart, RESTART_MOST_MS);
 }
 
-void process_init(struct process *pr, struct parent *p, enum role role, unsigned slot)
+void process_init(struct process *pr, struct generation *g, enum role role, unsigned slot)
 {
-    *pr = (struct process){.parent = p, .role = role, .slot = slot};
+    *pr = (struct process){.parent = g->parent, .generation = g, .role = role, .slot = slot};
     deadline_init(&pr->restart, on_restart);
 }
 
@@ -412,31 +550,83 @@ static uint32_t pause_before_restart(const struct process *pr)
     return pr->restart_ms * 2 < RESTART_MOST_MS ? pr->restart_ms * 2 : RESTART_MOST_MS;
 }
 
-void process_ended(struct process *pr, int status)
+/* What was told to end, and did so in order. */
+static bool is_expected(const struct process *pr, int status)
 {
-    struct parent *p = pr->parent;
-    bool is_expected = p->is_stopping && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-    bool is_replaced = p->is_ready && !p->is_stopping;
+    return pr->generation->is_given_up ||
+           ((pr->parent->is_stopping || !is_current(pr) || pr->role == ROLE_PREPARE) &&
+            WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void log_ended(const struct process *pr, int status, bool is_replaced)
+{
     struct log_line l;
 
-    pr->restart_ms = pause_before_restart(pr);
-    if (!is_expected) {
-        log_process(&l, pr, LOG_PROCESS_ENDED);
-        if (WIFSIGNALED(status))
-            log_uint(&l, "signal", (uint64_t)WTERMSIG(status));
-        else
-            log_uint(&l, "status", (uint64_t)WEXITSTATUS(status));
-        if (is_replaced)
-            log_uint(&l, "restart_ms", pr->restart_ms);
-        log_end(&l);
-    }
+    log_process(&l, pr, LOG_PROCESS_ENDED);
+    if (WIFSIGNALED(status))
+        log_uint(&l, "signal", (uint64_t)WTERMSIG(status));
+    else
+        log_uint(&l, "status", (uint64_t)WEXITSTATUS(status));
+    if (is_replaced)
+        log_uint(&l, "restart_ms", pr->restart_ms);
+    log_end(&l);
+}
+
+static void forget(struct process *pr)
+{
     channel_close(&pr->channel);
     pr->pid = 0;
     pr->is_ready = pr->has_begun = false;
-    if (!is_replaced)
+}
+
+/* Of the generations before: nobody takes its place, but a control's successor may be waiting. */
+static void past_ended(struct process *pr, int status)
+{
+    struct parent *p = pr->parent;
+    struct log_line l;
+
+    /* Its notes may have come behind the last that we read. */
+    channel_receive(&pr->channel);
+    if (pr->role == ROLE_WORKER && is_expected(pr, status) && !pr->generation->is_given_up) {
+        log_process(&l, pr, LOG_WORKER_GONE);
+        log_uint(&l, "generation", pr->generation->number);
+        log_end(&l);
+    }
+    forget(pr);
+    if (p->is_stopping)
+        parent_on_ended(p);
+    else
+        process_begin_if_due(&p->current->control, NULL);
+}
+
+static void current_ended(struct process *pr)
+{
+    struct parent *p = pr->parent;
+
+    forget(pr);
+    if (!p->is_ready || p->is_stopping)
         parent_on_ended(p);
     else if (pr->restart_ms == 0)
         on_restart(&pr->restart);
     else
         deadline_set(p->loop, &pr->restart, pr->restart_ms);
+}
+
+void process_ended(struct process *pr, int status)
+{
+    struct parent *p = pr->parent;
+
+    pr->restart_ms = pause_before_restart(pr);
+    if (!is_expected(pr, status))
+        log_ended(pr, status, is_current(pr) && p->is_ready && !p->is_stopping);
+    if (is_current(pr) && pr->role != ROLE_PREPARE) {
+        current_ended(pr);
+    } else if (pr->generation == p->next) {
+        /* What it has told us comes first. */
+        channel_receive(&pr->channel);
+        forget(pr);
+        change_ended(pr, status);
+    } else {
+        past_ended(pr, status);
+    }
 }

@@ -1,6 +1,5 @@
-/* The files of TLS and of probes' passwords while usher runs: read and checked at the start and
- * again at SIGHUP, and looked at when one of their dates comes near. The configuration itself is
- * not read again. */
+/* The files of TLS and of probes' passwords: read and checked at the start and by who prepares a
+ * reload, and looked at when one of their dates comes near. */
 #include "base/log.h"
 #include "parent/certificates.h"
 #include "parent/internal.h"
@@ -39,7 +38,7 @@ static void on_date(void *arg, const struct certificates_finding *finding)
     log_doubt(finding);
 }
 
-static int read_good(const struct conf *conf, struct files *out_files, struct err *err)
+int renew_read(const struct conf *conf, struct files *out_files, struct err *err)
 {
     struct err first = {0};
     struct files files;
@@ -66,10 +65,10 @@ static void ignore_finding(void *arg, const struct certificates_finding *finding
 }
 
 /* Until tomorrow, or until the next date of a certificate. */
-static void look_again(struct parent *p)
+void renew_look(struct parent *p)
 {
     const int64_t now = time(NULL);
-    const int64_t next = certificates_look(p->conf, &p->files, now, ignore_finding, NULL);
+    const int64_t next = certificates_look(p->conf, &p->current->files, now, ignore_finding, NULL);
     const bool is_today = next - now < LOOK_MS / 1000;
 
     deadline_set(p->loop, &p->look, is_today ? (uint64_t)(next - now) * 1000 : LOOK_MS);
@@ -79,8 +78,8 @@ static void on_look(struct deadline *d)
 {
     struct parent *p = CONTAINER(d, struct parent, look);
 
-    (void)certificates_look(p->conf, &p->files, time(NULL), on_date, NULL);
-    look_again(p);
+    (void)certificates_look(p->conf, &p->current->files, time(NULL), on_date, NULL);
+    renew_look(p);
 }
 
 void renew_init(struct parent *p)
@@ -88,30 +87,16 @@ void renew_init(struct parent *p)
     deadline_init(&p->look, on_look);
 }
 
-int renew_first(struct parent *p, struct err *err)
+void renew_use(struct parent *p, struct files *files)
 {
-    if (read_good(p->conf, &p->files, err) < 0)
-        return -1;
-    look_again(p);
-    return 0;
-}
-
-bool renew_again(struct parent *p)
-{
-    struct files files;
     struct log_line l;
-    struct err err;
 
-    if (read_good(p->conf, &files, &err) < 0) {
-        log_detail(LOG_CERTIFICATES_REFUSED, "%s", err.text);
-        return false;
-    }
-    files_free(&p->files);
-    p->files = files;
-    processes_each(p, process_renew, NULL);
-    look_again(p);
+    files_free(&p->current->files);
+    p->current->files = *files;
+    *files = (struct files){0};
+    generation_each(p->current, process_renew, NULL);
+    renew_look(p);
     log_begin(&l, LOG_CERTIFICATES_RENEWED);
-    log_uint(&l, "files", p->files.n);
+    log_uint(&l, "files", p->current->files.n);
     log_end(&l);
-    return true;
 }

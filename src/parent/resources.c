@@ -5,8 +5,10 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -14,7 +16,7 @@
 
 typedef int print_conf(const struct conf *conf, FILE *out, struct err *err);
 
-static int keep_conf(const struct parent *p, print_conf *print, int *out_fd, struct err *err)
+static int keep_conf(const struct conf *conf, print_conf *print, int *out_fd, struct err *err)
 {
     int fd = memfd_create("usher-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int copy = fd < 0 ? -1 : dup(fd);
@@ -28,7 +30,7 @@ static int keep_conf(const struct parent *p, print_conf *print, int *out_fd, str
             close(fd);
         return err_sys(err, errno, "cannot make memory for the configuration");
     }
-    done = print(p->conf, f, err);
+    done = print(conf, f, err);
     if (fclose(f) != 0 && done == 0)
         done = err_sys(err, errno, "cannot write the configuration to memory");
     if (done < 0 || files_seal(fd, err) < 0) {
@@ -39,11 +41,34 @@ static int keep_conf(const struct parent *p, print_conf *print, int *out_fd, str
     return 0;
 }
 
-int resources_conf(struct parent *p, struct err *err)
+int resources_conf(const struct conf *conf, int *out_conf_fd, int *out_rules_fd, struct err *err)
 {
-    if (keep_conf(p, conf_print, &p->rules_fd, err) < 0)
+    int rules_fd;
+
+    if (keep_conf(conf, conf_print, &rules_fd, err) < 0)
         return -1;
-    return keep_conf(p, conf_print_without_rules, &p->conf_fd, err);
+    if (keep_conf(conf, conf_print_without_rules, out_conf_fd, err) < 0) {
+        close(rules_fd);
+        return -1;
+    }
+    *out_rules_fd = rules_fd;
+    return 0;
+}
+
+/* What /proc/self/exe says; and, after the file there was replaced, not what it says then. */
+int resources_paths(struct parent *p, const char *conf_path, struct err *err)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+    if (n < 0)
+        return err_sys(err, errno, "cannot read /proc/self/exe");
+    path[n] = '\0';
+    p->program = strdup(path);
+    p->conf_path = realpath(conf_path, NULL);
+    if (!p->program || !p->conf_path)
+        return err_sys(err, errno, "cannot find out where %s is", conf_path);
+    return 0;
 }
 
 int resources_state(const struct conf *conf, struct err *err)
@@ -77,21 +102,15 @@ void resources_limits(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static void close_fd(int fd)
-{
-    if (fd >= 0)
-        close(fd);
-}
-
 void resources_free(struct parent *p)
 {
-    ports_close(p);
+    ports_close(&p->ports);
     passed_close(&p->passed);
     door_close(p);
-    files_free(&p->files);
-    close_fd(p->conf_fd);
-    close_fd(p->rules_fd);
-    close_fd(p->counters_fd);
+    close_fd(&p->counters_fd);
+    close_fd(&p->notes_fd);
     for (size_t i = 0; i < SHARED_COUNT; i++)
-        close_fd(p->shared_fds[i]);
+        close_fd(&p->shared_fds[i]);
+    free(p->program);
+    free(p->conf_path);
 }

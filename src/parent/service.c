@@ -1,4 +1,4 @@
-/* What the service manager is told: that we are up, how it goes, that we renew, that we stop; and,
+/* What the service manager is told: that we are up, how it goes, that we reload, that we stop; and,
  * if it watches us, that our loop turns. Without one (NOTIFY_SOCKET) nothing of this happens. */
 #include "base/log.h"
 #include "base/num.h"
@@ -75,8 +75,8 @@ static void say_status(struct parent *p, const char *before, bool must_arrive)
              "%sSTATUS=%sSince the start: %" PRIu64 " connections, %" PRIu64 " logins, %" PRIu64
              " refused, %" PRIu64 " failed",
              before,
-             p->service.is_renewal_refused
-                 ? "Certificates were not renewed: see certificates_refused in the log. "
+             p->service.is_change_refused
+                 ? "The last reload or upgrade was refused: see change_refused in the log. "
                  : "",
              counters_total(p->counters, METRIC_SESSIONS),
              counters_total(p->counters, METRIC_LOGINS),
@@ -139,7 +139,8 @@ void service_begin(struct parent *p)
     static const char *const words[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
     struct err err;
 
-    if (notify_open(&p->service.notify, getenv("NOTIFY_SOCKET"), &err) < 0)
+    p->service.socket = getenv("NOTIFY_SOCKET") ? strdup(getenv("NOTIFY_SOCKET")) : NULL;
+    if (notify_open(&p->service.notify, p->service.socket, &err) < 0)
         heed(p, NOTIFY_FAILED, &err);
     if (p->service.notify.fd >= 0)
         p->service.watchdog_ms = watchdog_asked();
@@ -161,25 +162,39 @@ void service_ready(struct parent *p)
 }
 
 /* With the time, from which a manager that has asked for this sees that it is the answer. */
-void service_renewing(struct parent *p)
+void service_changing(struct parent *p, enum change_kind what)
 {
     struct timespec now;
     char text[TEXT];
 
-    if (!p->is_ready)
-        return;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    snprintf(text, sizeof text,
-             "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=Renewing certificates",
-             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000);
+    snprintf(text, sizeof text, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64 "\nSTATUS=%s",
+             (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000,
+             what == CHANGE_UPGRADE ? "Upgrading" : "Reloading");
     say(p, text, true);
 }
 
-void service_renewed(struct parent *p, bool is_refused)
+void service_changed(struct parent *p, bool is_refused)
 {
-    p->service.is_renewal_refused = is_refused;
-    if (p->is_ready)
+    p->service.is_change_refused = is_refused;
+    if (!p->is_stopping)
         say_status(p, "READY=1\n", true);
+}
+
+void service_resume(struct parent *p, const char *socket, uint32_t watchdog_ms)
+{
+    struct service *s = &p->service;
+    struct err err;
+
+    s->socket = socket ? strdup(socket) : NULL;
+    if (notify_open(&s->notify, s->socket, &err) < 0)
+        heed(p, NOTIFY_FAILED, &err);
+    if (s->notify.fd < 0)
+        return;
+    s->watchdog_ms = watchdog_ms;
+    deadline_set(p->loop, &s->status, STATUS_MS);
+    if (s->watchdog_ms > 0)
+        deadline_set(p->loop, &s->watchdog, 0);
 }
 
 /* With the time that it may take: the manager's own limit may be shorter. */
@@ -212,4 +227,6 @@ void service_end(struct parent *p)
     deadline_clear(&s->watchdog);
     deadline_clear(&s->again);
     notify_close(&s->notify);
+    free(s->socket);
+    s->socket = NULL;
 }

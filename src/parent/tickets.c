@@ -40,16 +40,21 @@ void tickets_init(struct parent *p)
     deadline_init(&p->rotate, on_rotate);
 }
 
-int tickets_begin(struct parent *p, struct err *err)
+void tickets_resume(struct parent *p)
 {
     uint32_t lifetime_s = p->conf->tls.ticket_rotate / 1000 * 2;
 
     p->tickets.lifetime_s = lifetime_s < LIFETIME_MOST_S ? lifetime_s : LIFETIME_MOST_S;
+    deadline_set(p->loop, &p->rotate, p->conf->tls.ticket_rotate);
+}
+
+int tickets_begin(struct parent *p, struct err *err)
+{
     for (size_t i = 0; i < TICKET_KEYS; i++) {
         if (tls_ticket_key(p->tickets.keys[i], err) < 0)
             return -1;
     }
-    deadline_set(p->loop, &p->rotate, p->conf->tls.ticket_rotate);
+    tickets_resume(p);
     return 0;
 }
 

@@ -292,14 +292,17 @@ void child_stopped(struct child *c)
     loop_stop(c->loop);
 }
 
-static void ignore_signals(void)
+void child_begin(enum role role)
 {
-    /* The terminal and supervisors signal all processes of a service; the parent alone acts, and
-     * tells us. */
     static const int ignored[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+    char name[16];
 
+    snprintf(name, sizeof name, "usher-%s", role_name(role));
+    prctl(PR_SET_NAME, name, 0, 0, 0);
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
+    fcntl(CHILD_FD_PARENT, F_SETFD, FD_CLOEXEC);
+    fcntl(CHILD_FD_LOG, F_SETFD, FD_CLOEXEC);
 }
 
 void child_drop_files(struct child *c)
@@ -329,7 +332,6 @@ int child_main(const struct child_role *role)
                                                  .on_closed = on_parent_gone};
     struct frame *f = calloc(1, sizeof *f);
     struct child *c = &f->child;
-    char name[16];
     struct err err;
 
     log_open(CHILD_FD_LOG, LEVEL_INFO);
@@ -337,13 +339,9 @@ int child_main(const struct child_role *role)
     err_set(&err, ENOMEM, "out of memory");
     if (!f || !(c->state = calloc(1, role->state_size)) || !(c->loop = loop_new(&err)))
         child_fatal(&err);
-    snprintf(name, sizeof name, "usher-%s", role_name(role->role));
-    prctl(PR_SET_NAME, name, 0, 0, 0);
-    ignore_signals();
+    child_begin(role->role);
     c->role = role;
     c->self = msg_hello_of(role->role);
-    fcntl(CHILD_FD_PARENT, F_SETFD, FD_CLOEXEC);
-    fcntl(CHILD_FD_LOG, F_SETFD, FD_CLOEXEC);
     deadline_init(&f->give_up, on_give_up);
     deadline_init(&f->alive, on_alive);
     channels_init(&c->channels, c->loop);

@@ -84,6 +84,10 @@ void turn_done(struct turn *t);
 /* Runs the role. Returns the exit code. */
 int child_main(const struct child_role *role);
 
+/* What main() of any child does first: its name; and no signals but those that kill, since the
+ * terminal and supervisors signal all processes of a service, where the parent alone acts. */
+void child_begin(enum role role);
+
 void child_stopped(struct child *c);
 
 /* Logs `what` as fatal and ends with code 1. For what cannot be gone on from, such as no memory at

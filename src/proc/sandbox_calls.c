@@ -74,6 +74,7 @@ const struct sandbox_call sandbox_calls[] = {
          BITS(2, O_NONBLOCK, O_NONBLOCK)),
     CALL(fcntl, FOR_DISK, "close-on-exec, by c-ares and SQLite", INT(1, F_SETFD)),
     CALL(fcntl, FOR_CONTROL, "close-on-exec, by SQLite", INT(1, F_GETFD)),
+    CALL(fcntl, FOR_CONTROL, "seals the notes for its successor", INT(1, F_ADD_SEALS)),
     CALL(fcntl, FOR_CONTROL, "SQLite's locks", INT(1, F_SETLK)),
     CALL(fcntl, FOR_CONTROL, "SQLite's locks", INT(1, F_GETLK)),
 
