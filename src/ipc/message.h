@@ -84,8 +84,8 @@ enum msg_type {
     MSG_ALIVE = 34,  /* my loop turns; again and again, as often as the setting `watchdog` asks */
     MSG_STUCK = 35,  /* control: this worker does not replay, and so nobody can log in: end it */
     MSG_CHANGE = 36, /* control: an operator wants a reload or an upgrade */
-    /* the parent and who prepares a change (parent/prepare.h): CONF and STATE to it, then from it
-     * CONF, RULES, FILEs, PORTs with SOCKETs, TOLDs, and PREPARED last */
+    /* the parent and who prepares a change (parent/prepare.h): CONF, COUNTERS and STATE to it, then
+     * from it COUNTERS, CONF, RULES, FILEs, PORTs with SOCKETs, TOLDs, and PREPARED last */
     MSG_STATE = 48,  /* *what the parent would hand over to the next program (parent/handover.h) */
     MSG_RULES = 49,  /* *the configuration with the rules of directories */
     MSG_PORT = 50,   /* an address of a listener */

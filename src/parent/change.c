@@ -225,6 +225,30 @@ static void swap_fd(int *kept, int fd)
     *kept = fd;
 }
 
+static bool is_same_memory(int fd, int other)
+{
+    struct stat a, b;
+
+    return fstat(fd, &a) == 0 && fstat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* Where the new program counts: one of ours, or one that it has made, which counts with the others
+ * from now on. What has come of a change that is refused has counted nothing. */
+static int keep_counters(struct parent *p, int fd, struct err *err)
+{
+    int copy;
+
+    swap_fd(&p->next->counters_fd, fd);
+    for (size_t i = 0; tally_fd(p->tally, i) >= 0; i++) {
+        if (is_same_memory(fd, tally_fd(p->tally, i)))
+            return 0;
+    }
+    copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? err_sys(err, errno, "cannot duplicate a descriptor")
+                    : tally_add(p->tally, copy, err);
+}
+
 /* Nothing has changed, or nothing but files, which workers take without being replaced. */
 static void finish_without_candidates(struct parent *p)
 {
@@ -256,7 +280,7 @@ static void on_prepared(struct parent *p, const struct msg_prepared *m)
         return;
     }
     if (m->workers_n == 0 || m->workers_n > CONF_WORKERS_MAX || p->next->conf_fd < 0 ||
-        p->next->rules_fd < 0) {
+        p->next->rules_fd < 0 || p->next->counters_fd < 0) {
         change_refuse(p, "the new program has left something out; nothing was changed");
         return;
     }
@@ -278,6 +302,8 @@ static int take_prepared(struct parent *p, const struct msg *m, struct err *err)
         swap_fd(&g->conf_fd, m->fd);
     else if (m->type == MSG_RULES)
         swap_fd(&g->rules_fd, m->fd);
+    else if (m->type == MSG_COUNTERS)
+        return keep_counters(p, m->fd, err);
     else if (m->type == MSG_FILE)
         return files_add(&g->files, m->tail, m->fd, err);
     else if (m->type == MSG_PORT)
@@ -345,6 +371,12 @@ static int start_preparing(struct parent *p, struct err *err)
     }
     channel_open(&pr->channel, &p->channels, fd, &self, &events);
     channel_send(&pr->channel, MSG_CONF, 0, NULL, no_tail, conf_fd);
+    for (size_t i = 0; tally_fd(p->tally, i) >= 0; i++) {
+        int copy = fcntl(tally_fd(p->tally, i), F_DUPFD_CLOEXEC, 0);
+
+        if (copy >= 0)
+            channel_send(&pr->channel, MSG_COUNTERS, 0, NULL, no_tail, copy);
+    }
     channel_send(&pr->channel, MSG_STATE, 0, NULL, no_tail, state_fd);
     return 0;
 }

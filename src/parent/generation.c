@@ -25,7 +25,7 @@ struct generation *generation_new(struct parent *p)
     list_init(&g->node);
     g->parent = p;
     g->number = p->current ? p->current->number + 1 : 1;
-    g->program_fd = g->conf_fd = g->rules_fd = -1;
+    g->program_fd = g->counters_fd = g->conf_fd = g->rules_fd = -1;
     process_init(&g->control, g, ROLE_CONTROL, 0);
     process_init(&g->lookup, g, ROLE_LOOKUP, 0);
     process_init(&g->preparer, g, ROLE_PREPARE, 0);
@@ -43,6 +43,7 @@ void generation_set_workers(struct generation *g, unsigned n)
 static void drop_given(struct generation *g)
 {
     close_fd(&g->program_fd);
+    close_fd(&g->counters_fd);
     close_fd(&g->conf_fd);
     close_fd(&g->rules_fd);
     files_free(&g->files);

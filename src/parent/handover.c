@@ -115,8 +115,8 @@ static json_t *print_generation(struct generation *g, const char *place)
         json_decref(processes.all);
         processes.all = NULL;
     }
-    return json_pack("{s:s, s:o, s:s, s:b, s:o, s:i, s:i, s:o, s:o}", "place", place, "number",
-                     number(g->number), "version", g->version, "given_up", g->is_given_up,
+    return json_pack("{s:s, s:o, s:s, s:b, s:i, s:o, s:i, s:i, s:o, s:o}", "place", place, "number",
+                     number(g->number), "version", g->version, "given_up", g->is_given_up, "counters", g->counters_fd,
                      "workers", number(g->workers_n), "conf", g->conf_fd, "rules", g->rules_fd,
                      "files", print_files(&g->files), "processes", processes.all);
 }
@@ -171,13 +171,27 @@ static json_t *print_counts(const struct parent *p)
     return json_pack("{s:o, s:o}", "instance", number(p->last_instance), "epoch", number(p->epoch));
 }
 
+static json_t *print_counters(const struct parent *p)
+{
+    json_t *all = json_array();
+    int fd;
+
+    for (size_t i = 0; (fd = tally_fd(p->tally, i)) >= 0; i++) {
+        if (json_array_append_new(all, json_integer(fd)) < 0) {
+            json_decref(all);
+            return NULL;
+        }
+    }
+    return all;
+}
+
 static json_t *print_state(const struct parent *p)
 {
     return json_pack(
         "{s:i, s:i, s:s, s:s, s:s, s:i, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "usher_state", HANDOVER_VERSION, "oldest", HANDOVER_OLDEST, "version", USHER_VERSION,
         "program", p->program, "configuration", p->conf_path, "log", p->log_fd, "counters",
-        print_fds(&p->counters_fd, 1), "shared", print_fds(p->shared_fds, SHARED_COUNT), "notes",
+        print_counters(p), "shared", print_fds(p->shared_fds, SHARED_COUNT), "notes",
         p->notes_fd, "last", print_counts(p), "tickets",
         print_bytes(&p->tickets.keys[0][0], sizeof p->tickets.keys), "notify",
         text_or_null(p->service.socket), "watchdog", number(p->service.watchdog_ms), "door",
@@ -245,6 +259,7 @@ static void each_of_process(struct process *pr, void *arg)
 
 static void each_of_generation(struct generation *g, void (*each)(int fd))
 {
+    each(g->counters_fd);
     each(g->conf_fd);
     each(g->rules_fd);
     for (size_t i = 0; i < g->files.n; i++)
@@ -255,7 +270,8 @@ static void each_of_generation(struct generation *g, void (*each)(int fd))
 void handover_each_fd(const struct parent *p, void (*each)(int fd))
 {
     each(p->log_fd);
-    each(p->counters_fd);
+    for (size_t i = 0; tally_fd(p->tally, i) >= 0; i++)
+        each(tally_fd(p->tally, i));
     each(p->notes_fd);
     each(p->door.fd);
     for (size_t i = 0; i < SHARED_COUNT; i++)

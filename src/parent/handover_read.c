@@ -242,6 +242,7 @@ static void read_generation(struct reading *r, json_t *of)
     snprintf(g->version, sizeof g->version, "%s", text(r, of, "version"));
     g->is_given_up = truth(r, of, "given_up");
     generation_set_workers(g, (unsigned)number(r, of, "workers", CONF_WORKERS_MAX));
+    g->counters_fd = fd_of(r, of, "counters");
     g->conf_fd = fd_of(r, of, "conf");
     g->rules_fd = fd_of(r, of, "rules");
     read_files(r, of, &g->files);
@@ -300,7 +301,12 @@ static void read_memory(struct reading *r, json_t *of)
     json_t *counters = member(r, of, "counters", JSON_ARRAY);
     json_t *shared = member(r, of, "shared", JSON_ARRAY);
 
-    r->p->counters_fd = take_fd(r, json_array_get(counters, 0), "counters");
+    for (size_t i = 0; i < json_array_size(counters); i++) {
+        int fd = take_fd(r, json_array_get(counters, i), "counters");
+
+        if (fd >= 0 && !r->has_failed && tally_add(r->p->tally, fd, r->err) < 0)
+            r->has_failed = true;
+    }
     for (size_t i = 0; i < json_array_size(shared); i++) {
         int fd = take_fd(r, json_array_get(shared, i), "shared");
 
@@ -327,6 +333,11 @@ static void read_state(struct reading *r, json_t *state)
     struct parent *p = r->p;
     json_t *generations = member(r, state, "generations", JSON_ARRAY);
 
+    p->tally = tally_new();
+    if (!p->tally) {
+        fail(r, "counters");
+        return;
+    }
     p->log_fd = fd_of(r, state, "log");
     p->notes_fd = fd_of(r, state, "notes");
     p->program = copy(r, state, "program");

@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "conf/conf.h"
 #include "ipc/channel.h"
-#include "metrics/counters.h"
+#include "metrics/tally.h"
 #include "net/local.h"
 #include "net/loop.h"
 #include "net/notify.h"
@@ -66,6 +66,7 @@ struct generation {
     bool is_given_up; /* it never was current */
     /* What its processes are given. None of it is there any more once it is past. */
     int program_fd;        /* -1: what the parent itself runs */
+    int counters_fd;       /* where its processes count; what is another program's is in the tally too */
     int conf_fd, rules_fd; /* the configuration without the rules of directories, and with them */
     struct files files;    /* whole and good */
 };
@@ -81,10 +82,10 @@ struct parent {
     struct change *change;             /* under way; NULL: none */
     bool is_asked[CHANGE_UPGRADE + 1]; /* by a signal, for when this can be done */
     char *program, *conf_path;         /* where an upgrade finds the program; absolute */
-    int counters_fd, log_fd;
+    struct tally *tally; /* of all counters */
+    int log_fd;
     int shared_fds[SHARED_COUNT];
     int notes_fd; /* what the last control has left for the next; -1: nothing */
-    struct counters *counters;
     struct deadline look; /* at the dates of certificates */
     struct msg_tickets tickets;
     struct deadline rotate; /* the keys of tickets */

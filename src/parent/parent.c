@@ -8,6 +8,7 @@
 #include "proc/crash.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -261,9 +262,17 @@ static int begin_loop(struct parent *p, struct err *err)
 
 static int make_shared(struct parent *p, struct err *err)
 {
-    p->counters_fd = counters_create(err);
-    if (p->counters_fd < 0 || !(p->counters = counters_map(p->counters_fd, err)))
+    int own;
+
+    p->tally = tally_new();
+    if (!p->tally)
+        return err_set(err, ENOMEM, "out of memory");
+    own = tally_own(p->tally, err);
+    if (own < 0)
         return -1;
+    p->current->counters_fd = fcntl(own, F_DUPFD_CLOEXEC, 0);
+    if (p->current->counters_fd < 0)
+        return err_sys(err, errno, "cannot duplicate a descriptor");
     for (size_t i = 0; i < SHARED_COUNT; i++) {
         p->shared_fds[i] = shared_create(err);
         if (p->shared_fds[i] < 0)
@@ -296,11 +305,11 @@ static void log_stopped(const struct parent *p)
     struct log_line l;
 
     log_begin(&l, LOG_STOPPED);
-    log_uint(&l, "sessions", counters_total(p->counters, METRIC_SESSIONS));
-    log_uint(&l, "logins", counters_total(p->counters, METRIC_LOGINS));
-    log_uint(&l, "refused", counters_total(p->counters, METRIC_LOGINS_REFUSED));
-    log_uint(&l, "failed", counters_total(p->counters, METRIC_LOGINS_FAILED));
-    log_uint(&l, "log_dropped", counters_total(p->counters, METRIC_LOG_DROPPED));
+    log_uint(&l, "sessions", tally_total(p->tally, METRIC_SESSIONS));
+    log_uint(&l, "logins", tally_total(p->tally, METRIC_LOGINS));
+    log_uint(&l, "refused", tally_total(p->tally, METRIC_LOGINS_REFUSED));
+    log_uint(&l, "failed", tally_total(p->tally, METRIC_LOGINS_FAILED));
+    log_uint(&l, "log_dropped", tally_total(p->tally, METRIC_LOG_DROPPED));
     log_end(&l);
 }
 
@@ -331,8 +340,7 @@ _Static_assert(SHARED_COUNT == 3, "the initialiser below");
 
 void parent_init(struct parent *p)
 {
-    *p = (struct parent){.counters_fd = -1,
-                         .log_fd = -1,
+    *p = (struct parent){.log_fd = -1,
                          .notes_fd = -1,
                          .shared_fds = {-1, -1, -1},
                          .door = {.fd = -1}};

@@ -8,6 +8,7 @@
 #include "proc/crash.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct prepare {
     struct parent parent;     /* as it was left to us: a trial of it */
     struct conf *old, *conf;  /* old NULL: this program cannot read it */
     int old_fd;               /* its text */
+    struct tally *tally;
     bool is_done, has_failed; /* PREPARED is said; it could not be */
     unsigned told_n;
 };
@@ -148,6 +150,20 @@ static void send_ports(struct prepare *pp, struct ports *ports)
     }
 }
 
+/* The memory in which processes of this program count: one that is there, or a new one. */
+static int send_counters(struct prepare *pp, struct err *err)
+{
+    int own = tally_own(pp->tally, err);
+    int copy = own < 0 ? -1 : fcntl(own, F_DUPFD_CLOEXEC, 0);
+
+    if (own < 0)
+        return -1;
+    if (copy < 0)
+        return err_sys(err, errno, "cannot duplicate a descriptor");
+    channel_send(&pp->channel, MSG_COUNTERS, 0, NULL, no_tail, copy);
+    return 0;
+}
+
 /* A new door is the last that is opened, since its file shows. */
 static int prepare_door(struct prepare *pp, struct msg_prepared *m, struct err *err)
 {
@@ -180,6 +196,11 @@ static int gather(struct prepare *pp, struct msg_prepared *m, struct files *file
         resources_conf(pp->conf, &conf_fd, &rules_fd, err) < 0)
         return -1;
     m->changes_n = (uint32_t)compare(pp, rules_fd);
+    if (send_counters(pp, err) < 0) {
+        close(conf_fd);
+        close(rules_fd);
+        return -1;
+    }
     channel_send(&pp->channel, MSG_CONF, 0, NULL, no_tail, conf_fd);
     channel_send(&pp->channel, MSG_RULES, 0, NULL, no_tail, rules_fd);
     send_files(pp, files);
@@ -250,12 +271,22 @@ static void take_state(struct prepare *pp, int fd)
     pp->is_done = true;
 }
 
+static void take_counters(struct prepare *pp, int fd)
+{
+    struct err err;
+
+    if (tally_add(pp->tally, fd, &err) < 0)
+        log_detail(LOG_DEBUG, "%s", err.text);
+}
+
 static void on_message(struct channel *ch, const struct msg *m)
 {
     struct prepare *pp = CONTAINER(ch, struct prepare, channel);
 
     if (m->type == MSG_CONF && pp->old_fd < 0)
         pp->old_fd = m->fd;
+    else if (m->type == MSG_COUNTERS)
+        take_counters(pp, m->fd);
     else if (m->type == MSG_STATE && !pp->is_done)
         take_state(pp, m->fd);
     else if (m->fd >= 0)
@@ -287,6 +318,9 @@ static int begin(struct prepare *pp, struct err *err)
         return -1;
     channels_init(&pp->channels, pp->loop);
     loop_on_turn(pp->loop, on_turn, pp);
+    pp->tally = tally_new();
+    if (!pp->tally)
+        return err_set(err, ENOMEM, "out of memory");
     channel_open(&pp->channel, &pp->channels, CHILD_FD_PARENT, &self, &events);
     return 0;
 }
@@ -306,6 +340,7 @@ int prepare_main(void)
         loop_run(pp.loop);
     channel_close(&pp.channel);
     close_fd(&pp.old_fd);
+    tally_free(&pp.tally);
     conf_free(&pp.old);
     conf_free(&pp.conf);
     parent_free(&pp.parent);

@@ -453,7 +453,7 @@ static void introduce(struct process *pr, int fd)
     channel_open(&pr->channel, &p->channels, fd, &self, &process_events);
     /* Lookup alone asks directories; what their rules hold of passwords is no one else's. */
     give(pr, MSG_CONF, NULL, no_tail, pr->role == ROLE_LOOKUP ? g->rules_fd : g->conf_fd);
-    give(pr, MSG_COUNTERS, NULL, no_tail, p->counters_fd);
+    give(pr, MSG_COUNTERS, NULL, no_tail, g->counters_fd);
     if (pr->role == ROLE_WORKER)
         give_worker(pr);
     if (pr->role == ROLE_CONTROL)

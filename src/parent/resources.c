@@ -107,7 +107,7 @@ void resources_free(struct parent *p)
     ports_close(&p->ports);
     passed_close(&p->passed);
     door_close(p);
-    close_fd(&p->counters_fd);
+    tally_free(&p->tally);
     close_fd(&p->notes_fd);
     for (size_t i = 0; i < SHARED_COUNT; i++)
         close_fd(&p->shared_fds[i]);

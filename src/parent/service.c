@@ -59,10 +59,10 @@ static void on_again(struct deadline *d)
  */
 static uint64_t count(const struct parent *p)
 {
-    return counters_total(p->counters, METRIC_SESSIONS) +
-           counters_total(p->counters, METRIC_LOGINS) +
-           counters_total(p->counters, METRIC_LOGINS_REFUSED) +
-           counters_total(p->counters, METRIC_LOGINS_FAILED);
+    return tally_total(p->tally, METRIC_SESSIONS) +
+           tally_total(p->tally, METRIC_LOGINS) +
+           tally_total(p->tally, METRIC_LOGINS_REFUSED) +
+           tally_total(p->tally, METRIC_LOGINS_FAILED);
 }
 
 /* `before`: lines that go with it. */
@@ -78,10 +78,10 @@ static void say_status(struct parent *p, const char *before, bool must_arrive)
              p->service.is_change_refused
                  ? "The last reload or upgrade was refused: see change_refused in the log. "
                  : "",
-             counters_total(p->counters, METRIC_SESSIONS),
-             counters_total(p->counters, METRIC_LOGINS),
-             counters_total(p->counters, METRIC_LOGINS_REFUSED),
-             counters_total(p->counters, METRIC_LOGINS_FAILED));
+             tally_total(p->tally, METRIC_SESSIONS),
+             tally_total(p->tally, METRIC_LOGINS),
+             tally_total(p->tally, METRIC_LOGINS_REFUSED),
+             tally_total(p->tally, METRIC_LOGINS_FAILED));
     say(p, text, must_arrive);
 }
 

@@ -67,18 +67,6 @@ static char *read_state(int fd, size_t *out_n, struct err *err)
     return text;
 }
 
-static int take_counters(struct parent *p, struct err *err)
-{
-    struct err ignored;
-
-    p->counters = counters_map(p->counters_fd, &ignored);
-    if (p->counters)
-        return 0;
-    close_fd(&p->counters_fd);
-    p->counters_fd = counters_create(err);
-    return p->counters_fd < 0 || !(p->counters = counters_map(p->counters_fd, err)) ? -1 : 0;
-}
-
 int upgrade_resume(struct parent *p, int state_fd, struct err *err)
 {
     char *socket;
@@ -103,9 +91,7 @@ int upgrade_resume(struct parent *p, int state_fd, struct err *err)
     free(socket);
     if (!p->next || !p->change)
         return err_set(err, EINVAL, "the state has no candidates");
-    if (change_load(p->next->rules_fd, &p->conf, err) < 0)
-        return -1;
-    return take_counters(p, err);
+    return change_load(p->next->rules_fd, &p->conf, err);
 }
 
 static void hear(struct process *pr, void *ignored)
