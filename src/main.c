@@ -1,6 +1,7 @@
 /* Usher: the front door for IMAP. One binary: the commands that people type, and the roles that the
  * parent executes. */
 #include "admin/door.h"
+#include "base/num.h"
 #include "cli/cli.h"
 #include "cli/ctl.h"
 #include "cli/login.h"
@@ -14,7 +15,6 @@
 #include "worker/worker.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,6 +42,16 @@ static int run_role(const char *name)
             return child_main(roles[i]);
     }
     return CLI_USAGE;
+}
+
+/* `--state NUMBER`: what parent/upgrade.c executes us as; the number is a descriptor's. */
+static int go_on(const char *number)
+{
+    uint64_t fd;
+
+    if (!num_parse(slice_str(number), INT32_MAX, &fd) || fcntl((int)fd, F_GETFD) < 0)
+        return CLI_USAGE;
+    return parent_go_on((int)fd);
 }
 
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
@@ -72,7 +82,7 @@ int main(int argc, char **argv)
     if (strcmp(word, "--role") == 0 && argc == 3 && fcntl(CHILD_FD_PARENT, F_GETFD) >= 0)
         return run_role(argv[2]);
     if (strcmp(word, "--state") == 0 && argc == 3)
-        return parent_go_on(atoi(argv[2]));
+        return go_on(argv[2]);
     if (is_one_of(word, "help", "--help", "-h"))
         return cli_help(argc - 1, argv + 1);
     if (is_one_of(word, "version", "--version", "-V"))

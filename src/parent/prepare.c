@@ -117,7 +117,7 @@ static size_t compare(struct prepare *pp, int rules_fd)
     char line[128];
     size_t n = pp->old ? conf_diff(pp->old, pp->conf, on_told, pp) : 1;
 
-    if (before != after && pp->old && pp->old->global.workers == pp->conf->global.workers) {
+    if (before != after && pp->old && strcmp(pp->old->global.workers, pp->conf->global.workers) == 0) {
         snprintf(line, sizeof line, "workers: %u -> %u, as many as there are cores", before, after);
         tell(pp, line);
         n++;
