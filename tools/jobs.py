@@ -17,11 +17,28 @@ GRACE_S = 5
 
 
 @dataclasses.dataclass
+class Failure:
+    """A single thing in a job that has failed and could be run again, by itself: `again` does so. `passed` and
+    `failed` are what it has added to the job's counts."""
+
+    id: str
+    output: str
+    again: "Job"
+    passed: int = 0
+    failed: int = 1
+
+
+@dataclasses.dataclass
 class Result:
     passed: int
     failed: int
     seconds: float = 0.0
     note: str = ""
+    failures: list = dataclasses.field(default_factory=list)  # those that a second look may be had at
+
+    def is_broken(self):
+        """Whether more has failed than a second look could put right."""
+        return self.failed > sum(failure.failed for failure in self.failures)
 
 
 @dataclasses.dataclass
@@ -36,6 +53,11 @@ class Job:
     is_background: bool = False  # long and of no hurry: runs niced, beside the others
     env: dict = dataclasses.field(default_factory=dict)
     result: Result = None
+
+
+def file_name(name):
+    """A name that a file of a report may have."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-")[:150]
 
 
 def one(returncode, _output):
@@ -95,7 +117,7 @@ class Runner:
         try:
             for need in job.needs:
                 await self.done[need].wait()
-            broken = [need for need in job.needs if self.jobs[need].result.failed]
+            broken = [need for need in job.needs if self.jobs[need].result.is_broken()]
             if broken:
                 job.result, output = Result(0, 1, 0.0, f"not run: {broken[0]} failed"), ""
             else:
@@ -106,7 +128,7 @@ class Runner:
             self.done[job.name].set()
 
     async def _execute(self, job):
-        log = self.folder / (re.sub(r"[^\w.-]+", "-", job.name) + ".log")
+        log = self.folder / f"{file_name(job.name)}.log"
         began = time.monotonic()
         command = (["nice", "-n", "10"] if job.is_background else []) + [str(word) for word in job.command]
         note = ""
@@ -127,6 +149,7 @@ class Runner:
         job.result.seconds = time.monotonic() - began
         if note:
             job.result.failed = max(job.result.failed, 1)
+            job.result.failures = []  # nobody knows what else it would have found
             job.result.note = note
         return output
 

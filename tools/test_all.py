@@ -3,14 +3,18 @@
 
 Unit tests run under AddressSanitizer and UBSan, those of pure code under MemorySanitizer too.
 
-    test_all.py [--long] [--jobs N] [--only PART]...      PART: build unit integration gates fuzz
+    test_all.py [--long] [--jobs N] [--only PART]... [--strict]      PART: build unit integration gates fuzz
 
 A line for each job as it ends, the whole output of what failed, and as the last line `N passed, N failed`: test
 cases, gates, builds and fuzz targets together. Exits 0 only if nothing failed. A part that finds nothing to run has
 failed. Outputs stay in build/test-report/.
+
+Three tests at most that have failed are run once more at the end, when nothing else runs. One that passes then has
+passed, but is unsteady, and is told as that; see second_look.py. With --strict there is no second run.
 """
 import argparse
 import collections
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,12 +22,13 @@ import re
 import shutil
 import sys
 import time
-import xml.etree.ElementTree
 
 import jobs
+import second_look
 
 TOP = pathlib.Path(__file__).resolve().parents[1]
 REPORT = TOP / "build/test-report"
+TESTS = "tests/integration"
 PARTS = ("build", "unit", "integration", "gates", "fuzz")
 PYTHON = "/usr/bin/python3"
 
@@ -55,6 +60,8 @@ GATES = (
 )
 SLOW_GATES = ("cppcheck.sh", "tidy.py")
 
+FUZZ_LIMITS = ("-timeout=10", "-rss_limit_mb=2048")
+
 
 def build_jobs():
     return [
@@ -72,34 +79,47 @@ def count_cmocka(output):
     return passed, announced - passed
 
 
-def judge_unit(returncode, preset, is_all):
-    """Counts the cases in Meson's log, where each program has an entry."""
-    log = TOP / f"build/{preset}/meson-logs/unit.json"
+def unit_command(preset, log, *more):
+    return ["meson", "test", "-C", f"build/{preset}", "--suite", "unit", "--no-rebuild", "--print-errorlogs",
+            "--logbase", log, *more]  # fmt: skip
+
+
+def judge_unit(returncode, preset, is_all, log="unit"):
+    """Counts the cases in Meson's log, where each program has an entry. A program that fails may be run again."""
+    path = TOP / f"build/{preset}/meson-logs/{log}.json"
     result = jobs.Result(0, 0)
-    programs = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    programs = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     ran = {program["name"].rpartition(" ")[2] for program in programs}
     idle = [path.name for path in (TOP / "tests/unit").glob("test_*.c") if path.stem.removeprefix("test_") not in ran]
     if is_all and idle:
         result.failed += len(idle)
         result.note = f"not run, since meson.build does not know it: {' '.join(sorted(idle))}"
     for program in programs:
-        passed, failed = count_cmocka(program.get("stdout", "") + program.get("stderr", ""))
+        output = program.get("stdout", "") + program.get("stderr", "")
+        passed, failed = count_cmocka(output)
         if passed + failed == 0 or (program["result"] != "OK" and failed == 0):
             failed += 1  # no case at all; or all passed, and the program failed all the same (a leak, a crash at exit)
         result.passed += passed
         result.failed += failed
+        if failed:
+            name = program["name"].rpartition(" ")[2]
+            result.failures.append(jobs.Failure(name, output, unit_again(preset, name), passed, failed))
     if not programs or (returncode != 0 and result.failed == 0):
         result.failed += 1
         result.note = "no unit tests" if not programs else "meson test failed"
     return result
 
 
+def unit_again(preset, name):
+    log = f"unit-again-{name}"
+    return jobs.Job(name, unit_command(preset, log, name), judge=lambda code, _: judge_unit(code, preset, False, log))
+
+
 def unit_jobs(cores):
     """Under MemorySanitizer only what is pure: tests/unit/meson.build chooses."""
     found = []
     for preset, name, is_all in (("asan", "unit", True), ("msan", "unit msan", False)):
-        command = ["meson", "test", "-C", f"build/{preset}", "--suite", "unit", "--no-rebuild", "--print-errorlogs",
-                   "--num-processes", cores, "--logbase", "unit"]
+        command = unit_command(preset, "unit", "--num-processes", cores)
 
         def judge(returncode, _output, preset=preset, is_all=is_all):
             return judge_unit(returncode, preset, is_all)
@@ -115,18 +135,24 @@ def million_jobs():
         passed, failed = count_cmocka(output)
         return jobs.Result(passed, failed + (returncode != 0 and failed == 0))
 
-    return [jobs.Job("unit million", ["build/release/tests/unit/test_placement"], ("build release",), judge, 600)]
+    job = jobs.Job("unit million", ["build/release/tests/unit/test_placement"], ("build release",), timeout_s=600)
+    job.judge = second_look.doubting(judge, lambda: dataclasses.replace(job, judge=judge, result=None))
+    return [job]
 
 
-def judge_pytest(report):
+def judge_pytest(report, again=None):
+    """By the outcomes that pytest_outcomes.py has written. `again(test)` makes the job for one that has failed."""
+
     def judge(returncode, _output):
         result = jobs.Result(0, 0)
         if report.exists():
-            for suite in xml.etree.ElementTree.parse(report).iter("testsuite"):
-                total, bad = int(suite.get("tests")), int(suite.get("failures")) + int(suite.get("errors"))
-                skipped = int(suite.get("skipped"))
-                result.passed += total - bad - skipped
-                result.failed += bad + skipped  # a test that is skipped has not shown anything
+            told = json.loads(report.read_text())
+            # A test that is skipped has not shown anything.
+            result = jobs.Result(told["passed"], len(told["failed"]) + len(told["skipped"]) + len(told["broken"]))
+            if returncode == 1 and not told["broken"]:  # else there are tests of which nothing is known
+                result.failures = [jobs.Failure(test, text, again(test)) for test, text in told["failed"].items()]
+            if told["broken"]:
+                result.note = f"not collected, or pytest died there: {' '.join(told['broken'])}"
         if result.passed + result.failed == 0 or (returncode != 0 and result.failed == 0):
             result.failed += 1
             result.note = "no integration tests" if returncode in (0, 5) else f"pytest ended with {returncode}"
@@ -135,19 +161,27 @@ def judge_pytest(report):
     return judge
 
 
+def integration_job(name, what, preset, marker, timeout_s, needs=(), more=()):
+    report = REPORT / f"{jobs.file_name(name)}.json"
+    command = [PYTHON, "-m", "pytest", what, "-q", "-p", "no:cacheprovider", "-m", marker,
+               "-p", "tools.pytest_outcomes", f"--outcomes={report}", *more]  # fmt: skip
+    env = {"USHER_BIN": str(TOP / "build" / preset / "usher")}
+
+    def again(test):
+        return integration_job(f"again {name} {test}", f"{TESTS}/{test}", preset, marker, timeout_s)
+
+    return jobs.Job(name, command, needs, judge_pytest(report, again), timeout_s, env=env)
+
+
 def integration_jobs(cores, is_long):
     """The short ones with both builds: the one that is installed, in its sandbox, and the one that sees wrong memory."""
     found = []
     rows = [("release", "not long", 1200), ("asan", "not long", 1200)] + [("asan", "long", 3600)] * is_long
     for preset, marker, timeout_s in rows:
         name = "integration long" if marker == "long" else f"integration {preset}"
-        report = REPORT / f"{name.replace(' ', '-')}.xml"
-        command = [PYTHON, "-m", "pytest", "tests/integration", "-n", 2 * cores, "-q", "-p", "no:cacheprovider",
-                   "-m", marker, f"--junitxml={report}"]
         # One after the other: they are many processes by themselves.
         needs = ("build asan", "build release", *(job.name for job in found[-1:]))
-        env = {"USHER_BIN": str(TOP / "build" / preset / "usher")}
-        found.append(jobs.Job(name, command, needs, judge_pytest(report), timeout_s, env=env))
+        found.append(integration_job(name, TESTS, preset, marker, timeout_s, needs, ("-n", 2 * cores)))
     return found
 
 
@@ -169,6 +203,27 @@ def judge_fuzz(returncode, output):
     return result
 
 
+def fuzz_job(name, command, needs, timeout_s):
+    """The second look is at the input that took too long or too much, if there is one, else at all of it. There is none
+    after a crash: that input proves a fault, however seldom it is found."""
+    prefix = jobs.file_name(f"fuzz {name}") + "-"
+    job = jobs.Job(f"fuzz {name}", [*command[:1], f"-artifact_prefix={REPORT}/{prefix}", *command[1:]], needs,
+                   timeout_s=timeout_s, is_background=True)  # fmt: skip
+
+    def kept(*kinds):
+        return [path for kind in kinds for path in sorted(REPORT.glob(f"{prefix}{kind}-*"))]
+
+    def again():
+        if kept("crash", "leak"):
+            return None
+        if slow := kept("timeout", "oom"):
+            return jobs.Job(name, [*command[:1], *FUZZ_LIMITS, *slow], timeout_s=timeout_s)
+        return dataclasses.replace(job, judge=judge_fuzz, is_background=False, result=None)
+
+    job.judge = second_look.doubting(judge_fuzz, again)
+    return job
+
+
 def pure_fuzz_targets():
     """Those that tests/fuzz/meson.build builds for MemorySanitizer."""
     listed = (TOP / "tests/fuzz/meson.build").read_text().partition("pure_fuzz_targets = {")[2].partition("}")[0]
@@ -185,15 +240,12 @@ def fuzz_jobs(seconds):
         grown, seeds = TOP / "build/fuzz-corpus" / name, f"tests/fuzz/corpus/{name}"
         grown.mkdir(parents=True, exist_ok=True)
         words = TOP / f"tests/fuzz/dict/{name}.dict"
-        options = ["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]
-        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", "-print_funcs=0", *options,
-                   f"-artifact_prefix={REPORT}/fuzz-{name}-", *([f"-dict={words}"] if words.exists() else []), grown, seeds]
-        found.append(jobs.Job(f"fuzz {name}", command, ("build fuzz",), judge_fuzz, seconds + 120, True))
+        command = [f"build/fuzz/tests/fuzz/{source.stem}", f"-max_total_time={seconds}", "-print_funcs=0", *FUZZ_LIMITS,
+                   "-print_final_stats=1", *([f"-dict={words}"] if words.exists() else []), grown, seeds]
+        found.append(fuzz_job(name, command, ("build fuzz",), seconds + 120))
         if name in pure:
-            command = [f"build/msan/tests/fuzz/{source.stem}", "-runs=0", *options,
-                       f"-artifact_prefix={REPORT}/fuzz-msan-{name}-", grown, seeds]
-            needs = ("build msan", f"fuzz {name}")
-            again.append(jobs.Job(f"fuzz msan {name}", command, needs, judge_fuzz, seconds + 120, True))
+            command = [f"build/msan/tests/fuzz/{source.stem}", "-runs=0", *FUZZ_LIMITS, "-print_final_stats=1", grown, seeds]
+            again.append(fuzz_job(f"msan {name}", command, ("build msan", f"fuzz {name}"), seconds + 120))
     return found + again
 
 
@@ -236,6 +288,7 @@ def main():
     parser.add_argument("--long", action="store_true", help="also the integration tests marked long; fuzz longer")
     parser.add_argument("--only", action="append", choices=PARTS, help="only this part, and the builds it needs")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at one time (cores)")
+    parser.add_argument("--strict", action="store_true", help="no second run of what has failed")
     parser.add_argument("--fuzz-seconds", type=int, help="for each fuzz target (10; 120 with --long)")
     args = parser.parse_args()
 
@@ -248,6 +301,10 @@ def main():
     every = plan(args)
     runner = jobs.Runner(every, slots=args.jobs, folder=REPORT, cwd=TOP, tell=tell)
     has_finished = runner.run()
+    seen = second_look.Look()
+    if has_finished and not args.strict:
+        seen = second_look.look(every, folder=REPORT, cwd=TOP, tell=tell)
+        has_finished = seen.has_finished
 
     total = collections.Counter()
     for job in every:
@@ -256,12 +313,14 @@ def main():
     bad = [job.name for job in every if job.result and job.result.failed]
     if bad:
         print(f"failed: {', '.join(bad)}   (outputs: {REPORT.relative_to(TOP)}/)")
-    if runner.strays:
-        print(f"left running by a test, ended now: {', '.join(runner.strays)}")
+    if seen.unsteady:
+        print(f"unsteady, to be mended: {', '.join(seen.unsteady)}")
+    if strays := runner.strays + seen.strays:
+        print(f"left running by a test, ended now: {', '.join(strays)}")
     if not has_finished:
         print("interrupted")
         total["failed"] += 1
-    print(f"all in {time.monotonic() - began:.0f} s")
+    print(f"all in {time.monotonic() - began:.0f} s, {len(seen.unsteady)} unsteady")
     print(f"{total['passed']} passed, {total['failed']} failed")
     sys.exit(0 if has_finished and not total["failed"] and total["passed"] else 130 if not has_finished else 1)
 

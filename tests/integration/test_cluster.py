@@ -21,12 +21,12 @@ from peers.usher import Listener, Usher
 
 NAMES = ("mail1", "mail2", "mail3")
 PEOPLE = {f"user{number}": f"secret-{number}" for number in range(12)}
-# So that an outage is seen within a second or two.
+# So that an outage is seen soon, and none where the machine is only busy.
 CHECKS = {
     "check": "greeting",
     "check_interval": "500ms",
     "check_fast_interval": "200ms",
-    "check_timeout": "1s",
+    "check_timeout": "2s",
     "check_fall": "2",
     "slow_start": "0s",
 }
@@ -147,7 +147,7 @@ def start_cluster(start_dovecot, start_usher, storage: str, mail=None) -> Cluste
         listeners={"imap": Listener()},
         pool_settings={"main": CHECKS},
         connect_timeout="2s",
-        backend_login_timeout="3s",
+        backend_login_timeout="6s",
         kick_grace="1s",
         user_expire="1s",
     )

@@ -118,7 +118,7 @@ def test_what_is_seen_is_what_is_there(start, storage, stack):
     assert {row["stage"] for row in sessions.rows} == {"logged in"}
     assert {row["client"] for row in sessions.rows} == {"127.0.0.1"}
     assert [row["user"] for row in sessions.rows].count("ann") == 2
-    logged = {event["id"]: event["backend"] for event in usher.find("login")}
+    logged = {event["id"]: event["backend"] for event in usher.wait_events("login", 3)}
     assert {row["id"]: row["backend"] for row in sessions.rows} == logged
 
     users = steer(usher, "users")
@@ -482,7 +482,7 @@ def test_logins_go_on_while_garbage_pours_into_the_socket(start_fakes, folder):
         for number in range(60):
             began = time.monotonic()
             with enter(usher, f"user{number}", PASSWORD):
-                assert time.monotonic() - began < 3
+                assert time.monotonic() - began < 10
     finally:
         stop.set()
         for thread in pouring:

@@ -51,7 +51,7 @@ def test_full_of_good_sessions_it_waits_without_spinning(usher, stack):
     while not usher.find("accept_failed"):
         imap = stack.enter_context(usher.connect("plain", reads_greeting=False))
         try:
-            imap.timeout = 2
+            imap.timeout = 5
             imap.line()
             if imap.login("ann", PASSWORD).status == "OK":
                 good.append(imap)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from conftest import USERS
+from later import logged
 from peers.usher import Backend, Listener
-from test_proxy import CLIENT, logged, remote_of
+from test_proxy import CLIENT, remote_of
 
 LOOPBACK = "127.0.0.0/8"
 

@@ -16,7 +16,7 @@ CHECKS = {
     "check": "greeting",
     "check_interval": "300ms",
     "check_fast_interval": "100ms",
-    "check_timeout": "1s",
+    "check_timeout": "5s",  # what is shut refuses at once
     "check_fall": "2",
     "slow_start": "0s",
 }

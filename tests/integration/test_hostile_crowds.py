@@ -198,7 +198,7 @@ def test_nobody_is_waited_for(start_usher, stack, listener, behave, reason, told
             assert imap.line().startswith(b"* OK")
         begun = time.monotonic()
         assert behave(imap) == told
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 8
     assert end_of(usher, imap)["reason"] == reason
 
 
@@ -212,7 +212,7 @@ def test_a_handshake_after_starttls_is_not_waited_for(start_usher, stack):
 
 def test_a_client_that_never_reads_before_login(start_usher, stack):
     """What lies ready for it is bounded by its commands, and it goes with login_timeout."""
-    beside = start_beside(start_usher, stack, login_timeout="1500ms", close_timeout="200ms")
+    beside = start_beside(start_usher, stack, login_timeout="4s", close_timeout="200ms")
     tag = b"t" * 128
     crowd = [
         stack.enter_context(beside.usher.connect("plain", receive_buffer=2304)) for _ in range(100)

@@ -348,7 +348,7 @@ def test_a_client_that_does_not_hang_up_is_not_waited_for(start_house):
                 return True
             return False
 
-        wait_until(is_gone, 5, "the connection is gone")
+        wait_until(is_gone, 20, "the connection is gone")
     assert end_of(house.usher, imap)["reason"] == "client_logout"
 
 

@@ -37,7 +37,7 @@ def test_idle_outlives_the_timeout_while_the_backend_says_something(
         for imap, _ in idling:
             assert imap.line() == b"* OK Still here"
     # Meanwhile, who said nothing and was told nothing has been sent away.
-    assert usher.find("session_end", user="bob")[0]["reason"] == "idle_timeout"
+    assert usher.wait_event("session_end", user="bob")["reason"] == "idle_timeout"
     assert not usher.find("session_end", user="ann")
     for imap, tag in idling:
         imap.send(b"DONE\r\n")

@@ -12,11 +12,11 @@ CHECKS = {
     "check": "greeting",
     "check_interval": "300ms",
     "check_fast_interval": "100ms",
-    "check_timeout": "500ms",
+    "check_timeout": "1500ms",
     "check_fall": "2",
 }
 # Slower than probes bear, and not too slow for a login.
-SLOW = Mood(delay_s=0.8)
+SLOW = Mood(delay_s=2)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from contextlib import ExitStack
 
 import pytest
+from later import wait_let_in
 from peers.certs import Tls
 from peers.fakebackend import PASSWORD, FakeBackend
 from peers.process import wait_until
@@ -30,15 +31,6 @@ def header(client: str) -> bytes:
 
 def connect_from(usher, client: str, **options):
     return usher.connect("plain", hello=header(client), **options)
-
-
-def may_log_in(connect, user: str) -> bool:
-    """Whether one more gets in. A worker logs an end before control knows it, so this is polled for."""
-    try:
-        with connect() as imap:
-            return imap.login(user, PASSWORD).status == "OK"
-    except OSError:
-        return False
 
 
 def log_in(stack: ExitStack, usher, user: str, client: str):
@@ -133,7 +125,7 @@ def test_sessions_in_all(start_usher, fake, stack):
         imap.line()
     usher.wait_events("session_end", 2, reason="max_sessions")
     three[0].close()
-    wait_until(lambda: may_log_in(lambda: usher.connect("plain"), "ann"), 10, "there is room again")
+    wait_let_in(lambda: usher.connect("plain"), "ann")
 
 
 def test_a_tls_client_over_a_limit_wastes_no_handshake(start_usher, fake, stack):
@@ -169,7 +161,7 @@ def test_sessions_of_one_address(start_usher, fake, stack, same, other, bits):
         assert imap.login("ann", PASSWORD).status == "OK"
     # One goes, one may come.
     held[0].close()
-    wait_until(lambda: may_log_in(lambda: connect_from(usher, same[3]), "ann"), 10, "there is room again")
+    wait_let_in(lambda: connect_from(usher, same[3]), "ann")
 
 
 def test_limits_by_address_outlive_control(start_usher, fake, stack):
@@ -199,9 +191,7 @@ def test_sessions_of_one_user(start_usher, fake, stack):
     assert "max_sessions_per_user" in end["detail"]
     assert log_in(stack, usher, "bob", "192.0.2.3")[1].status == "OK"
     first.close()
-    wait_until(
-        lambda: may_log_in(lambda: connect_from(usher, "192.0.2.3"), "ann"), 10, "there is room again"
-    )
+    wait_let_in(lambda: connect_from(usher, "192.0.2.3"), "ann")
 
 
 def test_sessions_of_one_user_from_one_address(start_usher, fake, stack):

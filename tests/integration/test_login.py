@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 from conftest import LISTENER_OF_TLS, USERS
+from later import wait_let_in
 from peers.certs import Tls
 from peers.process import wait_until
 from peers.rawimap import RawImap
@@ -258,9 +259,7 @@ def test_sessions_are_limited(start_dovecot, start_usher):
         with usher.connect("plain") as third:
             assert third.greeting.startswith(b"* BYE [UNAVAILABLE]")
         assert first.is_alive() and second.is_alive()
-    usher.wait_events("session_end", 3)
-    with connect(usher) as again:
-        assert again.login("ann", USERS["ann"]).status == "OK"
+    wait_let_in(lambda: connect(usher), "ann", USERS["ann"])
 
 
 @pytest.mark.parametrize("octets", [b"GET / HTTP/1.0\r\n\r\n", b"a NOOP\r\n", b"\x16\x03\x01\x00"])
@@ -270,8 +269,8 @@ def test_what_is_no_tls_at_a_tls_port_is_sent_away(start_dovecot, start_usher, o
         imap.send(octets)
         imap.rest()
     assert usher.wait_event("session_end")["reason"] in ("client_tls", "login_timeout")
-    with connect(usher, Tls.IMPLICIT) as imap:
-        assert imap.login("ann", USERS["ann"]).status == "OK"
+    # Others have as little time; on a busy machine it may take them more than one try.
+    wait_let_in(lambda: connect(usher, Tls.IMPLICIT), "ann", USERS["ann"])
 
 
 def test_a_handshake_that_never_comes_is_not_waited_for(start_dovecot, start_usher):

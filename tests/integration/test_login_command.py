@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import BACKEND_NAME, USERS, configure
+from later import logged
 from peers.certs import Tls
 from peers.process import free_address
 from peers.scripted import (
@@ -97,7 +98,7 @@ def test_a_dovecot_lets_the_user_in(
             rf"^TLSv1.3, .* certificate of {BACKEND_NAME} until \d{{4}}-\d\d-\d\d, verified",
             answer.step("tls")["text"],
         )
-    assert "Login: user=<ann>" in dovecot.log.read_text()
+    logged(dovecot, "Login: user=<ann>")
 
 
 def test_a_wrong_password_is_refused_and_told_as_such(config, start_dovecot):

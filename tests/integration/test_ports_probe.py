@@ -36,6 +36,8 @@ from ports import (
 )
 
 DAY_S = 86400
+# A busy machine's delays, beside the time that a probe is given.
+SLACK_S = 10
 
 
 def probe(word: str, *words: str, status: int = FOUND, **options) -> dict:
@@ -282,7 +284,7 @@ def test_a_hostile_server_ends_within_its_time(start_scripted, script, speaks, t
     server = start_scripted(script)
     begun = time.monotonic()
     found = probe(server.endpoint, "--timeout", "4")
-    assert time.monotonic() - begun < 4 + 3
+    assert time.monotonic() - begun < 4 + SLACK_S
     assert found["connected"] and found["speaks"] in speaks, found
     assert found["proxy_header"] == [] and found["certificate"] is None
     assert re.search(trouble, found["trouble"] or "") if trouble else True, found
@@ -294,7 +296,7 @@ def test_a_server_that_nobody_accepts_for_is_given_up():
     with listening(address, port):
         begun = time.monotonic()
         found = probe(f"{address}:{port}", "--timeout", "3")
-        assert time.monotonic() - begun < 3 + 3
+        assert time.monotonic() - begun < 3 + SLACK_S
         assert (found["connected"], found["speaks"]) == (True, "nothing")
         assert "says nothing to anything that we ask" in show("--probe", "--timeout", "1", f"{address}:{port}")
 
@@ -304,7 +306,7 @@ def test_a_server_whose_queue_is_full_is_given_up():
     with listening(address, port, backlog=0), socket.create_connection((address, port), timeout=10):
         begun = time.monotonic()
         done = usher_ports("--json", "--probe", "--timeout", "6", f"{address}:{port}")
-        assert time.monotonic() - begun < 6 + 3
+        assert time.monotonic() - begun < 6 + SLACK_S
         (found,) = json.loads(done.stdout)["ports"][0]["probes"]
         assert not found["connected"]
         assert found["trouble"] == f"{address}:{port}: no answer within 3000 ms"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 
 import pytest
 from conftest import USERS
+from later import logged
 from peers.certs import Tls
 from peers.fakebackend import PASSWORD, FakeBackend
-from peers.process import wait_until
 from peers.rawimap import Closed
 from peers.usher import Backend, Listener
 
@@ -31,16 +30,6 @@ def v2(tls: bool) -> bytes:
     ssl = b"\x20\x00\x05\x01\x00\x00\x00\x00" if tls else b""
     body = bytes([192, 0, 2, 9, 198, 51, 100, 1]) + (4711).to_bytes(2) + (993).to_bytes(2) + ssl
     return b"\r\n\r\n\x00\r\nQUIT\n\x21\x11" + len(body).to_bytes(2) + body
-
-
-def logged(dovecot, pattern: str, n: int = 1) -> str:
-    """The n-th place of Dovecot's log that matches, which may be written a moment after the client
-    has heard its answer."""
-
-    def found() -> list[str]:
-        return re.findall(pattern, dovecot.log.read_text())[n - 1 :]
-
-    return wait_until(found, 10, f"{pattern} in the log of Dovecot")[0]
 
 
 def remote_of(dovecot, user: str, n: int = 1) -> str:

@@ -65,7 +65,7 @@ def test_death_of_control_loses_no_session(
     kill(usher.pid("control"))
     began = time.monotonic()
     assert log_in(usher).status == "OK"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     recovered = usher.wait_event("control_recovered")
     assert int(recovered["sessions"]) >= everybody
     assert recovered["epoch"] == "2"

@@ -202,12 +202,12 @@ def test_a_process_that_hangs_tells_where(start):
 
 @pytest.mark.parametrize("who", ["all", "parent"])
 def test_a_machine_that_stood_still_costs_nobody(start, who):
-    usher = start(watchdog="2s")
+    usher = start(watchdog="4s")
     everybody = usher.process_ids() if who == "all" else [usher.process.pid]
     with usher.connect("plain") as imap:
         assert imap.login("ann", PASSWORD).status == "OK"
         signal_each(everybody, signal.SIGSTOP)
-        time.sleep(5)
+        time.sleep(6)
         # The parent goes on first, and finds that nobody has said a word.
         signal_each(everybody, signal.SIGCONT)
         assert imap.is_alive()
@@ -475,7 +475,7 @@ def test_the_units_capabilities_are_enough(stack, start, unit):
     listeners = {"plain": Listener(address=f"{free_address(143)}:143")}
     prefix = ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs", "--"]
     start(prefix=prefix, listeners=listeners).stop()
-    usher = start(prefix=prefix, listeners=listeners, watchdog="2s")
+    usher = start(prefix=prefix, listeners=listeners, watchdog="4s")
     assert health(usher) == READY
     os.kill(usher.pid("lookup"), signal.SIGSTOP)
     usher.wait_events("process_started", 2, role="lookup")

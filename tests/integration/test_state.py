@@ -45,7 +45,7 @@ def test_logins_do_not_wait_for_a_locked_file(start_usher, fake, folder):
         began = time.monotonic()
         for number in range(20):
             assert log_in(usher, f"user{number}").status == "OK"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         usher.wait_event("state_failed")
         other.rollback()
     expected = {f"user{number}" for number in range(20)}

@@ -112,7 +112,7 @@ def test_one_user_with_many_programs_holds_nobody_up(start_usher, one):
             assert imap.login(user, PASSWORD).status == "OK"
             order.append(user)
 
-    threads = [threading.Thread(target=come, args=("greedy",)) for _ in range(20)]
+    threads = [threading.Thread(target=come, args=("greedy",)) for _ in range(40)]
     for thread in threads:
         thread.start()
     usher.wait_event("queued")
@@ -121,7 +121,7 @@ def test_one_user_with_many_programs_holds_nobody_up(start_usher, one):
         thread.start()
     for thread in threads + others:
         thread.join()
-    wait_until(lambda: len(order) == 25, 10, "all are in")
+    wait_until(lambda: len(order) == 45, 10, "all are in")
     # Each waits for one of the greedy user's at most, and for the few that were before the queue.
     last = max(order.index(f"other{n}") for n in range(5))
     assert order[last:].count("greedy") >= 8, order

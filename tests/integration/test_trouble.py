@@ -10,7 +10,9 @@ from peers import scripted
 from peers.process import BACKEND_PORT, free_address
 from peers.usher import Backend
 
-LOGIN_TIMEOUT_S = 1
+LOGIN_TIMEOUT_S = 2
+# A busy machine's delays, and still less than usher's own patience.
+SLACK_S = 10
 
 # What the backend does, and at which stage usher gives up; None where it may be either of two.
 TROUBLES = [
@@ -31,9 +33,7 @@ TROUBLES = [
 
 
 def start_in_front(start_usher, backend):
-    return start_usher(
-        {"mail1": backend}, connect_timeout="1s", backend_login_timeout=f"{LOGIN_TIMEOUT_S}s"
-    )
+    return start_usher({"mail1": backend}, backend_login_timeout=f"{LOGIN_TIMEOUT_S}s")
 
 
 def assert_unavailable(usher, stage: str | None) -> None:
@@ -41,7 +41,7 @@ def assert_unavailable(usher, stage: str | None) -> None:
         began = time.monotonic()
         answer = imap.login("ann", USERS["ann"])
         assert (answer.status, answer.code) == ("NO", "UNAVAILABLE")
-        assert time.monotonic() - began < LOGIN_TIMEOUT_S + 3
+        assert time.monotonic() - began < LOGIN_TIMEOUT_S + SLACK_S
         assert imap.command(b"NOOP").status == "OK"
     failed = usher.wait_event("backend_failed")
     assert failed["backend"] == "mail1"
@@ -76,7 +76,7 @@ def test_backend_that_comes_back_is_used_again(start_usher, start_dovecot):
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "INUSE", "LIMIT", "EXPIRED", "CONTACTADMIN"])
 def test_the_backends_own_refusal_is_passed_on(start_scripted, start_usher, code):
     refusing = scripted.answering(f"NO [{code}] in its own words".encode())
-    usher = start_in_front(start_usher, start_scripted(refusing))
+    usher = start_usher({"mail1": start_scripted(refusing)})
     with usher.connect("plain") as imap:
         answer = imap.login("ann", USERS["ann"])
         assert (answer.status, answer.code) == ("NO", code)
@@ -90,7 +90,7 @@ def test_refusal_cannot_smuggle_lines(start_scripted, start_usher):
         connection.send(tag + b" NO [ALERT] one\rtwo\x00three\r\n")
         connection.until_closed()
 
-    usher = start_in_front(start_usher, start_scripted(smuggling))
+    usher = start_usher({"mail1": start_scripted(smuggling)})
     with usher.connect("plain") as imap:
         answer = imap.login("ann", USERS["ann"])
         assert answer.status == "NO"
@@ -103,7 +103,7 @@ def test_a_backend_that_ends_the_session_ends_it_for_the_client(start_scripted, 
         tag, _, _ = connection.command()
         connection.send(tag + b" OK [CAPABILITY IMAP4rev1] in\r\n* BYE and out\r\n")
 
-    usher = start_in_front(start_usher, start_scripted(parting))
+    usher = start_usher({"mail1": start_scripted(parting)})
     with usher.connect("plain") as imap:
         assert imap.login("ann", USERS["ann"]).status == "OK"
         assert imap.rest() == b"* BYE and out\r\n"
@@ -117,7 +117,7 @@ def test_untagged_responses_to_the_login_reach_the_client(start_scripted, start_
         connection.send(b"* OK [ALERT] Your quota is nearly used up\r\n" + tag + b" OK in\r\n")
         scripted.serve(connection)
 
-    usher = start_in_front(start_usher, start_scripted(alerting))
+    usher = start_usher({"mail1": start_scripted(alerting)})
     with usher.connect("plain") as imap:
         answer = imap.login("ann", USERS["ann"])
         assert answer.status == "OK"

@@ -205,13 +205,23 @@ static void test_the_second_is_reached_at_once_when_the_first_refuses(void **sta
 {
     int fds[2];
     struct addr a[2] = {dead(&fds[0]), alive(&fds[1])};
-    uint64_t begun_ms = loop_now_ms(loop);
+    uint64_t least_ms = UINT64_MAX;
 
     (void)state;
-    start(a, 2, 5000);
-    loop_run(loop);
-    assert_reached(&a[1]);
-    assert_true(loop_now_ms(loop) - begun_ms < DIAL_STAGGER_MS);
+    /* A busy machine may be late once, a dial that waits is so each time. */
+    for (unsigned i = 0; i < 10 && least_ms >= DIAL_STAGGER_MS; i++) {
+        uint64_t begun_ms = loop_now_ms(loop), took_ms;
+
+        memset(&told, 0, sizeof told);
+        start(a, 2, 5000);
+        loop_run(loop);
+        assert_reached(&a[1]);
+        took_ms = loop_now_ms(loop) - begun_ms;
+        least_ms = took_ms < least_ms ? took_ms : least_ms;
+        close(told.fd);
+        told.fd = -1;
+    }
+    assert_true(least_ms < DIAL_STAGGER_MS);
     close(fds[0]);
     close(fds[1]);
 }

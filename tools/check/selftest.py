@@ -1,6 +1,9 @@
 #!/usr/bin/python3
 """Gate of the gates: each is shown a small tree that is good, and must pass it, then the same with one fault planted,
-and must refuse it at the right place. So is the way in which test_all.py counts."""
+and must refuse it at the right place. So is the way in which test_all.py counts, and what it runs once more."""
+import contextlib
+import dataclasses
+import io
 import json
 import pathlib
 import shutil
@@ -13,6 +16,7 @@ import common
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import jobs  # noqa: E402
+import second_look  # noqa: E402
 import test_all  # noqa: E402
 
 GOOD_HEADER = "#ifndef GOOD_H\n#define GOOD_H\nint good(int n);\n#endif\n"
@@ -207,6 +211,91 @@ def try_counts():
             yield f"tools/jobs.py:1: wrong jobs failed: {failed}"
 
 
+# Fails at first, and never after that.
+ONCE = "test -e seen-{0} || {{ touch seen-{0}; echo words of the first time; exit 1; }}"
+# A file of tests of which one fails at first.
+TESTS = """\
+import os, pathlib, pytest
+SEEN = pathlib.Path(__file__).with_name("seen")
+def test_good(): pass
+@pytest.mark.parametrize("word", ["a/b [c] é"])
+def test_once(word):
+    if not SEEN.exists():
+        SEEN.touch()
+        print("words of the first time")
+        assert False
+"""
+# what is added: its source, and what must be told: how many unsteady, passed, failed
+MORE = {
+    "nothing": ("", (1, 2, 0)),
+    "never": ("def test_never(): assert False\n", (1, 2, 1)),
+    "skipped": ("def test_skipped(): pytest.skip()\n", (1, 2, 1)),
+    "dying": ("def test_dying(): os._exit(1)\n", (0, 1, 2)),
+    "uncollected": ("import nowhere\n", (0, 0, 1)),
+}
+
+
+def shell(name, script, judge=None, needs=()):
+    """A job of a script, which may be run again if it has a judge."""
+    job = jobs.Job(name, ["sh", "-c", script], needs)
+    if judge:
+        job.judge = second_look.doubting(judge, lambda: dataclasses.replace(job, judge=judge, result=None))
+    return job
+
+
+def run_twice(planned, folder):
+    """Runs them and looks again; (what is unsteady, what has failed)."""
+    jobs.Runner(planned, slots=2, folder=folder, cwd=folder, tell=lambda job, output: None).run()
+    with contextlib.redirect_stdout(io.StringIO()):
+        seen = second_look.look(planned, folder=folder, cwd=folder, tell=lambda job, output: None)
+    return seen.unsteady, [job.name for job in planned if job.result.failed]
+
+
+def try_second_look():
+    at = "tools/second_look.py:1:"
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        planned = [
+            shell("once", ONCE.format(1), jobs.one),
+            shell("behind once", "true", needs=("once",)),
+            shell("never", "false", jobs.one),
+            shell("a gate", ONCE.format(2)),
+            shell("late", "test -e late || { touch late; sleep 60; }", jobs.one),
+        ]
+        planned[-1].timeout_s = 1
+        told = run_twice(planned, folder)
+        if told != (["once"], ["never", "a gate", "late"]):
+            yield f"{at} unsteady and failed are {told}"
+        elif "words of the first time" not in (folder / "unsteady-once.txt").read_text():
+            yield f"{at} does not keep the first failure"
+        told = run_twice([shell(f"once {n}", ONCE.format(n), jobs.one) for n in range(3, 7)], folder)
+        if told != ([], ["once 3", "once 4", "once 5", "once 6"]):
+            yield f"{at} looks again at more than {second_look.MOST}: {told}"
+
+
+def try_pytest():
+    """Real runs of pytest: the one that fails once passes, unless there are worse things than tests that fail."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for kind, (more, expected) in MORE.items():
+            (folder / "seen").unlink(missing_ok=True)
+            (folder / "test_it.py").write_text(TESTS + more)
+
+            def job(name, what, *options):
+                report = folder / f"{name}.json"
+                judge = test_all.judge_pytest(report, lambda test: job("again", folder / test))
+                command = [test_all.PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tools.pytest_outcomes",
+                           f"--rootdir={folder}", f"--outcomes={report}", what, *options]  # fmt: skip
+                return jobs.Job(name, [*command], judge=judge, env={"PYTHONPATH": str(common.TOP)})
+
+            all_of_it = job("first", folder / "test_it.py", "-n", "2")
+            unsteady, _ = run_twice([all_of_it], folder)
+            result = all_of_it.result
+            told = (len(unsteady), result.passed, result.failed)
+            if told != expected:
+                yield f"tools/pytest_outcomes.py:1: with {kind}: {told}, not {expected}"
+
+
 def main():
     common.arguments(__doc__).parse_args()
     for program in ("gendoc", "usher"):
@@ -219,7 +308,7 @@ def main():
     findings += [f"tools/check/{gate}:1: test_all.py does not run it" for gate in sorted(gates - run)]
     for gate, faults in FAULTS.items():
         findings += try_gate(gate, faults)
-    findings += try_counts()
+    findings += [*try_counts(), *try_second_look(), *try_pytest()]
     return findings
 
 
