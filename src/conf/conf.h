@@ -49,6 +49,8 @@ enum {
     CONF_WORKERS_MAX = 64
 };
 
+#define CONF_POOL_REMOVED "removed"
+
 struct conf_list {
     const char *const *items;
     size_t n;
@@ -127,6 +129,11 @@ struct conf {
     size_t listeners_n;
     struct conf_directory *directories; /* asked in this order */
     size_t directories_n;
+    /* Behind the last there is always one more, pools[pools_n]: CONF_POOL_REMOVED, without backends
+     * and with all settings at their defaults. It stands for every pool that is not in this
+     * snapshot but in an earlier one, whose sessions still live. It is not of the file: never
+     * counted, printed, checked, or found by its name, which a pool of the file may have as well.
+     */
     struct conf_pool *pools;
     size_t pools_n;
     struct conf_origin *origins; /* where each setting was written, for conf_check() */

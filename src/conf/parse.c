@@ -357,6 +357,16 @@ static int store_default(struct conf *conf, const struct setting *s, void *objec
     return 0;
 }
 
+/* Of a section that is not written. */
+static int store_defaults(struct conf *conf, enum section_id id, void *object, struct err *err)
+{
+    for (size_t i = 0; i < conf_sections[id].n; i++) {
+        if (store_default(conf, &conf_sections[id].settings[i], object, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* All settings of a section; `where` is the section's. */
 static int take_settings(struct conf *conf, cfg_t *cfg, enum section_id id,
                          const struct conf_where *where, void *object, struct err *err)
@@ -434,11 +444,22 @@ static int take_backends(struct conf *conf, cfg_t *section, struct conf_pool *po
     return 0;
 }
 
+/* The one behind the last. */
+static int take_removed(struct conf *conf, struct conf_pool *pool, struct err *err)
+{
+    const struct conf_where nowhere = {.file = "", .line = 0};
+
+    pool->where = nowhere;
+    pool->title = CONF_POOL_REMOVED;
+    pool->backends = store_alloc(conf, 0, sizeof *pool->backends, err);
+    return pool->backends ? store_defaults(conf, SECTION_POOL, pool, err) : -1;
+}
+
 static int take_pools(struct conf *conf, cfg_t *root, struct err *err)
 {
     const unsigned n = cfg_size(root, "pool");
 
-    conf->pools = store_alloc(conf, n, sizeof *conf->pools, err);
+    conf->pools = store_alloc(conf, (size_t)n + 1, sizeof *conf->pools, err);
     if (!conf->pools)
         return -1;
     conf->pools_n = n;
@@ -452,7 +473,7 @@ static int take_pools(struct conf *conf, cfg_t *root, struct err *err)
             take_backends(conf, cfg, pool, err))
             return -1;
     }
-    return 0;
+    return take_removed(conf, &conf->pools[n], err);
 }
 
 static int take_tls(struct conf *conf, cfg_t *root, struct err *err)
@@ -471,11 +492,7 @@ static int take_tls(struct conf *conf, cfg_t *root, struct err *err)
         where = begin_of(cfg);
         return take_settings(conf, cfg, SECTION_TLS, &where, &conf->tls, err);
     }
-    for (size_t i = 0; i < conf_sections[SECTION_TLS].n; i++) {
-        if (store_default(conf, &conf_sections[SECTION_TLS].settings[i], &conf->tls, err) < 0)
-            return -1;
-    }
-    return 0;
+    return store_defaults(conf, SECTION_TLS, &conf->tls, err);
 }
 
 static int take_certificates(struct conf *conf, cfg_t *root, struct err *err)

@@ -229,6 +229,51 @@ bool value_is_default(const struct setting *s, const void *object)
     return false;
 }
 
+static bool is_same_list(const struct conf_list *a, const struct conf_list *b)
+{
+    size_t i = 0;
+
+    while (i < a->n && i < b->n && strcmp(a->items[i], b->items[i]) == 0)
+        i++;
+    return i == a->n && i == b->n;
+}
+
+bool value_is_same(const struct setting *s, const void *object, const void *other)
+{
+    const void *a = setting_value(s, object), *b = setting_value(s, other);
+
+    switch ((enum setting_kind)s->kind) {
+    case KIND_STR:
+    case KIND_PATH:
+        return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
+    case KIND_LIST:
+        return is_same_list(a, b);
+    case KIND_BOOL:
+        return *(const bool *)a == *(const bool *)b;
+    case KIND_INT:
+    case KIND_DURATION:
+        return *(const uint32_t *)a == *(const uint32_t *)b;
+    case KIND_SIZE:
+        return *(const uint64_t *)a == *(const uint64_t *)b;
+    case KIND_CHOICE:
+        return *(const uint8_t *)a == *(const uint8_t *)b;
+    }
+    INSIST(false); /* a kind that settings.def does not have */
+    return false;
+}
+
+struct slice value_word(const struct setting *s, const void *object)
+{
+    const uint8_t choice = *(const uint8_t *)setting_value(s, object);
+    struct slice words = slice_str(s->values), word = {NULL, 0};
+
+    for (unsigned i = 0; next_word(&words, " | ", &word); i++)
+        if (i == choice)
+            return word;
+    INSIST(false); /* value_store() took a word's index */
+    return word;
+}
+
 void value_print_text(const char *text, FILE *out)
 {
     putc('"', out);
@@ -267,15 +312,6 @@ static void print_list(const struct conf_list *list, FILE *out)
     putc('}', out);
 }
 
-static void print_choice(const struct setting *s, uint8_t choice, FILE *out)
-{
-    struct slice words = slice_str(s->values), word;
-
-    for (unsigned i = 0; next_word(&words, " | ", &word); i++)
-        if (i == choice)
-            fprintf(out, "%.*s", SLICE_ARG(word));
-}
-
 void value_print(const struct setting *s, const void *object, FILE *out)
 {
     const void *member = setting_value(s, object);
@@ -299,7 +335,7 @@ void value_print(const struct setting *s, const void *object, FILE *out)
         print_number(s, *(const uint64_t *)member, out);
         break;
     case KIND_CHOICE:
-        print_choice(s, *(const uint8_t *)member, out);
+        fprintf(out, "%.*s", SLICE_ARG(value_word(s, object)));
         break;
     }
 }

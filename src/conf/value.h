@@ -5,6 +5,7 @@
 #define USHER_CONF_VALUE_H
 
 #include "base/err.h"
+#include "base/slice.h"
 #include "conf/settings.h"
 
 #include <stdbool.h>
@@ -30,6 +31,12 @@ void value_store(const struct setting *s, const union value *value, void *object
 /* Whether the member holds what it does when the file says nothing. Of a list with a default it
  * says no, though it may be that. */
 bool value_is_default(const struct setting *s, const void *object);
+
+/* Whether the setting's members of two objects hold the same; of lists, in the same order. */
+bool value_is_same(const struct setting *s, const void *object, const void *other);
+
+/* The word of the setting's member; of a CHOICE only. */
+struct slice value_word(const struct setting *s, const void *object);
 
 /* Prints the member's value as the file would say it, LIST too. Mistakes stay in `out`. */
 void value_print(const struct setting *s, const void *object, FILE *out);

@@ -319,6 +319,34 @@ static void test_questions_a_snapshot_answers(void **state)
     assert_non_null(conf_library());
 }
 
+/* A pool of the file may have its name. */
+static void test_behind_the_last_pool_stands_one_for_those_that_were_removed(void **state)
+{
+    static const char *const texts[] = {
+        "", "pool a { storage = shared backend b {} }",
+        "pool a {} pool removed { storage = shared queue_timeout = 1s backend b {} }"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct conf *conf = load(texts[i]);
+        const struct conf_pool *pool = &conf->pools[conf->pools_n];
+        const struct section *section = &conf_sections[SECTION_POOL];
+        char *text = print(conf);
+        struct conf *again = load(text);
+
+        assert_int_equal(conf->pools_n, i);
+        assert_string_equal(pool->title, CONF_POOL_REMOVED);
+        assert_int_equal(pool->where.line, 0);
+        assert_int_equal(pool->backends_n, 0);
+        for (size_t k = 0; k < section->n; k++)
+            assert_true(value_is_default(&section->settings[k], pool));
+        assert_int_equal(again->pools_n, i);
+        free(text);
+        conf_free(&conf);
+        conf_free(&again);
+    }
+}
+
 static void test_the_nearest_word(void **state)
 {
     static const char *const words[] = {"user", "workers", "state", "login_timeout", "tls"};
@@ -491,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_what_editors_and_other_systems_write_is_taken),
         cmocka_unit_test(test_signs_of_comments_within_words),
         cmocka_unit_test(test_questions_a_snapshot_answers),
+        cmocka_unit_test(test_behind_the_last_pool_stands_one_for_those_that_were_removed),
         cmocka_unit_test(test_the_nearest_word),
         FOLDER_TEST(test_included_files_keep_their_lines_and_folders),
         FOLDER_TEST(test_an_include_may_stand_in_a_section),
