@@ -1,9 +1,14 @@
 /* Counters in shared memory: one block a process slot, so that counting costs no message and no
  * lock.
  *
- * Only the process in the slot writes its block; a process that replaces it goes on with the same
- * block, so counters never run backwards. Readers (the parent, later the metrics page) may see a
- * value that is a moment old.
+ * A process that replaces another of its slot goes on with the same block, so counters never run
+ * backwards; during a reload or an upgrade the retired worker of a slot and its successor count in
+ * one block together. Readers (the parent, later the metrics page) may see a value that is a moment
+ * old. All are counters: there is no gauge among the metrics, since what several processes set, and
+ * what is left of one that died, has no sum that means anything.
+ *
+ * The memory begins with a header that names its metrics in order. A program whose table of metrics
+ * is another cannot count in it, but can read it: metrics/tally.h.
  */
 #ifndef USHER_METRICS_COUNTERS_H
 #define USHER_METRICS_COUNTERS_H
@@ -30,10 +35,12 @@ struct counters {
 /* The parent: makes the memory (sealed against resizing) and returns its descriptor, all zero. */
 int counters_create(struct err *err) MUST_CHECK;
 
-/* Maps all COUNTERS_BLOCKS blocks; they stay mapped while the process lives. NULL on failure. */
+/* Maps all COUNTERS_BLOCKS blocks, but not the header, which a process that was taken over could
+ * break for all others; they stay mapped while the process lives. NULL on failure, also when the
+ * layout is not exactly ours. */
 struct counters *counters_map(int fd, struct err *err);
 
-/* Adds in the owner's block. */
+/* Adds, in the block of the caller's slot. */
 void counters_add(struct counters *block, enum metric metric, uint64_t n);
 
 /* The sum over all blocks. */
