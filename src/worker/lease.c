@@ -65,13 +65,17 @@ static int take_names(struct session *s, struct slice name, struct slice told)
     return 0;
 }
 
+/* Control may be of a newer release than we: its faults must not end all our sessions. */
+static bool is_backend(const struct conf *conf, const struct msg_lease *lease)
+{
+    return lease->pool < conf->pools_n && lease->backend < conf->pools[lease->pool].backends_n &&
+           lease->addresses_n >= 1 && lease->addresses_n <= IPC_ADDRESSES_MAX;
+}
+
 static void take_lease(struct session *s, const struct msg_lease *lease)
 {
-    const struct conf *conf = s->worker->conf;
     struct leased *l = &s->phase->leased;
 
-    INSIST(lease->pool < conf->pools_n && lease->backend < conf->pools[lease->pool].backends_n);
-    INSIST(lease->addresses_n >= 1 && lease->addresses_n <= IPC_ADDRESSES_MAX);
     imapc_free(&l->refused);
     s->lease = lease->lease;
     s->pool = lease->pool;
@@ -100,6 +104,13 @@ void session_on_lease(struct session *s, const struct msg_lease *lease, struct s
         return;
     if (lease->name_n > tail.n || !is_name(name) || (told.n > 0 && !is_name(told))) {
         refuse_for_good(s, CLOSE_INTERNAL, "the lease has no name that could be one");
+        return;
+    }
+    if (!is_backend(s->worker->conf, lease)) {
+        s->lease = lease->lease;
+        upstream_tell(s, RESULT_WITHDRAWN, FAULT_OURS);
+        session_refuse(s, LOGIN_UNAVAILABLE, "admit",
+                       SLICE("the lease has no backend that this worker knows"));
         return;
     }
     if (take_names(s, name, told) < 0) {
@@ -239,6 +250,7 @@ static const struct refusal {
     [REFUSE_DISABLED] = {.kind = LOGIN_DISABLED},
     /* where there is no NO that could stand */
     [REFUSE_CREDENTIALS] = {.kind = LOGIN_UNAVAILABLE},
+    [REFUSE_OUTDATED] = {LOGIN_UNAVAILABLE, CLOSE_RETIRED, NULL, SESSION_RETIRED},
 };
 
 static const struct refusal *refusal_of(uint32_t code)

@@ -396,7 +396,9 @@ void probe_begin(struct worker *w, uint32_t id, const struct msg_probe *order)
 
     if (w->is_stopping || !makes_sense(w, order))
         return;
-    if (w->probes_n >= PROBES_MAX)
+    if (w->is_retired)
+        answer(w, id, &ours, "connect: this worker is of an earlier generation");
+    else if (w->probes_n >= PROBES_MAX)
         answer(w, id, &ours, "connect: too many probes are under way");
     else if (!worker_has_descriptors(w, order->addresses_n))
         answer(w, id, &ours, "connect: clients need all descriptors");
@@ -410,14 +412,14 @@ void probe_begin(struct worker *w, uint32_t id, const struct msg_probe *order)
         probe_fail_memory(p);
 }
 
-unsigned probe_give_way(struct worker *w)
+unsigned probe_give_up(struct worker *w, const char *why)
 {
     unsigned n = w->probes_n;
 
     list_for_each_safe (it, &w->probes) {
         struct probe *p = CONTAINER(it, struct probe, node);
 
-        probe_fail(p, FAULT_OURS, stage_of(p), "given up, as clients need its descriptor");
+        probe_fail(p, FAULT_OURS, stage_of(p), why);
     }
     return n;
 }

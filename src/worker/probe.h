@@ -13,7 +13,7 @@
  * there is said by the configuration.
  *
  * Probes count for descriptors, and give way: none begins, and those under way are given up, when
- * there are no more than clients and their backends need.
+ * there are no more than clients and their backends need. A worker that is retired begins none.
  */
 #ifndef USHER_WORKER_PROBE_H
 #define USHER_WORKER_PROBE_H
@@ -30,9 +30,9 @@ enum { PROBES_MAX = 256 };
 /* One that makes no sense (an index out of range, check = off) is not answered. */
 void probe_begin(struct worker *w, uint32_t id, const struct msg_probe *order);
 
-/* A client has come for whom there is no descriptor: gives up all that are under way, as
- * FAULT_OURS. Returns how many. */
-unsigned probe_give_way(struct worker *w);
+/* Gives up all that are under way, as FAULT_OURS and for `why`: a client has come for whom there is
+ * no descriptor, or the worker retires. Returns how many. */
+unsigned probe_give_up(struct worker *w, const char *why);
 
 /* The channel to control has ended, or the worker stops: nobody asks any more. */
 void probe_end_all(struct worker *w);

@@ -115,6 +115,7 @@ const char *session_bye(enum close_reason reason)
            : reason == CLOSE_KICKED ? "* BYE " SESSION_KICKED "\r\n"
            : reason == CLOSE_MOVED  ? "* BYE " SESSION_MOVED "\r\n"
            : reason == CLOSE_BACKEND_DOWN ? "* BYE " SESSION_DOWN "\r\n"
+           : reason == CLOSE_RETIRED      ? "* BYE " SESSION_RETIRED "\r\n"
            : reason == CLOSE_IDLE_TIMEOUT ? "* BYE Idle for too long\r\n"
            : reason == CLOSE_UNAUTHENTICATE
                ? "* BYE UNAUTHENTICATE is not served; please connect anew\r\n"
@@ -131,10 +132,17 @@ void session_say_bye(struct session *s, enum close_reason reason)
         (void)stream_write(&s->client, slice_str(session_bye(reason)), &n);
 }
 
+/* What a client is told that is not logged in yet. */
+static const char *bye_of_kick(enum close_reason reason)
+{
+    return reason == CLOSE_MOVED          ? SESSION_MOVED
+           : reason == CLOSE_BACKEND_DOWN ? SESSION_DOWN
+           : reason == CLOSE_RETIRED      ? SESSION_RETIRED
+                                          : SESSION_KICKED;
+}
+
 static void kick_relay(struct session *s, enum close_reason reason)
 {
-    if (s->is_kicked)
-        return;
     s->is_kicked = true;
     s->reason = (uint8_t)reason;
     deadline_set(s->worker->loop, &s->deadline, s->worker->conf->global.kick_grace);
@@ -142,28 +150,28 @@ static void kick_relay(struct session *s, enum close_reason reason)
     session_pump(s, false, true);
 }
 
-/* Why, to the log and to a client that is not logged in yet. */
-static const struct {
-    enum close_reason reason;
-    const char *bye;
-} kicks[] = {
-    [KICK_OPERATOR] = {CLOSE_KICKED, SESSION_KICKED},
-    [KICK_MOVED] = {CLOSE_MOVED, SESSION_MOVED},
-    [KICK_DOWN] = {CLOSE_BACKEND_DOWN, SESSION_DOWN},
-};
+bool session_kick(struct session *s, enum close_reason reason)
+{
+    if (s->state == SESSION_CLOSING || s->is_kicked)
+        return false;
+    if (s->state == SESSION_RELAY) {
+        kick_relay(s, reason);
+        return true;
+    }
+    if (s->phase->login)
+        login_bye(s->phase->login, bye_of_kick(reason));
+    session_close(s, reason, NULL);
+    return true;
+}
 
 void session_on_kick(struct session *s, enum kick why)
 {
-    size_t row = (size_t)why < sizeof kicks / sizeof *kicks ? (size_t)why : KICK_OPERATOR;
-    enum close_reason reason = kicks[row].reason;
+    static const enum close_reason reasons[] = {
+        [KICK_OPERATOR] = CLOSE_KICKED,
+        [KICK_MOVED] = CLOSE_MOVED,
+        [KICK_DOWN] = CLOSE_BACKEND_DOWN,
+    };
 
-    if (s->state == SESSION_CLOSING)
-        return;
-    if (s->state == SESSION_RELAY) {
-        kick_relay(s, reason);
-        return;
-    }
-    if (s->phase->login)
-        login_bye(s->phase->login, kicks[row].bye);
-    session_close(s, reason, NULL);
+    (void)session_kick(s, (size_t)why < sizeof reasons / sizeof *reasons ? reasons[why]
+                                                                         : CLOSE_KICKED);
 }

@@ -122,7 +122,9 @@ void session_on_done(struct session *s);
 void session_on_refuse(struct session *s, const struct msg_refuse *m, struct slice tail);
 
 /* pump.c: ends the session with a BYE. While relaying, where a response of the backend does, now or
- * within kick_grace, else without; and at once where no such place can be known any more. */
+ * within kick_grace, else without; and at once where no such place can be known any more. False: it
+ * is ending already, for another reason or this one. */
+bool session_kick(struct session *s, enum close_reason reason);
 void session_on_kick(struct session *s, enum kick why);
 
 /* Counts anew what the way to the login takes of memory, while there is such a way. */
@@ -137,10 +139,12 @@ void session_shed(struct session *s, enum close_reason reason, const char *detai
 /* What a connection is told that there is no room for. */
 #define SESSION_NO_ROOM "[UNAVAILABLE] Too many connections, please try again later."
 
-/* What a client is told that is kicked, whose user is moved, or whose backend has gone down. */
-#define SESSION_KICKED "[UNAVAILABLE] This connection was ended by an operator; please come again"
-#define SESSION_MOVED  "[UNAVAILABLE] The mailbox is moving to another server; please come again"
-#define SESSION_DOWN   "[UNAVAILABLE] The mail server does not answer any more; please come again"
+/* What a client is told that is kicked, whose user is moved, whose backend has gone down, or whose
+ * worker is of an earlier generation. */
+#define SESSION_KICKED  "[UNAVAILABLE] This connection was ended by an operator; please come again"
+#define SESSION_MOVED   "[UNAVAILABLE] The mailbox is moving to another server; please come again"
+#define SESSION_DOWN    "[UNAVAILABLE] The mail server does not answer any more; please come again"
+#define SESSION_RETIRED "[UNAVAILABLE] This connection has ended for maintenance; please come again"
 
 /* --- between session.c, client.c, lease.c, verifying.c and upstream.c
  * ------------------------------------------------------------------ */

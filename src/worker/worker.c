@@ -1,38 +1,25 @@
-/* The worker process: listening sockets, control's channel and its messages, start and stop. What
- * becomes of a connection is session.c's. */
+/* The worker process: control's channel and its messages, start and stop. Connections are
+ * accept.c's, what becomes of them session.c's, the end of a generation retire.c's. */
 #include "worker/worker.h"
 
 #include "base/log.h"
 #include "base/num.h"
 #include "base/secret.h"
+#include "worker/accept.h"
 #include "worker/contexts.h"
+#include "worker/names.h"
 #include "worker/probe.h"
+#include "worker/retire.h"
 #include "worker/session.h"
 #include "worker/verifying.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-enum {
-    ACCEPTS_A_TURN = 32,
-    ACCEPT_PAUSE_MS = 200,
-    REJOIN_MS = 1000,
-    SHED_AT_ONCE = 8,
-    FULL_LOG_MS = 1000,
-    DESCRIPTORS_BESIDE = 64 /* listening sockets, channels, libraries */
-};
-
-struct accepting {
-    struct list node;
-    struct worker *worker;
-    struct watch watch;
-    unsigned listener;
-};
+enum { REJOIN_MS = 1000 };
 
 /* The channel to control. There is one at most: the next one takes the place of an old one whose
  * end was not noticed yet. */
@@ -41,176 +28,13 @@ struct to_control {
     struct worker *worker;
 };
 
-/* --- accepting
- * ------------------------------------------------------------------------------------------------------
- */
-
-static void watch_all(struct worker *w, unsigned events)
-{
-    list_for_each (it, &w->accepting)
-        watch_set(w->loop, &CONTAINER(it, struct accepting, node)->watch, events);
-}
-
-/* Ends sessions that nobody has logged in to, the oldest first, to get their descriptors back at
- * once. Returns how many. */
-static unsigned shed(struct worker *w)
-{
-    unsigned n = 0;
-
-    list_for_each_safe (it, &w->sessions) {
-        struct session *s = CONTAINER(it, struct session, all);
-
-        if (s->state == SESSION_RELAY)
-            continue;
-        session_shed(s, CLOSE_LIMIT,
-                     "descriptors are out, and this session had waited longest without a login");
-        if (++n == SHED_AT_ONCE)
-            break;
-    }
-    return n;
-}
-
-void worker_weigh(struct worker *w, int64_t delta)
-{
-    w->login_memory += (uint64_t)delta;
-    /* Not from here: whoever asks stands in the middle of a session, maybe of the one to go. */
-    if (w->login_memory > w->login_memory_max && !deadline_is_set(&w->lighten))
-        deadline_set(w->loop, &w->lighten, 0);
-}
-
-/* Down to some way below the limit, so that the next connection does not come here again. */
-static void on_lighten(struct deadline *d)
-{
-    struct worker *w = CONTAINER(d, struct worker, lighten);
-    uint64_t enough = w->login_memory_max - w->login_memory_max / 8;
-
-    list_for_each_safe (it, &w->sessions) {
-        struct session *s = CONTAINER(it, struct session, all);
-
-        if (w->login_memory <= enough)
-            break;
-        if (s->state != SESSION_RELAY)
-            session_shed(s, CLOSE_MAX_MEMORY, NULL);
-    }
-}
-
-static void log_full(struct worker *w, unsigned listener, int code, unsigned gone)
-{
-    uint64_t now = loop_now_ms(w->loop);
-    struct rlimit limit = {0};
-    char detail[256];
-    struct log_line l;
-
-    /* One line a second tells as much as thousands. */
-    if (w->told_full_ms && now - w->told_full_ms < FULL_LOG_MS)
-        return;
-    w->told_full_ms = now;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    snprintf(detail, sizeof detail, "%s; %s", strerror(code),
-             code == EMFILE
-                 ? "raise LimitNOFILE or ulimit -n, lower max_sessions, or have more workers"
-             : code == ENFILE ? "the whole machine is out of files: raise the sysctl fs.file-max"
-                              : "the kernel has no memory for another connection");
-    log_begin(&l, LOG_ACCEPT_FAILED);
-    log_str(&l, "listener", w->conf->listeners[listener].title);
-    log_uint(&l, "limit", limit.rlim_cur);
-    log_uint(&l, "shed", gone);
-    log_str(&l, "detail", detail);
-    log_end(&l);
-}
-
-/* Out of descriptors or memory. Probes go first: they come again. Then who waits longest without
- * logging in goes; if there is nobody, the connections wait in the kernel's queue for a moment. */
-static void make_room(struct worker *w, unsigned listener, int code)
-{
-    unsigned gone;
-
-    if (probe_give_way(w) > 0)
-        return;
-    gone = shed(w);
-    log_full(w, listener, code, gone);
-    if (gone > 0)
-        return;
-    watch_all(w, 0);
-    deadline_set(w->loop, &w->accept_again, ACCEPT_PAUSE_MS);
-}
-
-static void on_accept_again(struct deadline *d)
-{
-    watch_all(CONTAINER(d, struct worker, accept_again), LOOP_READ);
-}
-
-static bool is_passing(int code)
-{
-    /* The connection is gone already, or somebody else has it; accept(2) lists the network's
-     * errors. */
-    return code == EAGAIN || code == EINTR || code == ECONNABORTED || code == ENETDOWN ||
-           code == EPROTO || code == ENOPROTOOPT || code == EHOSTDOWN || code == ENONET ||
-           code == EHOSTUNREACH || code == EOPNOTSUPP || code == ENETUNREACH;
-}
-
-/* A session may need a second descriptor, and the parent may send us one at any time (a new
- * control's channel): to have none then costs all sessions, to leave a connection in the queue
- * costs a moment. */
-bool worker_has_descriptors(const struct worker *w, unsigned more)
-{
-    return 2 * (uint64_t)w->by_id.used + w->probe_descriptors + DESCRIPTORS_BESIDE + more <=
-           w->descriptors;
-}
-
-static void on_acceptable(struct watch *watch, unsigned events)
-{
-    struct accepting *a = CONTAINER(watch, struct accepting, watch);
-
-    (void)events;
-    for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-        struct addr peer, local;
-        int code = EMFILE, fd = -1;
-
-        if (worker_has_descriptors(a->worker, 1)) {
-            fd = listen_accept(watch->io.fd, &peer, &local);
-            code = errno;
-        }
-        if (fd < 0) {
-            if (!is_passing(code) && listen_is_pending(watch->io.fd))
-                make_room(a->worker, a->listener, code);
-            return;
-        }
-        session_accept(a->worker, fd, &peer, &local, a->listener);
-    }
-}
-
-static void take_listener(struct worker *w, const struct msg *m)
-{
-    const struct msg_listener *given = m->body;
-    struct accepting *a = calloc(1, sizeof *a);
-
-    INSIST(a != NULL && given->listener < w->child->conf->listeners_n);
-    a->worker = w;
-    a->listener = given->listener;
-    watch_init(&a->watch, m->fd, on_acceptable);
-    list_append(&w->accepting, &a->node);
-}
-
-static void close_listeners(struct worker *w)
-{
-    list_for_each_safe (it, &w->accepting) {
-        struct accepting *a = CONTAINER(it, struct accepting, node);
-
-        watch_set(w->loop, &a->watch, 0);
-        close(a->watch.io.fd);
-        list_remove(it);
-        free(a);
-    }
-}
-
 /* --- control
  * --------------------------------------------------------------------------------------------------------
  */
 
 uint32_t worker_control(const struct worker *w)
 {
-    return w->control ? w->control_channel : 0;
+    return w->control && names_are_told(w) ? w->control_channel : 0;
 }
 
 void worker_tell(struct worker *w, enum msg_type type, uint32_t id, const void *body,
@@ -225,14 +49,27 @@ void worker_forget(struct worker *w, struct list *session)
     if (w->replay_next == session)
         w->replay_next = session->next;
     list_remove(session);
-    if (w->is_stopping && list_empty(&w->sessions))
+    worker_end_if_idle(w);
+}
+
+void worker_end_if_idle(struct worker *w)
+{
+    bool is_ending = w->is_stopping || (w->is_retired && list_empty(&w->accepting));
+
+    if (is_ending && list_empty(&w->sessions))
         child_stopped(w->child);
 }
 
-/* Tells control of the sessions that it does not know, as many as the channel takes; on_drained
- * goes on. */
+/* Tells control what our indices mean, and then of the sessions that it does not know, as much as
+ * the channel takes; on_drained goes on. Sessions that begin while it is told names have their turn
+ * behind them. */
 static void replay(struct worker *w)
 {
+    if (!names_are_told(w)) {
+        if (!names_tell(w))
+            return;
+        w->replay_next = w->sessions.next;
+    }
     while (w->replay_next != &w->sessions) {
         struct session *s = CONTAINER(w->replay_next, struct session, all);
 
@@ -342,7 +179,8 @@ static void take_control(struct worker *w, const struct msg *m)
     w->control = &tc->channel;
     if (++w->control_channel == 0)
         w->control_channel = 1;
-    w->replay_next = w->sessions.next;
+    w->replay_next = &w->sessions;
+    names_begin(w);
     channel_open(&tc->channel, &w->child->channels, m->fd, &w->child->self, &events);
     replay(w);
 }
@@ -415,24 +253,6 @@ static void make_login_params(struct worker *w)
     }
 }
 
-static void check_descriptors(struct worker *w)
-{
-    uint64_t needed =
-        2ULL * w->conf->global.max_sessions / conf_workers(w->conf) + DESCRIPTORS_BESIDE;
-    struct rlimit limit;
-    struct log_line l;
-
-    w->descriptors = getrlimit(RLIMIT_NOFILE, &limit) < 0 ? UINT64_MAX : limit.rlim_cur;
-    if (w->child->self.slot != 0 || w->descriptors >= needed)
-        return;
-    log_begin(&l, LOG_DESCRIPTORS_FEW);
-    log_uint(&l, "limit", w->descriptors);
-    log_uint(&l, "needed", needed);
-    log_str(&l, "detail",
-            "raise LimitNOFILE or ulimit -n, lower max_sessions, or have more workers");
-    log_end(&l);
-}
-
 static int on_start(struct child *c, struct err *err)
 {
     struct worker *w = c->state;
@@ -445,17 +265,19 @@ static int on_start(struct child *c, struct err *err)
     w->counters = c->counters;
     w->login_memory_max = c->conf->global.max_login_memory / conf_workers(c->conf);
     make_login_params(w);
+    if (names_make(w, err) < 0)
+        return -1;
     if (contexts_make(w, err) < 0)
         return -1;
     watch_set(w->loop, &w->again, LOOP_READ);
-    check_descriptors(w);
+    accept_start(w);
     return 0;
 }
 
 static int on_begin(struct child *c, struct err *err)
 {
     (void)err;
-    watch_all(c->state, LOOP_READ);
+    accept_begin(c->state);
     return 0;
 }
 
@@ -470,13 +292,12 @@ static void on_init(struct child *c)
     w->child = c;
     w->loop = c->loop;
     list_init(&w->sessions);
-    list_init(&w->accepting);
     list_init(&w->probes);
     map_init(&w->by_id);
+    accept_init(w);
+    retire_init(w);
     contexts_init(w);
-    deadline_init(&w->accept_again, on_accept_again);
     deadline_init(&w->rejoin, on_rejoin);
-    deadline_init(&w->lighten, on_lighten);
     verifying_init(w);
     w->replay_next = &w->sessions;
 }
@@ -489,6 +310,15 @@ static void take_peer(struct worker *w, const struct msg *m)
         take_control(w, m);
 }
 
+/* Behind the end of accepting it is nobody's. */
+static void take_listener(struct worker *w, const struct msg *m)
+{
+    if (w->is_stopping || w->is_retired)
+        close(m->fd);
+    else
+        accept_take(w, m->fd, ((const struct msg_listener *)m->body)->listener);
+}
+
 static void on_message(struct child *c, const struct msg *m)
 {
     if (m->type == MSG_LISTENER)
@@ -499,6 +329,8 @@ static void on_message(struct child *c, const struct msg *m)
         contexts_take_tickets(c->state, m->body);
     else if (m->type == MSG_RENEW)
         contexts_renew(c->state);
+    else if (m->type == MSG_RETIRE)
+        retire_begin(c->state, m->body);
     else if (m->fd >= 0)
         close(m->fd);
 }
@@ -508,13 +340,10 @@ static void on_stop(struct child *c)
     struct worker *w = c->state;
 
     w->is_stopping = true;
-    deadline_clear(&w->accept_again);
-    close_listeners(w);
+    accept_end(w);
+    retire_end(w);
     probe_end_all(w);
-    if (list_empty(&w->sessions)) {
-        child_stopped(c);
-        return;
-    }
+    worker_end_if_idle(w);
     list_for_each_safe (it, &w->sessions)
         session_stop(CONTAINER(it, struct session, all));
 }
@@ -524,7 +353,10 @@ static void on_done(struct child *c)
     struct worker *w = c->state;
 
     deadline_clear(&w->lighten);
+    accept_end(w);
+    retire_end(w);
     contexts_free(w);
+    names_free(w);
     free(w->login_params);
     free(w->again_ids);
     map_done(&w->by_id);

@@ -21,6 +21,7 @@
 extern const struct child_role worker_role;
 
 struct contexts;
+struct names;
 struct session;
 
 /* What all sessions of a worker share. */
@@ -32,8 +33,11 @@ struct worker {
     struct list sessions; /* in the order of accept */
     struct map by_id;
     uint32_t last_id;
-    struct list accepting; /* of struct accepting, one for each listening socket */
+    struct list accepting; /* worker/accept.h: one for each listening socket */
     struct deadline accept_again;
+    unsigned accepted_rest;       /* since the worker retires */
+    struct deadline retire_limit; /* worker/retire.h */
+    unsigned retire_share;  /* how many sessions are ended at a time; 0: the limit is to come */
     struct deadline rejoin; /* while there is no control */
     struct channel *lookup; /* of worker/verifying.h; NULL: none now */
     struct deadline rejoin_lookup;
@@ -42,6 +46,7 @@ struct worker {
     struct channel *control;  /* NULL: none now */
     uint32_t control_channel; /* which one it is, counted: a session that the last one was told of
                                  is told again, even if the same control is behind both */
+    struct names *names;      /* what it is told first: worker/names.h */
     struct list *replay_next; /* the next session that a new control must be told of */
     struct contexts *contexts;
     struct login_params *login_params; /* one a listener */
@@ -53,7 +58,7 @@ struct worker {
     unsigned probes_n, probe_descriptors;    /* how many, and what they may have open */
     uint64_t login_memory, login_memory_max; /* what sessions without a login take, and may take */
     struct deadline lighten;                 /* while they take more */
-    bool is_stopping;
+    bool is_stopping, is_retired;
     char scratch[RELAY_SCRATCH];
 };
 
@@ -68,7 +73,8 @@ struct session *worker_find(const struct worker *w, uint32_t id);
 /* Asks the parent for a new channel with this role. */
 void worker_rejoin(struct worker *w, enum role role);
 
-/* The number of the channel to control; 0: none. */
+/* The number of the channel to control; 0: none, or it is still being told what our indices mean.
+ */
 uint32_t worker_control(const struct worker *w);
 
 /* Calls session_pump() for the session in the next turn, after the others have had theirs. */
@@ -83,5 +89,8 @@ void worker_weigh(struct worker *w, int64_t delta);
 
 /* A session is about to be freed. */
 void worker_forget(struct worker *w, struct list *session);
+
+/* Ends the process if that is all that is left to do. */
+void worker_end_if_idle(struct worker *w);
 
 #endif

@@ -42,6 +42,7 @@ static struct {
     bool (*is_so)(void *arg);
     void *arg;
     bool is_met, has_pulsed;
+    bool hears_names; /* else they are passed over */
 } world;
 
 /* --- the files that the parent has given, in place of proc/'s --------------------------------- */
@@ -184,7 +185,11 @@ static inline bool has_msg(void *arg)
 {
     struct awaited *a = arg;
 
-    return next_msg(a->end, &a->msg) || a->end->is_closed;
+    while (next_msg(a->end, &a->msg)) {
+        if (a->msg.type != MSG_NAME || world.hears_names)
+            return true;
+    }
+    return a->end->is_closed;
 }
 
 /* The next message to control or the parent, which must be of this type. */
@@ -548,7 +553,7 @@ static inline void prepare_pool(const char *settings, const char *listener, cons
     static const struct channel_events events; /* none comes: the test calls the role itself */
     struct child *c = &world.child;
     struct err err = {0};
-    char text[2048];
+    static char text[1 << 19];
     int fds[2];
 
     memset(&world, 0, sizeof world);
@@ -594,8 +599,10 @@ static inline void begin_pool(const char *settings, const char *listener, const 
     struct err err = {0};
 
     prepare_pool(settings, listener, pool, backend);
-    if (worker_role.on_start(&world.child, &err) < 0 ||
-        worker_role.on_begin(&world.child, &err) < 0)
+    if (worker_role.on_start(&world.child, &err) < 0)
+        fail_msg("%s", err.text);
+    world.child.has_begun = true;
+    if (worker_role.on_begin(&world.child, &err) < 0)
         fail_msg("%s", err.text);
     new_control();
     control_hears(MSG_REPLAYED);
