@@ -47,6 +47,7 @@ int call_begin(struct call *c, struct operate *operate, const struct request *re
                        .answer = {.out = out},
                        .told = {.status = FACTS_UNKNOWN}};
     asker_init(&c->asker);
+    changer_init(&c->changer);
     if (request_check(&c->request, c->backends, err) < 0) {
         c->is_usage = true;
         return -1;
@@ -93,9 +94,15 @@ bool call_step(struct call *c, uint64_t now_ms)
     return false;
 }
 
+bool call_is_told(const struct call *c)
+{
+    return c->go_on && !c->is_waiting;
+}
+
 void call_done(struct call *c)
 {
     asker_leave(&c->asker);
+    changer_leave(&c->changer);
     request_done(&c->request);
     free(c->rows.items);
     free(c->rows.names);

@@ -2,8 +2,9 @@
  *
  * A request becomes a call. call_begin() does what is asked, or says why not, or has rows to tell,
  * which call_step() then makes in pieces; so a list of a hundred thousand holds nobody up and takes
- * no more memory than its reader leaves lying. Or directories have to be asked first: then the call
- * waits (is_waiting), and is stepped when it has been told. What the lines say is in
+ * no more memory than its reader leaves lying. Or directories have to be asked first, or the parent
+ * has to change usher itself: then the call waits (is_waiting), and is stepped when it has been
+ * told. What the lines say is in
  * tables/answers.def. Rights and the log are admin/door.h's.
  */
 #ifndef USHER_ADMIN_COMMANDS_H
@@ -46,6 +47,15 @@ struct told {
     char room[IPC_TEXT_MAX]; /* what they point into */
 };
 
+/* What the parent has said of a reload or an upgrade. */
+struct changed {
+    bool is_done; /* else it was refused */
+    uint32_t generation;
+    uint32_t lines_n; /* about what changes */
+    uint32_t lost_n;  /* of them, that are not in the answer */
+    char words[sizeof((struct err *)0)->text];
+};
+
 struct call {
     struct operate *operate;
     const struct backends *backends;
@@ -58,6 +68,8 @@ struct call {
     bool is_waiting;
     struct asker asker;
     struct told told;
+    struct changer changer;
+    struct changed changed;
     /* What is done when it has been told; -1: nothing was told on, and *err says why. */
     int (*go_on)(struct call *c, struct err *err);
     /* The caller's: it waits no more, and is to be stepped. Nothing of it may be freed from there.
@@ -73,11 +85,14 @@ int call_begin(struct call *c, struct operate *operate, const struct request *re
 /* Not while it waits. Tells some more rows, or the end. Says whether there is more to tell. */
 bool call_step(struct call *c, uint64_t now_ms);
 
+/* Whether one more call_step() ends the answer that was waited for: it has been told. */
+bool call_is_told(const struct call *c);
+
 /* It may be waiting. Harmless twice. */
 void call_done(struct call *c);
 
 /* --- the functions of the rows, called by call_begin(): commands_see.c, commands_steer.c,
- * commands_user.c --- */
+ * commands_user.c, commands_change.c --- */
 
 int admin_status(struct call *c, struct err *err);
 int admin_reload(struct call *c, struct err *err);

@@ -198,6 +198,8 @@ int admin_status(struct call *c, struct err *err)
     answer_put(a, o, "backends", backends(c, counts));
     answer_put(a, o, "queued", answer_number(s.queued));
     answer_put(a, o, "unhealthy", unhealthy(c));
+    answer_put(a, o, "retired", answer_number(s.retired));
+    answer_put(a, o, "moves_since", answer_number(s.moves_since));
     answer_done(a, o);
     free(counts);
     return 0;

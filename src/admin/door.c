@@ -13,9 +13,11 @@
 #include "net/local.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -27,6 +29,8 @@ enum {
     /* Beside them: who may not come in, but is to read so, which a program that is still asking
      * when it is let go does not. */
     REFUSED_MAX = 8,
+    /* One more of those is let in, to be let go at once. */
+    CONNECTIONS_MAX = OPERATORS_MAX + REFUSED_MAX + 1,
     REFUSED_MS = 5000,
     ACCEPTS = 8, /* in a turn of the loop */
     AGAIN_MS = 1000,
@@ -233,7 +237,7 @@ static void log_steered(const struct connection *c, const struct request *r, con
     log_end(&l);
 }
 
-/* Directories have answered: its turn will come. */
+/* Directories, or the parent, have answered: its turn will come. */
 static void on_told(struct call *call)
 {
     struct connection *c = CONTAINER(call, struct connection, call);
@@ -293,6 +297,13 @@ static void begin(struct connection *c, struct slice line)
     }
 }
 
+static void step(struct connection *c)
+{
+    c->is_calling = call_step(&c->call, now_ms(c->door));
+    if (!c->is_calling)
+        call_done(&c->call);
+}
+
 /* One piece: the beginning of a request, or some rows of its answer. */
 static void work(struct connection *c)
 {
@@ -300,9 +311,7 @@ static void work(struct connection *c)
     size_t used;
 
     if (c->is_calling) {
-        c->is_calling = call_step(&c->call, now_ms(c->door));
-        if (!c->is_calling)
-            call_done(&c->call);
+        step(c);
     } else if (next_line(c, &line, &used)) {
         begin(c, line);
         buf_take(&c->in, used);
@@ -361,8 +370,9 @@ static void on_ready(struct watch *w, unsigned events)
     settle(c);
 }
 
-/* Who may not come in has asked nothing, and is told at last. Who waits for directories is not
- * silent: they are, and control's patience with them is bounded. */
+/* Who may not come in has asked nothing, and is told at last. Who waits for directories, or
+ * for a change of usher itself, is not silent: they are, and the patience with them is bounded
+ * elsewhere. */
 static void on_silence(struct deadline *deadline)
 {
     struct connection *c = CONTAINER(deadline, struct connection, silence);
@@ -531,8 +541,58 @@ static void door_begin(struct door *door, struct operate *operate, void (*change
     watch_set(door->child->loop, &door->listening, LOOP_READ);
 }
 
+/* What it waited for may have been told in this very turn of the loop. */
+static bool is_whole(struct connection *c)
+{
+    if (c->is_calling && call_is_told(&c->call))
+        step(c);
+    return !c->is_calling && buf_len(&c->out) > 0;
+}
+
+static uint64_t clock_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Whose answers have all gone, or cannot, goes. Returns how many are left, and what they wait for
+ * in `polls`. */
+static nfds_t send_whole(struct door *d, struct pollfd polls[CONNECTIONS_MAX])
+{
+    nfds_t n = 0;
+
+    list_for_each_safe (it, &d->connections) {
+        struct connection *c = CONTAINER(it, struct connection, node);
+
+        if (!is_whole(c) || !send_some(c) || buf_len(&c->out) == 0)
+            drop(c);
+        else if (n < CONNECTIONS_MAX)
+            polls[n++] = (struct pollfd){.fd = c->fd, .events = POLLOUT};
+    }
+    return n;
+}
+
+/* Without the loop: control is to decide nothing more. */
+static void door_finish(struct door *d, unsigned limit_ms)
+{
+    struct pollfd polls[CONNECTIONS_MAX];
+    const uint64_t until = clock_ms() + limit_ms;
+    uint64_t now;
+    nfds_t n;
+
+    watch_set(d->child->loop, &d->listening, 0);
+    deadline_clear(&d->again);
+    while ((n = send_whole(d, polls)) > 0 && (now = clock_ms()) < until) {
+        if (poll(polls, n, (int)(until - now)) < 0 && errno != EINTR)
+            return;
+    }
+}
+
 const struct control_door admin_door = {
     .open = door_open,
     .begin = door_begin,
+    .finish = door_finish,
     .close = door_close,
 };

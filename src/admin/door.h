@@ -23,10 +23,14 @@
  * only see; 64 KiB a request; 60 s of silence between requests, or of a reader who does not read.
  * Rows are made only as the reader takes them, and one piece of work is done in a turn of the loop,
  * for whomever: so a long list costs little memory, and logins are answered in between. Where
- * directories have to be asked others are served meanwhile; who hangs up then is found to be gone
- * when there is something to say, within directory_timeout and a little. Each
- * steering command that is not wrong in itself, or denied, is one log event: who, what, how it
- * went.
+ * directories have to be asked, or usher itself is changed (reload, upgrade), others are served
+ * meanwhile; who hangs up then is found to be gone when there is something to say, within
+ * directory_timeout, or reload_timeout, and a little. Each steering command that is not wrong in
+ * itself, or denied, is one log event: who, what, how it went; of a reload or an upgrade, that it
+ * was begun.
+ *
+ * When control ends, as it does behind each reload that brings new processes, answers that are
+ * whole are sent, and all others end where they are: what has no last line is no answer.
  */
 #ifndef USHER_ADMIN_DOOR_H
 #define USHER_ADMIN_DOOR_H

@@ -75,6 +75,58 @@ static bool enter(struct health *h, enum health_state state, uint64_t now_ms)
     return true;
 }
 
+/* --- going on with it ---------------------------------------------------------------------- */
+
+static uint64_t age_of(uint64_t at_ms, uint64_t now_ms)
+{
+    return now_ms > at_ms ? now_ms - at_ms : 0;
+}
+
+/* Not before this clock began. */
+static uint64_t ago(uint64_t age_ms, uint64_t now_ms)
+{
+    return now_ms > age_ms ? now_ms - age_ms : 0;
+}
+
+void health_record(const struct health *h, uint64_t now_ms, struct health_record *out_record)
+{
+    *out_record = (struct health_record){.state = (enum health_state)h->state,
+                                         .row = h->row,
+                                         .rests = h->rests,
+                                         .age_ms = age_of(h->since_ms, now_ms),
+                                         .is_resting = h->rest_until_ms > 0,
+                                         .rest_ms = age_of(now_ms, h->rest_until_ms),
+                                         .rested_age_ms = age_of(h->rested_ms, now_ms),
+                                         .was_down = h->up_ms > 0,
+                                         .up_age_ms = age_of(h->up_ms, now_ms)};
+}
+
+void health_resume(struct health *h, const struct health_params *p, uint32_t seed,
+                   const struct health_record *r, uint64_t now_ms)
+{
+    uint64_t rest_ms = r->rest_ms < HEALTH_REST_MAX_MS ? r->rest_ms : HEALTH_REST_MAX_MS;
+
+    health_init(h, p, seed, now_ms);
+    if (!p->is_checked && r->state != HEALTH_UP)
+        return;
+    h->state = (uint8_t)r->state;
+    h->since_ms = ago(r->age_ms, now_ms);
+    if (!p->is_checked)
+        return;
+    if (h->state == HEALTH_FAILING || h->state == HEALTH_RECOVERING)
+        h->row = r->row;
+    h->rests = r->rests;
+    h->rested_ms = ago(r->rested_age_ms, now_ms);
+    if (r->is_resting && !health_serves(h))
+        h->rest_until_ms = now_ms + rest_ms;
+    if (r->was_down) {
+        h->up_ms = ago(r->up_age_ms, now_ms);
+        h->up_ms += h->up_ms == 0;
+    }
+    if (h->state != HEALTH_UP)
+        h->due_ms = now_ms + 1 + below(h, p->fast_interval_ms);
+}
+
 /* --- probes -------------------------------------------------------------------------------- */
 
 static enum health_state after_probe(struct health *h, const struct health_params *p, bool is_ok,

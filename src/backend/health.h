@@ -67,6 +67,28 @@ struct health {
 /* UP, with the first probe within the first interval, spread by the seed. */
 void health_init(struct health *h, const struct health_params *p, uint32_t seed, uint64_t now_ms);
 
+/* What lasts when somebody else goes on with it: times as they lie from the moment, as clocks may
+ * differ. Not in it, as it soon comes again: who was blamed since the last good login, and when the
+ * next probe was due. */
+struct health_record {
+    enum health_state state;
+    uint32_t row, rests;
+    uint64_t age_ms;        /* of the state */
+    bool is_resting;        /* it is down by logins */
+    uint64_t rest_ms;       /* what is left of the rest */
+    uint64_t rested_age_ms; /* with `rests`: since it served again */
+    bool was_down;          /* it has come up since */
+    uint64_t up_age_ms;     /* with was_down: since it came up */
+};
+
+void health_record(const struct health *h, uint64_t now_ms, struct health_record *out_record);
+
+/* As health_init(), and then as recorded; the first probe comes within the interval of its state.
+ * What was recorded by other params counts as far as these allow: one that is not checked is UP,
+ * and UP for as long only if it was. */
+void health_resume(struct health *h, const struct health_params *p, uint32_t seed,
+                   const struct health_record *r, uint64_t now_ms);
+
 /* Each says whether the state has changed. */
 
 /* A probe has ended. Sets when the next is due: after the interval of the state, a tenth more or

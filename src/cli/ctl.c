@@ -99,6 +99,25 @@ static int unreachable(struct ctl_show *show, const struct err *err)
                   err->code == EACCES || err->code == EPERM ? "denied" : "unreachable");
 }
 
+static bool is_change(enum command command)
+{
+    return command == COMMAND_RELOAD || command == COMMAND_UPGRADE;
+}
+
+/* The connection failed before the answer was whole. Of a change it is not known then whether it
+ * was made: who would have said it may be among what was replaced. */
+static int cut(struct ctl_show *show, struct err *err)
+{
+    char text[sizeof err->text + 128];
+
+    if (!is_change(show->command) || (err->code != ECONNRESET && err->code != ETIMEDOUT))
+        return unreachable(show, err);
+    snprintf(text, sizeof text, "%s; \"usher ctl workers\" and the log tell what came of it",
+             err->code == ECONNRESET ? "usher was changing over, and its answer was lost"
+                                     : err->text);
+    return failed(show, text, "failed");
+}
+
 /* A move that has begun, up to its end. People read at once that it has begun; scripts get one
  * object, when it is known how it went. */
 static int wait_for(struct ctl_link *link, struct ctl_show *show, const json_t *request,
@@ -130,7 +149,7 @@ static int take(struct ctl_link *link, struct ctl_show *show, json_t **out_done)
 
     for (;;) {
         if (ctl_link_next(link, &object, &err) != 0)
-            return unreachable(show, &err);
+            return cut(show, &err);
         if ((part = json_object_get(object, "row"))) {
             ctl_show_row(show, json_incref(part));
         } else if ((part = json_object_get(object, "done"))) {
@@ -185,6 +204,8 @@ static int run(const struct ctl_line *line, enum command command, const json_t *
         failed(&show, err.text, code == CTL_NOBODY ? "unreachable" : "failed");
     } else {
         ctl_link_init(&link, path);
+        if (is_change(command))
+            link.silence_s = CTL_CHANGE_S;
         code = ask(&link, &show, line, request);
         ctl_link_done(&link);
     }

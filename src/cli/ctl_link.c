@@ -14,7 +14,7 @@ enum { RECEIVE_LEAST = 64 << 10 };
 
 void ctl_link_init(struct ctl_link *link, const char *path)
 {
-    *link = (struct ctl_link){.path = path, .fd = -1};
+    *link = (struct ctl_link){.path = path, .fd = -1, .silence_s = CTL_SILENCE_S};
     buf_init(&link->in, CTL_ANSWER_MAX, false);
 }
 
@@ -78,13 +78,13 @@ static int await(const struct ctl_link *link, short events, struct err *err)
     int n;
 
     do
-        n = poll(&wanted, 1, CTL_SILENCE_S * 1000);
+        n = poll(&wanted, 1, link->silence_s * 1000);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return err_sys(err, errno, "cannot wait for %s", link->path);
     return n > 0 ? 0
                  : err_set(err, ETIMEDOUT, "usher at %s has said nothing for %d s", link->path,
-                           CTL_SILENCE_S);
+                           link->silence_s);
 }
 
 int ctl_link_send(struct ctl_link *link, const json_t *request, struct err *err)

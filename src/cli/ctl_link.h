@@ -13,13 +13,15 @@
 #include <jansson.h>
 
 enum {
-    CTL_SILENCE_S = 70,      /* so long it may say nothing: longer than any directory_timeout */
-    CTL_ANSWER_MAX = 1 << 30 /* bytes of an answer */
+    CTL_SILENCE_S = 70, /* so long it may say nothing: longer than any directory_timeout */
+    CTL_CHANGE_S = 10 * 60 + CTL_SILENCE_S, /* while it changes itself: any reload_timeout */
+    CTL_ANSWER_MAX = 1 << 30                /* bytes of an answer */
 };
 
 struct ctl_link {
     const char *path; /* the socket's */
     int fd;           /* -1: not connected */
+    int silence_s;    /* so long it may say nothing; CTL_SILENCE_S unless the owner sets another */
     struct buf in;
     size_t whole_n; /* bytes of `in` that are an answer up to its end; 0: that has not come */
     size_t line_at; /* the bytes before are whole rows */

@@ -1,5 +1,5 @@
 /* usher ctl route and usher ctl directory lookup: why a user goes where they go, and what
- * directories know, as pages. */
+ * directories know, as pages; and the lines of usher ctl reload. */
 #include "cli/ctl_show.h"
 
 #include "base/buf.h"
@@ -157,6 +157,31 @@ static void show_queue(struct ctl_show *s, const json_t *done)
     snprintf(text, sizeof text, "%lld login%s for room there; this one would too", n,
              n == 1 ? " waits" : "s wait");
     ctl_show_field(s, "queued", LABEL, TERM_WARN, text);
+}
+
+/* As conf/diff.h words it. What is neither added nor removed, or is a mistake, is plain. */
+static enum term_style style_of_change(struct slice line)
+{
+    const struct slice added = SLICE(": added"), removed = SLICE(": removed");
+
+    if (line.n >= added.n && slice_eq(slice_sub(line, line.n - added.n, line.n), added))
+        return TERM_GOOD;
+    if (line.n >= removed.n && slice_eq(slice_sub(line, line.n - removed.n, line.n), removed))
+        return TERM_WARN;
+    return TERM_PLAIN;
+}
+
+void ctl_page_changes(struct ctl_show *s, const json_t *rows)
+{
+    size_t i;
+    const json_t *row;
+
+    json_array_foreach (rows, i, row) {
+        const char *line = text_of(row, "change");
+
+        ctl_show_styled(s, style_of_change(slice_str(line ? line : "")), line ? line : "?");
+        fputs("\n", s->out);
+    }
 }
 
 void ctl_page_route(struct ctl_show *s, const json_t *done)

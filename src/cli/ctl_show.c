@@ -225,6 +225,7 @@ static void sort_names(struct names *names)
         {"health", "state"},        {"since", "health"},   {"weight_now", "weight"},
         {"connecting", "users"},    {"queued", "delayed"}, {"place", "storage"},
         {"unhealthy", "recovered"}, {"check", "place"},    {"addresses", "login_rate"},
+        {"retired", "workers"},
     };
 
     for (size_t i = 0; i < sizeof places / sizeof *places; i++)
@@ -366,6 +367,12 @@ static char *cell_text(const json_t *row, const char *key)
     return text;
 }
 
+/* A worker that takes nothing more. */
+static bool is_over(const json_t *row)
+{
+    return json_is_true(json_object_get(row, "retired"));
+}
+
 void ctl_show_table(struct ctl_show *s, const json_t *rows, size_t indent)
 {
     struct columns columns;
@@ -384,7 +391,8 @@ void ctl_show_table(struct ctl_show *s, const json_t *rows, size_t indent)
 
             if (!text)
                 s->is_failed = true;
-            table_cell(&t, style_of(key, json_object_get(row, key)), "%s", text ? text : "");
+            table_cell(&t, is_over(row) ? TERM_DIM : style_of(key, json_object_get(row, key)), "%s",
+                       text ? text : "");
             free(text);
         }
     }
@@ -395,7 +403,9 @@ void ctl_show_table(struct ctl_show *s, const json_t *rows, size_t indent)
 
 static void show_rows(struct ctl_show *s)
 {
-    if (json_array_size(s->rows) > 0)
+    if (s->command == COMMAND_RELOAD || s->command == COMMAND_UPGRADE)
+        ctl_page_changes(s, s->rows);
+    else if (json_array_size(s->rows) > 0)
         ctl_show_table(s, s->rows, 0);
     json_array_clear(s->rows);
 }
@@ -417,6 +427,13 @@ static const char *label_of(const char *key, char out[TITLE_TEXT])
     return out;
 }
 
+/* Retired workers are worth a line while there are any; moves_since is for programs that wait. */
+static bool is_nothing(const char *key, const json_t *value)
+{
+    return strcmp(key, "moves_since") == 0 ||
+           (strcmp(key, "retired") == 0 && json_integer_value(value) == 0);
+}
+
 static void show_fields(struct ctl_show *s, const json_t *done)
 {
     const char *key;
@@ -426,7 +443,7 @@ static void show_fields(struct ctl_show *s, const json_t *done)
     size_t widest = 0;
 
     json_object_foreach ((json_t *)done, key, value) {
-        if (strlen(key) > widest && !is_table(value))
+        if (strlen(key) > widest && !is_table(value) && !is_nothing(key, value))
             widest = strlen(key);
     }
     add_names(&names, done);
@@ -436,7 +453,7 @@ static void show_fields(struct ctl_show *s, const json_t *done)
 
         key = names.keys[i];
         value = json_object_get(done, key);
-        if (is_table(value) || strcmp(key, "text") == 0)
+        if (is_table(value) || strcmp(key, "text") == 0 || is_nothing(key, value))
             continue;
         text = json_is_boolean(value) ? slice_dup(slice_str(json_is_true(value) ? "yes" : "no"))
                                       : ctl_show_text(key, value);

@@ -1,10 +1,10 @@
 /* What `usher ctl` prints of an answer: tables and fields for people, or one object for scripts.
  *
  * For people the columns of a table are the names that its rows have, so this knows nothing of
- * single commands (but route and directory lookup, which have pages of their own, in ctl_page.c).
- * Rows are gathered until there are CTL_ROWS_GATHERED of them; a longer list is printed as several
- * tables, each with its titles, so that it costs no memory. For scripts a row is printed when it
- * comes.
+ * single commands (but route, directory lookup, reload and upgrade, which have pages of their own,
+ * in ctl_page.c). Rows are gathered until there are CTL_ROWS_GATHERED of them; a longer list is
+ * printed as several tables, each with its titles, so that it costs no memory. For scripts a row is
+ * printed when it comes.
  *
  * Nothing that a control character is in reaches the terminal: neither in texts, which become
  * "\x1b", nor in JSON, which is ASCII.
@@ -63,6 +63,9 @@ void ctl_show_styled(struct ctl_show *s, enum term_style style, const char *text
 /* "  label  text", labels as wide as `label_n`. */
 void ctl_show_field(struct ctl_show *s, const char *label, size_t label_n, enum term_style style,
                     const char *text);
+
+/* What a reload or an upgrade tells, a line each. */
+void ctl_page_changes(struct ctl_show *s, const json_t *rows);
 
 /* The pages of route and of directory lookup. */
 void ctl_page_route(struct ctl_show *s, const json_t *done);

@@ -30,8 +30,8 @@ static void sleep_ms(unsigned ms)
     nanosleep(&t, NULL);
 }
 
-int ctl_ask(struct ctl_link *link, const json_t *request, json_t *rows, json_t **out_done,
-            struct err *err)
+static int ask(struct ctl_link *link, const json_t *request, json_t *rows, json_t **out_done,
+               struct err *err)
 {
     json_t *object, *part;
 
@@ -63,6 +63,18 @@ int ctl_ask(struct ctl_link *link, const json_t *request, json_t *rows, json_t *
     }
 }
 
+/* An answer that is cut has no rows yet: ctl_link_next() hands out whole ones. */
+int ctl_ask(struct ctl_link *link, const json_t *request, json_t *rows, json_t **out_done,
+            struct err *err)
+{
+    if (ask(link, request, rows, out_done, err) == 0)
+        return 0;
+    if (err->code != ECONNRESET)
+        return -1;
+    ctl_link_done(link);
+    return ask(link, request, rows, out_done, err);
+}
+
 static int ask_status(struct ctl_link *link, json_t **out_done, struct err *err)
 {
     json_t *request = json_pack("{ss}", "command", "status");
@@ -79,7 +91,7 @@ int ctl_before(struct ctl_link *link, struct ctl_before *out_before, struct err 
 
     if (ask_status(link, &done, err) != 0)
         return -1;
-    out_before->epoch = json_integer_value(json_object_get(done, "epoch"));
+    out_before->since = json_integer_value(json_object_get(done, "moves_since"));
     out_before->given_up = json_integer_value(json_object_get(done, "given_up"));
     json_decref(done);
     return 0;
@@ -189,10 +201,10 @@ int ctl_wait(struct ctl_link *link, const json_t *request, const struct ctl_befo
         fputs("\r\033[K", stderr);
     if (result != 0 || ctl_before(link, &now, err) != 0)
         return -1;
-    if (now.epoch != before->epoch)
+    if (now.since != before->since)
         return err_set(err, 0,
-                       "usher's control was replaced meanwhile, and moves that were under "
-                       "way were given up: ask again");
+                       "usher's control died meanwhile, and moves that were under way were "
+                       "given up: ask again");
     if (now.given_up != before->given_up)
         return err_set(err, 0,
                        "%lld of the moves meanwhile could not be done and were given up: the log "

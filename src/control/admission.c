@@ -160,13 +160,11 @@ static struct session *add(struct admission *a, struct admission_worker *w, uint
 }
 
 const char *admission_open(struct admission *a, struct admission_worker *w, uint32_t id,
-                           const struct msg_open *m)
+                           uint16_t door, const struct msg_open *m)
 {
     static const struct refusal full = {REFUSE_MAX_SESSIONS, "max_sessions is reached"};
     struct session *s = registry_find(&a->registry, w, id);
 
-    if (m->listener >= a->conf->listeners_n)
-        return "OPEN: no such listener";
     if (s && s->stage != STAGE_OPEN)
         return "OPEN: the session is open already";
     if (!s && a->registry.sessions_n >= a->conf->global.max_sessions) {
@@ -175,8 +173,7 @@ const char *admission_open(struct admission *a, struct admission_worker *w, uint
     }
     /* One that was replayed may be asked for again: its GO was lost with the old control. */
     if (!s)
-        s = add(a, w, id, (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener]),
-                &m->client);
+        s = add(a, w, id, door, &m->client);
     if (!s) {
         a->effects->refuse(a->arg, w, id, REFUSE_UNAVAILABLE, "no memory", SLICE(""));
         return NULL;
@@ -283,14 +280,12 @@ static const char *check_replay(const struct admission *a, const struct admissio
 {
     if (w->is_replayed)
         return "REPLAY: after REPLAYED";
-    if (m->listener >= a->conf->listeners_n || m->stage > REPLAY_RELAY)
-        return "REPLAY: no such listener or stage";
+    if (m->stage > REPLAY_RELAY)
+        return "REPLAY: no such stage";
     if (registry_find(&a->registry, w, id))
         return "REPLAY: the session is known already";
     if (m->stage != REPLAY_OPEN && user.n == 0)
         return "REPLAY: not a user's name";
-    if (m->stage != REPLAY_OPEN && backends_at(a->backends, m->pool, m->backend) == BACKEND_NONE)
-        return "REPLAY: no such backend";
     if (a->registry.sessions_n >= REPLAY_MAX)
         return "REPLAY: too many sessions";
     return NULL;
@@ -304,25 +299,46 @@ static bool has_come_elsewhere(const struct admission *a, const struct user *u, 
     return a->is_recovered && first && first->backend != backend;
 }
 
+/* It is where its user, who is being moved, will be. */
+static bool may_stay(const struct admission *a, const struct session *s)
+{
+    const struct registry *r = &a->registry;
+
+    return r->may_stay && r->may_stay(r->left_arg, s->user, s->backend);
+}
+
+/* How many backends the session has tried. A trial counts by the order of the hash: where the
+ * configuration has another order than when it began, all are to be asked anew. */
+static uint8_t attempt_of(const struct admission *a, const struct session *s, uint32_t backend,
+                          const struct msg_replay *m)
+{
+    bool is_trial = m->flags & LEASE_IS_TRIAL;
+    unsigned most = is_trial ? CONF_TRIED_MAX : ATTEMPTS_MAX;
+    unsigned attempt = m->attempt < 1 ? 1 : m->attempt > most ? most : m->attempt;
+
+    if (is_trial && route_nth(&a->route, s->pool, user_name(s->user), attempt - 1) != backend)
+        return 0;
+    return (uint8_t)attempt;
+}
+
 /* The session's login, as far as it has come. What it tried before is not told, nor what
  * directories said. */
-static void take_login(struct admission *a, struct session *s, const struct msg_replay *m,
-                       uint64_t now_ms)
+static void take_login(struct admission *a, struct session *s, const struct whereabouts *at,
+                       const struct msg_replay *m, uint64_t now_ms)
 {
-    uint32_t backend = backends_at(a->backends, m->pool, m->backend);
+    uint32_t backend = at->backend;
     bool is_late = has_come_elsewhere(a, s->user, backend);
 
-    unsigned most = m->flags & LEASE_IS_TRIAL ? CONF_TRIED_MAX : ATTEMPTS_MAX;
-
-    s->attempt = (uint8_t)(m->attempt < 1 ? 1 : m->attempt > most ? most : m->attempt);
+    s->attempt = attempt_of(a, s, backend, m);
     s->login->is_trial = m->flags & LEASE_IS_TRIAL;
     s->login->verifies = m->flags & LEASE_VERIFY;
     s->login->is_known = a->conf->directories_n == 0;
-    s->login->pool = (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener]);
+    s->login->pool = at->door;
     /* Those before it may have refused the password, or not have been there to ask. */
     s->login->is_doubtful = s->login->is_trial && s->attempt > 1;
     for (unsigned i = 0; i < ATTEMPTS_MAX; i++)
-        s->login->tried[i] = (uint16_t)backend;
+        s->login->tried[i] =
+            backends_is_stranger(a->backends, backend) ? UINT16_MAX : (uint16_t)backend;
     s->lease = m->lease;
     registry_bind(&a->registry, s, backend, m->stage == REPLAY_RELAY ? STAGE_DONE : STAGE_LEASED);
     if (s->stage == STAGE_DONE) {
@@ -332,29 +348,26 @@ static void take_login(struct admission *a, struct session *s, const struct msg_
         guard_resume(&a->guard, s, now_ms);
     }
     /* Its worker's channel had broken meanwhile. */
-    if (s->user->is_moving || is_late)
+    if ((s->user->is_moving && !may_stay(a, s)) || is_late)
         admission_kick(a, s, KICK_MOVED);
     else if (s->stage == STAGE_DONE && wellness_empties(a, backend))
         admission_kick(a, s, KICK_DOWN);
 }
 
 const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,
-                             const struct msg_replay *m, struct slice user, uint64_t now_ms)
+                             const struct whereabouts *at, const struct msg_replay *m,
+                             struct slice user, uint64_t now_ms)
 {
     char name[IPC_USER_MAX];
     const char *wrong;
     struct session *s;
-    uint16_t pool;
 
     if (!user_is_name(user) || !admission_username(a, user, name, &user))
         user = SLICE("");
     wrong = check_replay(a, w, id, m, user);
     if (wrong)
         return wrong;
-    pool = m->stage == REPLAY_OPEN
-               ? (uint16_t)conf_listener_pool(a->conf, &a->conf->listeners[m->listener])
-               : m->pool;
-    s = add(a, w, id, pool, &m->client);
+    s = add(a, w, id, m->stage == REPLAY_OPEN ? at->door : at->pool, &m->client);
     if (!s)
         return "REPLAY: no memory";
     if (m->stage == REPLAY_OPEN)
@@ -363,7 +376,7 @@ const char *admission_replay(struct admission *a, struct admission_worker *w, ui
         registry_remove(&a->registry, s);
         return "REPLAY: no memory";
     }
-    take_login(a, s, m, now_ms);
+    take_login(a, s, at, m, now_ms);
     return NULL;
 }
 
@@ -568,6 +581,12 @@ void admission_move_begin(struct admission *a, struct user *u, uint64_t now_ms)
         if (s->stage == STAGE_RESOLVING || s->stage == STAGE_QUEUED)
             answer_wait_again(a, s, now_ms);
     }
+}
+
+void admission_move_resume(struct admission *a, struct user *u)
+{
+    INSIST(a->attached == 0 && !a->is_recovered && !u->is_moving && u->kept > 0);
+    u->is_moving = true;
 }
 
 void admission_move_end(struct admission *a, struct user *u, uint64_t now_ms)

@@ -21,6 +21,13 @@
  * - No session comes to be logged in while its user is being moved.
  * - After a restart nobody is admitted before all workers have replayed their sessions, since any
  *   of these may say where a user is. Questions wait meanwhile and are answered in their order.
+ * - A worker is sent to no backend that its configuration does not have as control's has it
+ *   (control/names.h): REFUSE_OUTDATED.
+ *
+ * Sessions that workers replay may be on backends that their pool does not have any more, in pools
+ * that are not there any more: they are served to their end, count, and can be found and ended as
+ * all others. Where their user belongs to another backend by now (control/route.h), a login has
+ * them ended, and waits for that as for a move.
  *
  * A worker may have been taken over. What it says can only concern its own sessions; what makes no
  * sense (an unknown session, another's lease, an index out of range, a message out of order)
@@ -35,6 +42,7 @@
 #include "conf/conf.h"
 #include "control/backends.h"
 #include "control/facts_wait.h"
+#include "control/names.h"
 #include "control/registry.h"
 #include "control/shared.h"
 #include "ipc/message.h"
@@ -72,6 +80,10 @@ struct admission_effects {
     void (*placed)(void *arg, struct slice user, const char *pool, const char *backend);
     /* The session is to be ended. */
     void (*kick)(void *arg, struct admission_worker *w, uint32_t id, enum kick why);
+    /* A login is to go to `to`, but the sessions of its user are stranded (control/route.h): the
+     * user is to be moved there. admission_move_begin() may be called from there. -1: it cannot be
+     * now, and nothing has changed. */
+    int (*strand)(void *arg, struct user *u, uint32_t to, uint64_t now_ms, struct err *err);
     /* A login waits because its user is on hold, or is being moved; `waiting`: how many do, this
      * one included. */
     void (*held)(void *arg, struct slice user, size_t waiting);
@@ -142,9 +154,13 @@ bool admission_kick(struct admission *a, struct session *s, enum kick why);
 
 /* From now on logins of this user wait, as on hold, those for whom no backend is tried yet
  * included; no session of the user becomes logged in, whatever its backend says, and any that a
- * worker replays is kicked. The caller keeps the user (registry_keep()). Not before the replays are
- * in. */
+ * worker replays is kicked, but for one that is where the user is moved to. The caller keeps the
+ * user (registry_keep()). Not before the replays are in. */
 void admission_move_begin(struct admission *a, struct user *u, uint64_t now_ms);
+
+/* The same for a move that another control had begun: before admission_start(), so that its user is
+ * held from the first. */
+void admission_move_resume(struct admission *a, struct user *u);
 
 /* It is over: who waited is served, in order, unless the user is on hold. */
 void admission_move_end(struct admission *a, struct user *u, uint64_t now_ms);
@@ -154,15 +170,17 @@ void admission_move_end(struct admission *a, struct user *u, uint64_t now_ms);
 /* The first `peers` workers attached will replay. Told once, after loading, before any worker. */
 void admission_start(struct admission *a, size_t peers, uint64_t now_ms);
 
-/* `w->instance` is set. */
+/* `w->instance`, `facts` and `names` are set. */
 void admission_attach(struct admission *a, struct admission_worker *w);
 
 /* The worker has gone: so have all its sessions. */
 void admission_detach(struct admission *a, struct admission_worker *w, uint64_t now_ms);
 
-/* Messages of a worker, by their names. NULL, or what is wrong with it. */
+/* Messages of a worker, by their names. NULL, or what is wrong with it. What indices stand for
+ * comes beside the message, and these are not looked at; of OPEN that is the pool of its listener.
+ */
 const char *admission_open(struct admission *a, struct admission_worker *w, uint32_t id,
-                           const struct msg_open *m);
+                           uint16_t door, const struct msg_open *m);
 const char *admission_admit(struct admission *a, struct admission_worker *w, uint32_t id,
                             const struct msg_admit *m, struct slice user, uint64_t now_ms);
 const char *admission_result(struct admission *a, struct admission_worker *w, uint32_t id,
@@ -171,7 +189,8 @@ const char *admission_result(struct admission *a, struct admission_worker *w, ui
 void admission_end(struct admission *a, struct admission_worker *w, uint32_t id,
                    const struct msg_end *m, uint64_t now_ms);
 const char *admission_replay(struct admission *a, struct admission_worker *w, uint32_t id,
-                             const struct msg_replay *m, struct slice user, uint64_t now_ms);
+                             const struct whereabouts *at, const struct msg_replay *m,
+                             struct slice user, uint64_t now_ms);
 const char *admission_replayed(struct admission *a, struct admission_worker *w, uint64_t now_ms);
 
 /* --- time and news --- */

@@ -264,11 +264,42 @@ static void look(struct admission *a, struct session *s, uint64_t now_ms)
     }
 }
 
+/* --- generations --------------------------------------------------------------------------- */
+
+/* The session's worker has another configuration, by which it cannot be sent there: it costs nobody
+ * anything. */
+static void refuse_outdated(struct admission *a, struct session *s, uint32_t backend)
+{
+    char why[ROUTE_WHY];
+
+    snprintf(why, sizeof why, "backend %s is not as the worker's configuration has it",
+             backends_title(a->backends, backend));
+    answer_refuse(a, s, REFUSE_OUTDATED, why);
+}
+
+/* The sessions of the user are to end first, which the login waits for. */
+static void wait_for_stranded(struct admission *a, struct session *s, uint32_t backend,
+                              uint64_t now_ms)
+{
+    struct err err;
+
+    if (!registry_knows(&a->registry, s->worker, backend))
+        refuse_outdated(a, s, backend);
+    else if (a->effects->strand(a->arg, s->user, backend, now_ms, &err) < 0)
+        answer_refuse(a, s, REFUSE_UNAVAILABLE, err.text);
+    else
+        wait_on_hold(a, s, now_ms);
+}
+
 /* --- attempts ------------------------------------------------------------------------------ */
 
 /* The session goes to a backend, as soon as that has room. */
 static void try_at(struct admission *a, struct session *s, uint32_t backend, uint64_t now_ms)
 {
+    if (!registry_knows(&a->registry, s->worker, backend)) {
+        refuse_outdated(a, s, backend);
+        return;
+    }
     s->login->tried[s->attempt % ATTEMPTS_MAX] = (uint16_t)backend;
     s->attempt++;
     entrance_go(a, s, backend, now_ms);
@@ -323,6 +354,8 @@ static void try_next(struct admission *a, struct session *s, uint64_t now_ms)
     backend = route_choose(&a->route, s, now_ms, why);
     if (backend == BACKEND_NONE)
         answer_refuse(a, s, REFUSE_UNAVAILABLE, why);
+    else if (route_is_stranded(&a->route, s->user))
+        wait_for_stranded(a, s, backend, now_ms);
     else
         try_at(a, s, backend, now_ms);
 }
@@ -388,8 +421,8 @@ static void record_place(struct admission *a, struct session *s)
 {
     bool is_told = s->login && s->login->backend == s->backend;
 
-    if (route_is_shared(&a->route, s->pool) || s->user->placed == s->backend ||
-        (s->user->placed != BACKEND_NONE && !is_told))
+    if (route_is_shared(&a->route, s->pool) || !backends_has_pool(a->backends, s->pool) ||
+        s->user->placed == s->backend || (s->user->placed != BACKEND_NONE && !is_told))
         return;
     s->user->placed = s->backend;
     a->effects->placed(a->arg, user_name(s->user), a->conf->pools[s->pool].title,

@@ -1,7 +1,9 @@
 /* The table of backends of control/backends.h. Choosing among them is control/route.c's. */
 #include "control/backends.h"
 
+#include "base/hash.h"
 #include "base/list.h"
+#include "conf/diff.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -15,19 +17,9 @@ static bool title_is(const struct map_node *node, const void *key)
     return slice_eq(slice_str(t->text), *title);
 }
 
-/* FNV-1a. Titles are the operators' own, nobody chooses them against us. */
-static uint64_t title_hash(struct slice title)
-{
-    uint64_t h = 0xcbf29ce484222325U;
-
-    for (size_t i = 0; i < title.n; i++)
-        h = (h ^ (unsigned char)title.p[i]) * 0x100000001b3U;
-    return h;
-}
-
 static struct title *find_title(const struct backends *b, struct slice title)
 {
-    struct map_node *node = map_find(&b->by_title, title_hash(title), title_is, &title);
+    struct map_node *node = map_find(&b->by_title, hash_key(title), title_is, &title);
 
     return node ? CONTAINER(node, struct title, node) : NULL;
 }
@@ -51,7 +43,7 @@ static uint32_t add_title(struct backends *b, struct slice title)
     memcpy(t->text, title.p, title.n);
     t->text[title.n] = '\0';
     t->number = (uint32_t)b->titles_n;
-    if (map_insert(&b->by_title, &t->node, title_hash(title)) < 0) {
+    if (map_insert(&b->by_title, &t->node, hash_key(title)) < 0) {
         free(t);
         return BACKEND_NONE;
     }
@@ -64,6 +56,13 @@ uint32_t backends_number(struct backends *b, struct slice title)
     struct title *t = find_title(b, title);
 
     return t ? t->number : add_title(b, title);
+}
+
+uint32_t backends_find(const struct backends *b, struct slice title)
+{
+    const struct title *t = find_title(b, title);
+
+    return t ? t->number : BACKEND_NONE;
 }
 
 const char *backends_title(const struct backends *b, uint32_t number)
@@ -120,6 +119,7 @@ static int fill(struct backends *b, uint16_t pool, uint16_t index, struct err *e
     be->conf = &p->backends[index];
     be->pool = pool;
     be->index = index;
+    be->meaning = conf_meaning(b->conf, pool, index);
     b->nodes[number] =
         (struct rendezvous_node){.hash = rendezvous_node_hash(p->title, be->conf->title),
                                  .weight = be->conf->weight * HEALTH_SHARE_WHOLE};

@@ -22,6 +22,10 @@
 
 #define BACKEND_NONE UINT32_MAX
 
+/* Titles that workers name: generation after generation may have had others, and who has been taken
+ * over names what he likes. */
+enum { BACKENDS_TITLES_MAX = 65535 };
+
 /* As operators put them. Drain: nothing new. Down: nothing. */
 enum backend_state { BACKEND_UP, BACKEND_DRAIN, BACKEND_DOWN };
 
@@ -29,6 +33,7 @@ struct backend {
     const struct conf_backend *conf;
     uint16_t pool, index; /* in the configuration */
     enum backend_state state;
+    uint64_t meaning; /* conf_meaning() */
     struct slice host;
     uint16_t port;
     /* 0: none known yet. */
@@ -81,11 +86,28 @@ void backends_done(struct backends *b);
  * is out. */
 uint32_t backends_number(struct backends *b, struct slice title);
 
+/* The same, but one that is not known stays so: BACKEND_NONE. */
+uint32_t backends_find(const struct backends *b, struct slice title);
+
 const char *backends_title(const struct backends *b, uint32_t number);
 
 static inline bool backends_is_stranger(const struct backends *b, uint32_t number)
 {
     return number >= b->n;
+}
+
+/* Whether the pool has this backend. A session may be on one that was taken out of the
+ * configuration, or put into another pool, since it began. */
+static inline bool backends_has(const struct backends *b, uint32_t number, uint16_t pool)
+{
+    return number < b->n && b->all[number].pool == pool;
+}
+
+/* Whether it is one of the configuration's; else it is "removed", conf->pools[conf->pools_n], which
+ * stands for all pools that were taken out of it while they had sessions. */
+static inline bool backends_has_pool(const struct backends *b, uint16_t pool)
+{
+    return pool < b->conf->pools_n;
 }
 
 /* Whether it may be used by what its probes and the logins there say; operators' states are another

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "control/load.h"
+#include "control/succession.h"
 #include "control/tell.h"
 
 #include <stdio.h>
@@ -14,6 +15,9 @@
 
 /* How long until placements that could not be written are tried again. */
 enum { REPLAY_MS = 10 * 1000, FLUSH_RETRY_MS = 2000 };
+
+/* How long operators may take to read what they are answered when we end: logins wait meanwhile. */
+enum { FINISH_MS = 500 };
 
 /* --- deadlines ----------------------------------------------------------------------------- */
 
@@ -147,7 +151,31 @@ static void drop_peer(struct peer *p)
         admission_detach(c->admission, &p->worker, control_now_ms(c));
         arm_waiting(c);
     }
+    names_done(&p->names);
     free(p);
+}
+
+/* --- words of workers, in control's own numbers --------------------------------------------- */
+
+static const char *take_open(struct peer *p, const struct msg *m)
+{
+    const struct msg_open *open = m->body;
+    uint16_t door;
+
+    if (!names_door(&p->names, open->listener, &door))
+        return "OPEN: no such listener";
+    return admission_open(p->control->admission, &p->worker, m->id, door, open);
+}
+
+static const char *take_replay(struct peer *p, const struct msg *m, uint64_t now)
+{
+    const struct msg_replay *replay = m->body;
+    struct whereabouts at;
+    const char *wrong = names_whereabouts(&p->names, replay, &at);
+
+    if (wrong)
+        return wrong;
+    return admission_replay(p->control->admission, &p->worker, m->id, &at, replay, m->tail, now);
 }
 
 static const char *take_worker_message(struct peer *p, const struct msg *m)
@@ -157,14 +185,16 @@ static const char *take_worker_message(struct peer *p, const struct msg *m)
     struct admission_worker *w = &p->worker;
     uint64_t now = control_now_ms(c);
 
+    if (m->type == MSG_NAME)
+        return names_take(&p->names, m->body, m->tail);
     if (m->type == MSG_OPEN)
-        return admission_open(a, w, m->id, m->body);
+        return take_open(p, m);
     if (m->type == MSG_ADMIT)
         return admission_admit(a, w, m->id, m->body, m->tail, now);
     if (m->type == MSG_RESULT)
         return admission_result(a, w, m->id, m->body, now);
     if (m->type == MSG_REPLAY)
-        return admission_replay(a, w, m->id, m->body, m->tail, now);
+        return take_replay(p, m, now);
     if (m->type == MSG_REPLAYED)
         return admission_replayed(a, w, now);
     if (m->type == MSG_PROBED)
@@ -241,6 +271,8 @@ static void open_peer(struct peer *p)
     struct control *c = p->control;
     bool is_worker = p->who.role == ROLE_WORKER;
 
+    names_init(&p->names, &c->backends);
+    p->worker.names = &p->names;
     p->worker.instance = p->who.instance;
     if (is_worker)
         admission_attach(c->admission, &p->worker);
@@ -268,6 +300,20 @@ static void drop_older(struct control *c, const struct peer *p)
     }
 }
 
+static struct worker_facts facts_of(const struct msg_peer *who, struct slice version)
+{
+    struct worker_facts f = {.generation = who->generation,
+                             .pid = who->pid,
+                             .slot = who->slot,
+                             .started_s = who->started_s,
+                             .is_retired = who->flags & PEER_RETIRED};
+    size_t n = version.n < sizeof f.version ? version.n : sizeof f.version - 1;
+
+    if (n > 0)
+        memcpy(f.version, version.p, n);
+    return f;
+}
+
 static void take_peer(struct control *c, const struct msg *m)
 {
     struct peer *p = calloc(1, sizeof *p);
@@ -278,6 +324,7 @@ static void take_peer(struct control *c, const struct msg *m)
         return;
     }
     memcpy(&p->who, m->body, sizeof p->who);
+    p->worker.facts = facts_of(&p->who, m->tail);
     p->control = c;
     p->fd = m->fd;
     if (p->who.role != ROLE_WORKER && p->who.role != ROLE_LOOKUP) {
@@ -305,6 +352,17 @@ static void on_replay_due(struct deadline *d)
     }
 }
 
+/* Throws away what cannot be used. Not before we have been told to begin: a candidate that comes to
+ * nothing has changed nothing. */
+static void begin_shared(struct control *c, enum shared_id which)
+{
+    if (!c->lost[which])
+        return;
+    tell_lost(which, c->lost[which]);
+    shared_clear(c->shared[which]);
+    c->lost[which] = NULL;
+}
+
 static void take_shared(struct control *c, const struct msg *m)
 {
     uint32_t which = ((const struct msg_shared *)m->body)->which;
@@ -312,18 +370,23 @@ static void take_shared(struct control *c, const struct msg *m)
     const char *lost = NULL;
     struct err err;
 
-    INSIST(which < SHARED_COUNT);
+    /* A newer parent may have more of them. */
+    if (which >= SHARED_COUNT) {
+        close(m->fd);
+        return;
+    }
     if (shared_map(m->fd, &shared, &lost, &err) < 0)
-        lost = err.text;
+        tell_lost((enum shared_id)which, err.text);
     close(m->fd);
-    if (lost)
-        tell_lost((enum shared_id)which, lost);
     if (!shared)
         return;
     shared_unmap(&c->shared[which]);
+    c->lost[which] = lost;
     c->shared[which] = shared;
-    if (c->admission)
-        admission_share(c->admission, (enum shared_id)which, shared);
+    if (!c->admission)
+        return;
+    begin_shared(c, (enum shared_id)which);
+    admission_share(c->admission, (enum shared_id)which, shared);
 }
 
 /* --- the process --------------------------------------------------------------------------- */
@@ -333,7 +396,7 @@ static void on_init(struct child *child)
     struct control *c = child->state;
 
     c->child = child;
-    c->door_fd = -1;
+    c->door_fd = c->notes_fd = c->left_fd = -1;
     list_init(&c->peers);
     deadline_init(&c->admission_due, on_admission_due);
     deadline_init(&c->operate_due, on_operate_due);
@@ -354,6 +417,10 @@ static void on_message(struct child *child, const struct msg *m)
         take_shared(c, m);
     else if (m->type == MSG_DOOR && !c->has_started && c->door_fd < 0)
         c->door_fd = m->fd;
+    else if (m->type == MSG_NOTES && !c->has_started && c->left_fd < 0)
+        c->left_fd = m->fd;
+    else if (m->type == MSG_CHANGED && c->operate)
+        operate_changed(c->operate, m->id, m->body, m->tail);
     else if (m->fd >= 0)
         close(m->fd);
 }
@@ -385,6 +452,15 @@ static uint32_t ephemeral_ports(void)
     return low > 0 && low <= high && high <= UINT16_MAX ? (uint32_t)(high + 1 - low) : 0;
 }
 
+/* An operator's; the parent answers with MSG_CHANGED. */
+static void send_change(void *arg, uint32_t id, enum change_kind what)
+{
+    struct control *c = arg;
+    const struct msg_change m = {.what = what};
+
+    channel_send(&c->child->parent, MSG_CHANGE, id, &m, SLICE(""), -1);
+}
+
 /* What the state file says is read only now: a control before this one may have written to it until
  * it ended. */
 static int load(struct control *c, struct err *err)
@@ -406,13 +482,16 @@ static int load(struct control *c, struct err *err)
         (struct resolve){.backends = &c->backends, .effects = &control_resolve_effects, .arg = c};
     if (admission_new(&params, &c->admission, err) < 0)
         return -1;
-    for (unsigned i = 0; i < SHARED_COUNT; i++)
+    for (unsigned i = 0; i < SHARED_COUNT; i++) {
+        begin_shared(c, (enum shared_id)i);
         admission_share(c->admission, (enum shared_id)i, c->shared[i]);
+    }
     rows = (struct load){admission_registry(c->admission), &c->backends};
     if (state_load(c->state, &load_rows, &rows, err) < 0)
         return -1;
-    return operate_new(&(struct operate_params){conf, &c->backends, c->admission, c->state},
-                       &c->operate, err);
+    return operate_new(
+        &(struct operate_params){conf, &c->backends, c->admission, c->state, send_change, c},
+        &c->operate, err);
 }
 
 /* Where there is neither a socket nor a part that listens there is no door. */
@@ -439,6 +518,15 @@ static void begin_door(struct control *c)
         part->begin(c->door, c->operate, on_operated, c);
 }
 
+/* Who has asked for the change with which we are replaced is to read what came of it. */
+static void finish_door(struct control *c)
+{
+    const struct control_door *part = c->child->role->part;
+
+    if (c->door)
+        part->finish(c->door, FINISH_MS);
+}
+
 static void close_door(struct control *c)
 {
     const struct control_door *part = c->child->role->part;
@@ -457,9 +545,45 @@ static int on_start(struct child *child, struct err *err)
     c->descriptors = descriptors();
     c->ephemeral_ports = ephemeral_ports();
     if (backends_init(&c->backends, child->conf, err) < 0 ||
-        state_open(child->conf->global.state, &c->state, err) < 0)
+        state_open(child->conf->global.state, &c->state, err) < 0 ||
+        (c->notes_fd = succession_create(err)) < 0)
         return -1;
     return open_door(c, err);
+}
+
+/* --- notes of a control for the next one --------------------------------------------------- */
+
+static struct succession succession_of(struct control *c)
+{
+    return (struct succession){.conf = c->child->conf,
+                               .backends = &c->backends,
+                               .admission = c->admission,
+                               .moves = operate_machine(c->operate),
+                               .state = c->state};
+}
+
+/* The parent gives them to the next control if it has wanted us to end for that. */
+static void leave_notes(struct control *c)
+{
+    const struct succession s = succession_of(c);
+
+    if (succession_leave(&s, c->notes_fd, control_now_ms(c)) == 0)
+        channel_send(&c->child->parent, MSG_NOTES, 0, NULL, SLICE(""), c->notes_fd);
+    else
+        close(c->notes_fd);
+    c->notes_fd = -1;
+}
+
+static void take_notes(struct control *c)
+{
+    const struct succession s = succession_of(c);
+
+    if (c->left_fd < 0)
+        return;
+    succession_follow(&s, c->left_fd, control_now_ms(c));
+    c->left_fd = -1;
+    if (state_waiting(c->state) > 0)
+        deadline_set(c->child->loop, &c->flush_due, FLUSH_MS);
 }
 
 static int on_begin(struct child *child, struct err *err)
@@ -468,6 +592,7 @@ static int on_begin(struct child *child, struct err *err)
 
     if (load(c, err) < 0)
         return -1;
+    take_notes(c);
     begin_door(c);
     c->has_started = true;
     admission_start(c->admission, child->peers, control_now_ms(c));
@@ -476,6 +601,7 @@ static int on_begin(struct child *child, struct err *err)
         open_peer(CONTAINER(it, struct peer, node));
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
     control_arm_probes(c);
+    arm_waiting(c);
     if (child->peers > 0)
         deadline_set(child->loop, &c->replay_due, REPLAY_MS);
     return 0;
@@ -488,6 +614,9 @@ static void on_stop(struct child *child)
     /* Workers that still run are told of our end by their channels, and of our successor by the
      * parent. */
     flush(c);
+    if (c->has_started)
+        leave_notes(c);
+    finish_door(c);
     child_stopped(child);
 }
 
@@ -496,6 +625,10 @@ static void on_done(struct child *child)
     struct control *c = child->state;
 
     close_door(c);
+    if (c->notes_fd >= 0)
+        close(c->notes_fd);
+    if (c->left_fd >= 0)
+        close(c->left_fd);
     list_for_each_safe (it, &c->peers)
         drop_peer(CONTAINER(it, struct peer, node));
     deadline_clear(&c->admission_due);

@@ -18,6 +18,9 @@ struct control_door {
      * when control is due: the door calls `changed`. */
     void (*begin)(struct door *door, struct operate *operate, void (*changed)(void *arg),
                   void *arg);
+    /* Control ends: nothing more is taken or begun. What has been answered to the end is sent, which
+     * is waited for, `limit_ms` at most. */
+    void (*finish)(struct door *door, unsigned limit_ms);
     /* Clears *door; harmless when it is NULL. */
     void (*close)(struct door **door);
 };

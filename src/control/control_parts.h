@@ -28,8 +28,11 @@ struct control {
     struct operate *operate;
     struct door *door; /* NULL: there is none */
     int door_fd;       /* until the door is opened; then -1 */
+    int notes_fd;      /* to write notes into when we end (control/succession.h); then -1 */
+    int left_fd;       /* notes of the control before us, until we begin; else -1 */
     struct state *state;
-    struct shared *shared[SHARED_COUNT]; /* NULL: nothing is remembered */
+    struct shared *shared[SHARED_COUNT];   /* NULL: nothing is remembered */
+    const char *lost[SHARED_COUNT];        /* why its content cannot be used; NULL: it can */
     uint32_t descriptors, ephemeral_ports; /* of a worker, of the machine; 0: not known */
     struct deadline admission_due, operate_due, resolve_due, probes_due, flush_due;
     struct deadline replay_due; /* who has not replayed by then hangs */
@@ -47,6 +50,7 @@ struct peer {
     int fd; /* until the channel is opened; then -1 */
     struct channel channel;
     struct admission_worker worker; /* if it is one */
+    struct names names;             /* likewise */
 };
 
 static inline uint64_t control_now_ms(const struct control *c)

@@ -22,8 +22,13 @@ static void send_go(void *arg, struct admission_worker *w, uint32_t id)
 static void send_lease(void *arg, struct admission_worker *w, uint32_t id,
                        const struct msg_lease *lease, struct slice tail)
 {
-    (void)arg;
-    channel_send(channel_of(w), MSG_LEASE, id, lease, tail, -1);
+    const struct control *c = arg;
+    struct msg_lease theirs = *lease;
+
+    /* Admission has asked before whether the worker knows it. */
+    INSIST(names_index(w->names, backends_at(&c->backends, lease->pool, lease->backend),
+                       &theirs.pool, &theirs.backend));
+    channel_send(channel_of(w), MSG_LEASE, id, &theirs, tail, -1);
 }
 
 static void send_done(void *arg, struct admission_worker *w, uint32_t id)
@@ -72,6 +77,13 @@ static void on_placed(void *arg, struct slice user, const char *pool, const char
     } else if (c->flush_due.at_ms == 0) {
         deadline_set(c->child->loop, &c->flush_due, FLUSH_MS);
     }
+}
+
+static int on_strand(void *arg, struct user *u, uint32_t to, uint64_t now_ms, struct err *err)
+{
+    const struct control *c = arg;
+
+    return operate_strand(c->operate, u, to, now_ms, err);
 }
 
 static void on_held(void *arg, struct slice user, size_t waiting)
@@ -154,6 +166,7 @@ const struct admission_effects control_admission_effects = {
     .refuse = send_refuse,
     .kick = send_kick,
     .placed = on_placed,
+    .strand = on_strand,
     .held = on_held,
     .queued = on_queued,
     .health = on_health,
@@ -200,15 +213,23 @@ const struct resolve_effects control_resolve_effects = {
 
 /* --- what probes want ---------------------------------------------------------------------- */
 
+/* One that is retired serves its sessions and nothing else. With what the worker calls the backend.
+ */
+static bool can_probe(const struct peer *p, uint32_t backend, struct msg_probe *probe)
+{
+    return p->fd < 0 && p->who.role == ROLE_WORKER && !p->worker.facts.is_retired &&
+           names_index(&p->names, backend, &probe->pool, &probe->backend);
+}
+
 /* Workers take turns. */
-static struct peer *next_prober(struct control *c)
+static struct peer *next_prober(struct control *c, uint32_t backend, struct msg_probe *probe)
 {
     struct list *it = c->prober;
 
     do {
         struct peer *p = CONTAINER(it = it->next, struct peer, node);
 
-        if (it != &c->peers && p->fd < 0 && p->who.role == ROLE_WORKER) {
+        if (it != &c->peers && can_probe(p, backend, probe)) {
             c->prober = it;
             return p;
         }
@@ -218,11 +239,14 @@ static struct peer *next_prober(struct control *c)
 
 static uint32_t order_probe(void *arg, uint32_t number, const struct msg_probe *probe)
 {
-    struct peer *p = next_prober(arg);
+    struct control *c = arg;
+    struct msg_probe theirs = *probe;
+    struct peer *p =
+        next_prober(c, backends_at(&c->backends, probe->pool, probe->backend), &theirs);
 
     if (!p)
         return 0;
-    channel_send(&p->channel, MSG_PROBE, number, probe, SLICE(""), -1);
+    channel_send(&p->channel, MSG_PROBE, number, &theirs, SLICE(""), -1);
     return p->who.instance;
 }
 

@@ -64,11 +64,13 @@ static uint32_t login_rate(const struct admission *a, uint32_t backend, uint64_t
     return rate > 0 || b->conf->login_rate == 0 ? (uint32_t)rate : 1;
 }
 
+/* One that is retired takes no more connections, and was given its limit by another configuration:
+ * nobody waits for it. */
 static bool has_descriptors(const struct admission *a, const struct admission_worker *w)
 {
     uint64_t taken = (uint64_t)w->sessions.used + w->bound_n + WORKER_RESERVE;
 
-    return a->entrance.descriptors == 0 || taken < a->entrance.descriptors;
+    return a->entrance.descriptors == 0 || w->facts.is_retired || taken < a->entrance.descriptors;
 }
 
 static void soonest(uint64_t *due_ms, uint64_t at_ms)

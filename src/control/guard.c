@@ -7,7 +7,7 @@ void guard_init(struct guard *g, const struct conf *conf, const struct registry 
 {
     *g = (struct guard){.penalty = {.conf = &conf->global},
                         .registry = registry,
-                        .pools_n = (uint16_t)conf->pools_n};
+                        .pools_n = (uint16_t)(conf->pools_n + 1)};
     for (unsigned i = 0; i < PENALTY_STEPS; i++)
         list_init(&g->lines[i]);
 }

@@ -28,7 +28,7 @@ enum {
 struct guard {
     struct penalty penalty;
     const struct registry *registry;
-    uint16_t pools_n;
+    uint16_t pools_n; /* with "removed" */
     struct list lines[PENALTY_STEPS];
     size_t waiting_n;
 };

@@ -99,15 +99,27 @@ static void on_left(void *arg, struct user *u)
     list_append(&m->ready, &move->node);
 }
 
+static bool may_stay(void *arg, const struct user *u, uint32_t backend)
+{
+    const struct move *move = find(arg, u);
+
+    return move && move->to == backend;
+}
+
 void moves_init(struct moves *m, struct admission *admission, const struct moves_effects *effects,
                 void *arg)
 {
-    *m = (struct moves){.admission = admission, .effects = effects, .arg = arg};
+    struct admission_counts counts;
+
+    admission_count(admission, &counts);
+    *m = (struct moves){
+        .admission = admission, .effects = effects, .arg = arg, .since_epoch = counts.epoch};
     list_init(&m->under_way);
     list_init(&m->ready);
     list_init(&m->batches);
     map_init(&m->by_user);
     registry(m)->on_left = on_left;
+    registry(m)->may_stay = may_stay;
     registry(m)->left_arg = m;
 }
 
@@ -141,8 +153,8 @@ static int settle(struct moves *m, struct move *move, uint64_t now_ms, struct er
     return 0;
 }
 
-/* Nobody is waiting for an answer any more: it is told in the log, and counted. */
-static void give_up(struct moves *m, const struct user *u, const struct err *why)
+/* Nobody is waiting for an answer: it is told in the log, and counted. */
+void moves_give_up(struct moves *m, const struct user *u, const struct err *why)
 {
     m->given_up++;
     m->effects->failed(m->arg, u, why);
@@ -186,13 +198,11 @@ static void postpone(struct moves *m, struct move *move, uint64_t now_ms)
 }
 
 /* Of a batch, or by itself (NULL). Of a batch, what cannot be settled at once is tried again. */
-static int begin(struct moves *m, struct user *u, const struct batch *batch, uint32_t from,
-                 uint32_t to, uint64_t now_ms, struct err *err)
+static int begin_one(struct moves *m, struct user *u, const struct batch *batch, uint32_t from,
+                     uint32_t to, uint64_t now_ms, struct err *err)
 {
     struct move *move;
 
-    if (m->n >= MOVES_MAX)
-        return err_set(err, 0, "%d users are being moved, no more at one time", MOVES_MAX);
     move = add(m, u, from, to, now_ms);
     if (!move)
         return err_set(err, ENOMEM, "no memory for a move");
@@ -213,10 +223,45 @@ static int begin(struct moves *m, struct user *u, const struct batch *batch, uin
     return 0;
 }
 
+static int begin(struct moves *m, struct user *u, const struct batch *batch, uint32_t from,
+                 uint32_t to, uint64_t now_ms, struct err *err)
+{
+    if (m->n >= MOVES_MAX)
+        return err_set(err, 0, "%d users are being moved, no more at one time", MOVES_MAX);
+    return begin_one(m, u, batch, from, to, now_ms, err);
+}
+
 int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uint64_t now_ms,
                 struct err *err)
 {
     return begin(m, u, NULL, from, to, now_ms, err);
+}
+
+int moves_strand(struct moves *m, struct user *u, uint32_t to, uint64_t now_ms, struct err *err)
+{
+    static const struct batch alone = {.is_return = true};
+    const struct session *first = user_first(u);
+
+    INSIST(first && first->backend != to);
+    return begin_one(m, u, &alone, first->backend, to, now_ms, err);
+}
+
+int moves_resume(struct moves *m, const struct move *as, struct err *err)
+{
+    struct move *move;
+
+    if (as->user->is_moving)
+        return err_set(err, 0, "the user is being moved already");
+    move = add(m, as->user, as->from, as->to, as->since_ms);
+    if (!move)
+        return err_set(err, ENOMEM, "no memory for a move");
+    move->retry_ms = as->retry_ms;
+    move->tries = as->tries;
+    move->is_return = as->is_return;
+    admission_move_resume(m->admission, move->user);
+    list_remove(&move->node);
+    list_append(&m->ready, &move->node);
+    return 0;
 }
 
 /* --- batches ------------------------------------------------------------------------------- */
@@ -249,14 +294,14 @@ void moves_done(struct moves *m)
     }
     map_done(&m->by_user);
     registry(m)->on_left = NULL;
+    registry(m)->may_stay = NULL;
 }
 
-int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
-                    struct user **users, size_t n, uint64_t now_ms, struct err *err)
+int moves_resume_batch(struct moves *m, const struct batch *as, uint64_t now_ms, struct err *err)
 {
     struct batch *b;
 
-    INSIST(per_second > 0);
+    INSIST(as->per_second > 0);
     if (m->batches_n >= BATCHES_MAX)
         return err_set(err, 0,
                        "%d moves and kicks of many users are under way, no more at one time",
@@ -264,16 +309,24 @@ int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_se
     b = malloc(sizeof *b);
     if (!b)
         return err_set(err, ENOMEM, "no memory to move or kick many");
-    *b = (struct batch){.from = from,
-                        .to = to,
-                        .per_second = per_second,
-                        .last_ms = now_ms,
-                        .credit = USER_CREDIT,
-                        .n = n,
-                        .users = users};
+    *b = *as;
+    b->last_ms = now_ms;
     list_append(&m->batches, &b->node);
     m->batches_n++;
     return 0;
+}
+
+int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
+                    struct user **users, size_t n, uint64_t now_ms, struct err *err)
+{
+    const struct batch b = {.from = from,
+                            .to = to,
+                            .per_second = per_second,
+                            .credit = USER_CREDIT,
+                            .n = n,
+                            .users = users};
+
+    return moves_resume_batch(m, &b, now_ms, err);
 }
 
 int moves_add_return(struct moves *m, uint32_t to, uint32_t per_second, struct user **users,
@@ -362,7 +415,7 @@ static bool take_turn(struct moves *m, const struct batch *b, struct user *u, ui
     if (from == BACKEND_NONE)
         return false;
     if (begin(m, u, b, from, b->to, now_ms, &err) < 0)
-        give_up(m, u, &err);
+        moves_give_up(m, u, &err);
     return true;
 }
 
@@ -379,7 +432,7 @@ static void abandon(struct moves *m, struct batch *b)
 
     err_set(&why, 0, "%s is down; %zu others are not moved either",
             backends_title(admission_route(m->admission)->backends, b->to), b->n - b->at - 1);
-    give_up(m, b->users[b->at], &why);
+    moves_give_up(m, b->users[b->at], &why);
     end_batch(m, b);
 }
 
@@ -461,10 +514,20 @@ static void consider(uint64_t *due_ms, uint64_t at_ms)
         *due_ms = at_ms;
 }
 
+static bool is_recovered(const struct moves *m)
+{
+    struct admission_counts counts;
+
+    admission_count(m->admission, &counts);
+    return counts.is_recovered;
+}
+
 uint64_t moves_due_ms(const struct moves *m)
 {
     uint64_t due_ms = 0;
 
+    if (!is_recovered(m))
+        return 0;
     list_for_each (it, &m->ready) {
         const struct move *move = CONTAINER(it, const struct move, node);
 
@@ -491,7 +554,7 @@ static void settle_ready(struct moves *m, struct move *move, uint64_t now_ms)
         postpone(m, move, now_ms);
         return;
     }
-    give_up(m, move->user, &err);
+    moves_give_up(m, move->user, &err);
     end(m, move, now_ms);
 }
 
@@ -499,6 +562,8 @@ void moves_tick(struct moves *m, uint64_t now_ms)
 {
     size_t n = 0;
 
+    if (!is_recovered(m))
+        return;
     list_for_each (it, &m->ready)
         n++;
     for (struct list *it = m->ready.next, *next; n-- > 0; it = next) {

@@ -20,6 +20,13 @@
  * user's turn has come it is looked at anew: who does not belong to the backend any more, or was
  * pinned elsewhere, is left alone. While its health says that the new backend is down a batch
  * waits.
+ *
+ * When control is replaced on purpose its successor goes on with all of them (moves_resume(),
+ * control/succession.h). A move under way has then either not been settled or is over, since a
+ * callback that writes and the end that follows are one step; so it is resumed as ready, and the
+ * first tick finds out which sessions elsewhere the workers have replayed and been told to end.
+ * Before the replays are in nothing is due and nothing happens here: a session that is not known
+ * yet might be anywhere.
  */
 #ifndef USHER_CONTROL_MOVES_H
 #define USHER_CONTROL_MOVES_H
@@ -78,8 +85,9 @@ struct moves {
     void *arg;
     struct list under_way, ready, batches;
     struct map by_user;
-    size_t n;          /* under way or ready */
-    uint64_t given_up; /* since control began */
+    size_t n;             /* under way or ready */
+    uint64_t given_up;    /* since control, or the first of those that have handed on, began */
+    uint32_t since_epoch; /* of that control */
     size_t batches_n;
     bool is_failing; /* settle() has failed; batches wait while others try again */
 };
@@ -96,6 +104,12 @@ void moves_done(struct moves *m);
 int moves_begin(struct moves *m, struct user *u, uint32_t from, uint32_t to, uint64_t now_ms,
                 struct err *err) MUST_CHECK;
 
+/* The user's sessions are stranded (control/route.h), and a login wants to go to `to`: as a return.
+ * Never over at once. MOVES_MAX does not count, since the logins that wait for it are bounded; -1:
+ * there is no memory. */
+int moves_strand(struct moves *m, struct user *u, uint32_t to, uint64_t now_ms,
+                 struct err *err) MUST_CHECK;
+
 /* Takes over `users`, each once in it and kept; on -1 it does not. `to` BACKEND_NONE: kicks those
  * of their sessions that are on `from`. */
 int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_second,
@@ -105,6 +119,20 @@ int moves_add_batch(struct moves *m, uint32_t from, uint32_t to, uint32_t per_se
  * It ends when that cannot serve any more. */
 int moves_add_return(struct moves *m, uint32_t to, uint32_t per_second, struct user **users,
                      size_t n, uint64_t now_ms, struct err *err) MUST_CHECK;
+
+/* Before admission_start(). Goes on with a move that another control had begun; of `as` counts who
+ * is moved and whence, where to, since when, and how far it has come: retry_ms, tries.
+ * MOVES_MAX does not count, as it has counted when they began. -1: there is no memory, or the user
+ * is being moved already. */
+int moves_resume(struct moves *m, const struct move *as, struct err *err) MUST_CHECK;
+
+/* The same for a batch, of which all counts but the node and last_ms; takes over its users as
+ * moves_add_batch() does. */
+int moves_resume_batch(struct moves *m, const struct batch *as, uint64_t now_ms,
+                       struct err *err) MUST_CHECK;
+
+/* Tells that what another control had begun or would have begun cannot be gone on with. */
+void moves_give_up(struct moves *m, const struct user *u, const struct err *why);
 
 /* Whether users return there. */
 bool moves_are_returning(const struct moves *m, uint32_t to);

@@ -1,5 +1,5 @@
-/* What operators see of control, and the life of struct operate. What they change is
- * operate_steer.c's. */
+/* What operators see of control, and the life of struct operate. What they steer is
+ * operate_steer.c's, changes of usher itself operate_change.c's. */
 #include "control/operate.h"
 
 #include "control/operate_parts.h"
@@ -18,7 +18,10 @@ int operate_new(const struct operate_params *params, struct operate **out_operat
                           .backends = params->backends,
                           .admission = params->admission,
                           .state = params->state,
-                          .registry = admission_registry(params->admission)};
+                          .registry = admission_registry(params->admission),
+                          .change = params->change,
+                          .arg = params->arg};
+    list_init(&o->changers);
     moves_init(&o->moves, o->admission, &operate_moves_effects, o);
     *out_operate = o;
     return 0;
@@ -28,6 +31,7 @@ void operate_free(struct operate **o)
 {
     if (!*o)
         return;
+    INSIST(list_empty(&(*o)->changers));
     moves_done(&(*o)->moves);
     free(*o);
     *o = NULL;
@@ -48,15 +52,24 @@ const struct backends *operate_backends(const struct operate *o)
     return o->backends;
 }
 
+struct moves *operate_machine(struct operate *o)
+{
+    return &o->moves;
+}
+
 void operate_status(const struct operate *o, struct operate_status *out_status)
 {
     const struct registry *r = o->registry;
     struct admission_counts counts;
-    size_t workers = 0;
+    size_t workers = 0, retired = 0;
 
     admission_count(o->admission, &counts);
-    list_for_each (it, &r->workers)
-        workers++;
+    list_for_each (it, &r->workers) {
+        const bool is_retired = CONTAINER(it, struct admission_worker, node)->facts.is_retired;
+
+        retired += is_retired;
+        workers += !is_retired;
+    }
     *out_status = (struct operate_status){
         .sessions = r->sessions_n,
         .users = r->users_n,
@@ -66,12 +79,59 @@ void operate_status(const struct operate *o, struct operate_status *out_status)
         .delayed = counts.delayed,
         .queued = counts.queued,
         .workers = workers,
+        .retired = retired,
         .epoch = counts.epoch,
         .is_recovered = counts.is_recovered,
         .moves = o->moves.n + moves_waiting(&o->moves, false),
         .kicks = moves_waiting(&o->moves, true),
         .given_up = o->moves.given_up,
+        .moves_since = o->moves.since_epoch,
     };
+}
+
+/* --- workers ------------------------------------------------------------------------------- */
+
+static int by_generation(const void *a, const void *b)
+{
+    const struct operate_worker *one = a, *other = b;
+
+    if (one->generation != other->generation)
+        return one->generation < other->generation ? -1 : 1;
+    return one->slot < other->slot ? -1 : one->slot > other->slot;
+}
+
+static struct operate_worker worker_of(const struct admission_worker *w)
+{
+    const struct worker_facts *f = &w->facts;
+    struct operate_worker worker = {.generation = f->generation,
+                                    .slot = f->slot,
+                                    .pid = f->pid,
+                                    .started_s = f->started_s,
+                                    .sessions = w->sessions.used,
+                                    .is_retired = f->is_retired};
+
+    memcpy(worker.version, f->version, sizeof worker.version);
+    return worker;
+}
+
+int operate_workers(const struct operate *o, struct operate_worker **out_workers, size_t *out_n,
+                    struct err *err)
+{
+    struct operate_worker *workers;
+    size_t n = 0;
+
+    list_for_each (it, &o->registry->workers)
+        n++;
+    workers = calloc(n + 1, sizeof *workers);
+    if (!workers)
+        return err_set(err, ENOMEM, "no memory for a list of the workers");
+    n = 0;
+    list_for_each (it, &o->registry->workers)
+        workers[n++] = worker_of(CONTAINER(it, const struct admission_worker, node));
+    qsort(workers, n, sizeof *workers, by_generation);
+    *out_workers = workers;
+    *out_n = n;
+    return 0;
 }
 
 /* --- sessions ------------------------------------------------------------------------------ */
@@ -190,20 +250,27 @@ static bool speaks(const struct session *s)
     return false;
 }
 
+struct counting {
+    const struct backends *backends;
+    struct operate_counts *counts;
+};
+
 static void count_session(void *arg, struct session *s)
 {
-    struct operate_counts *counts = arg;
+    const struct counting *c = arg;
 
-    if (s->backend == BACKEND_NONE || s->stage == STAGE_QUEUED)
-        return;
-    counts[s->backend].sessions++;
-    counts[s->backend].users += speaks(s);
+    if (backends_is_stranger(c->backends, s->backend) || s->stage == STAGE_QUEUED)
+        return; /* or on none */
+    c->counts[s->backend].sessions++;
+    c->counts[s->backend].users += speaks(s);
 }
 
 void operate_count(const struct operate *o, struct operate_counts *out_counts)
 {
+    struct counting c = {o->backends, out_counts};
+
     memset(out_counts, 0, o->backends->n * sizeof *out_counts);
-    registry_each_session(o->registry, count_session, out_counts);
+    registry_each_session(o->registry, count_session, &c);
 }
 
 /* --- users --------------------------------------------------------------------------------- */

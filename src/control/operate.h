@@ -5,8 +5,9 @@
  * returns 0; if it cannot be written nothing is changed, and the error says why.
  *
  * Nothing here waits for anybody. Moves and kicks of many go on by themselves (operate_tick()),
- * paced; a move that was under way when control died is not taken up again: its user then has the
- * old backend and, if the hold was not over, no login is lost.
+ * paced. A control that is replaced on purpose hands them to the next one (control/succession.h); a
+ * move that was under way when control died is not taken up again: its user then has the old
+ * backend and, if the hold was not over, no login is lost.
  *
  * A move, by which no two sessions of its user are ever on two backends (control/moves.h):
  *
@@ -28,6 +29,7 @@
 #define USHER_CONTROL_OPERATE_H
 
 #include "base/err.h"
+#include "base/list.h"
 #include "base/slice.h"
 #include "control/admission.h"
 #include "control/backends.h"
@@ -38,6 +40,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct moves;
 struct operate;
 
 struct operate_params {
@@ -45,6 +48,9 @@ struct operate_params {
     struct backends *backends;
     struct admission *admission;
     struct state *state;
+    /* Asks the parent for a change of usher itself (MSG_CHANGE). NULL: nobody can. */
+    void (*change)(void *arg, uint32_t id, enum change_kind what);
+    void *arg;
 };
 
 /* What the params point to must outlive it. */
@@ -61,17 +67,24 @@ void operate_tick(struct operate *o, uint64_t now_ms);
 /* Those of its params. */
 const struct backends *operate_backends(const struct operate *o);
 
+/* For control/succession.h. */
+struct moves *operate_machine(struct operate *o);
+
 /* --- seeing ----------------------------------------------------------------------------------- */
 
 struct operate_status {
     size_t sessions, users; /* that have a session */
     size_t known_users;     /* with their placements */
     size_t logins, held, delayed, queued;
-    size_t workers;
+    size_t workers; /* that accept connections */
+    size_t retired; /* workers of earlier generations, which serve their sessions to the end */
     uint32_t epoch;
     bool is_recovered;   /* else logins wait for the replays of workers */
     size_t moves, kicks; /* users that are still to be moved, kicked */
-    uint64_t given_up;   /* moves that this control had begun */
+    /* Moves, of this control and of those that have handed theirs on to it; the first of them was
+     * that of epoch `moves_since`. What was under way before died with its control. */
+    uint64_t given_up;
+    uint32_t moves_since;
 };
 
 void operate_status(const struct operate *o, struct operate_status *out_status);
@@ -134,7 +147,7 @@ int operate_orders(const struct operate *o, int (*each)(void *arg, const struct 
 
 /* Sessions and users that are on a backend, or on their way there, but not in its queue; a user
  * counts once. One pass over all sessions for all backends: `out_counts` has one for each
- * configured backend. */
+ * configured backend; what is on others is not in it. */
 struct operate_counts {
     uint32_t sessions, users;
 };
@@ -176,6 +189,19 @@ struct operate_move {
 
 int operate_moves(const struct operate *o, int (*each)(void *arg, const struct operate_move *move),
                   void *arg);
+
+struct operate_worker {
+    uint32_t generation, slot, pid;
+    uint64_t started_s; /* since 1970 */
+    size_t sessions;
+    bool is_retired;
+    char version[WORKER_VERSION]; /* of its program; empty: not known */
+};
+
+/* All of them, by generation and then by slot. The caller frees *out_workers, which may be NULL
+ * when there are none. */
+int operate_workers(const struct operate *o, struct operate_worker **out_workers, size_t *out_n,
+                    struct err *err) MUST_CHECK;
 
 /* What a user or an address is charged with; NULL: not asked, and 0. Of both: also as a known pair.
  */
@@ -222,12 +248,18 @@ int operate_move_all(struct operate *o, uint32_t from, uint32_t to, uint32_t per
  * it. Returns how many users will be moved. One pass over all sessions. */
 size_t operate_return(struct operate *o, uint32_t backend, uint64_t now_ms);
 
+/* A login is to go to `to`, but its user's sessions are on a backend that the pool does not have
+ * any more: they are ended, and the login is served when they have. Nothing lasting comes of it. */
+int operate_strand(struct operate *o, struct user *u, uint32_t to, uint64_t now_ms,
+                   struct err *err) MUST_CHECK;
+
 /* Whatever stage they are in. Returns how many are told to end; each is told once. */
 size_t operate_kick_user(struct operate *o, struct slice user);
 /* False: there is none. */
 bool operate_kick_session(struct operate *o, struct operate_key key);
 
-/* All users with sessions on a backend, paced; *out_n: how many users. */
+/* All users with sessions on a backend, paced; *out_n: how many users. It may be a title that is
+ * not in the configuration any more. */
 int operate_kick_all(struct operate *o, uint32_t backend, uint32_t per_second, uint64_t now_ms,
                      size_t *out_n, struct err *err) MUST_CHECK;
 
@@ -242,5 +274,41 @@ void operate_flush_facts(struct operate *o, struct slice user);
 /* Forgets what failed logins have charged; NULL: not asked. */
 void operate_clear_penalties(struct operate *o, const struct slice *user,
                              const struct in6_addr *client);
+
+/* --- changing usher itself -------------------------------------------------------------------- */
+
+/* Who has asked for a reload or an upgrade, and waits for what comes of it. Embedded by its owner.
+ * What is told is valid for the moment. If it goes well control is stopped right behind on_over().
+ */
+struct changer {
+    struct list node; /* in operate.changers, while it waits */
+    uint32_t id;      /* of MSG_CHANGE */
+    /* A line about what changes, or, before a refusal, about what is wrong. */
+    void (*on_line)(struct changer *c, struct slice line);
+    /* The last that is told. `generation`: that of the new processes; 0: none were needed.
+     * `words`: of CHANGE_REFUSED, why. */
+    void (*on_over)(struct changer *c, enum change_status status, uint32_t generation,
+                    struct slice words);
+};
+
+static inline void changer_init(struct changer *c)
+{
+    list_init(&c->node);
+}
+
+/* Nothing more is told; the change goes on. Harmless when it does not wait. */
+static inline void changer_leave(struct changer *c)
+{
+    list_remove(&c->node);
+}
+
+/* Asks for a change. Never tells from here. The parent makes one at a time, and refuses another.
+ * The changer must leave before `o` is freed. */
+int operate_change(struct operate *o, struct changer *c, enum change_kind what,
+                   struct err *err) MUST_CHECK;
+
+/* The parent has said MSG_CHANGED. Who has left is not told. */
+void operate_changed(struct operate *o, uint32_t id, const struct msg_changed *m,
+                     struct slice words);
 
 #endif

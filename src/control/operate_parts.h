@@ -1,5 +1,5 @@
-/* The inside of control/operate.h, shared by its two halves: operate.c sees, operate_steer.c
- * changes. Nobody else includes it. */
+/* The inside of control/operate.h, shared by its parts: operate.c sees, operate_steer.c steers,
+ * operate_change.c is about usher itself. Nobody else includes it. */
 #ifndef USHER_CONTROL_OPERATE_PARTS_H
 #define USHER_CONTROL_OPERATE_PARTS_H
 
@@ -14,6 +14,10 @@ struct operate {
     struct state *state;
     struct registry *registry;
     struct moves moves;
+    void (*change)(void *arg, uint32_t id, enum change_kind what);
+    void *arg;
+    struct list changers; /* who waits */
+    uint32_t changes_n;   /* asked for; numbers them */
 };
 
 /* What moves do, by operate_steer.c; with the struct operate as `arg`. */

@@ -480,6 +480,11 @@ size_t operate_return(struct operate *o, uint32_t backend, uint64_t now_ms)
     return n;
 }
 
+int operate_strand(struct operate *o, struct user *u, uint32_t to, uint64_t now_ms, struct err *err)
+{
+    return moves_strand(&o->moves, u, to, now_ms, err);
+}
+
 static void gather_there(void *arg, struct session *s)
 {
     struct gathering *g = arg;
@@ -493,7 +498,7 @@ int operate_kick_all(struct operate *o, uint32_t backend, uint32_t per_second, u
 {
     struct gathering g = {.o = o, .from = backend};
 
-    if (check_backend(o, backend, err) < 0 || check_many(o, backend, true, per_second, err) < 0)
+    if (check_many(o, backend, true, per_second, err) < 0)
         return -1;
     registry_each_session(o->registry, unmark, NULL);
     registry_each_session(o->registry, gather_there, &g);

@@ -47,7 +47,7 @@ void registry_done(struct registry *r)
 
 void registry_attach(struct registry *r, struct admission_worker *w)
 {
-    *w = (struct admission_worker){.instance = w->instance};
+    *w = (struct admission_worker){.instance = w->instance, .facts = w->facts, .names = w->names};
     map_init(&w->sessions);
     list_append(&r->workers, &w->node);
 }
@@ -58,6 +58,14 @@ void registry_detach(struct registry *r, struct admission_worker *w)
     INSIST(w->sessions.used == 0);
     map_done(&w->sessions);
     list_remove(&w->node);
+}
+
+bool registry_knows(const struct registry *r, const struct admission_worker *w, uint32_t backend)
+{
+    uint16_t pool, index;
+
+    return w->names ? names_index(w->names, backend, &pool, &index)
+                    : !backends_is_stranger(r->backends, backend);
 }
 
 struct walk {
@@ -136,6 +144,13 @@ static bool is_login(enum stage stage)
     return stage == STAGE_RESOLVING || stage == STAGE_LEASED;
 }
 
+/* NULL: nobody counts there. */
+static struct backend *counted_at(const struct registry *r, uint32_t backend)
+{
+    return r->backends && !backends_is_stranger(r->backends, backend) ? &r->backends->all[backend]
+                                                                      : NULL;
+}
+
 /* What the session takes of its backend, and of its worker's descriptors, in its stage. */
 static void occupy(const struct registry *r, const struct session *s, bool begins)
 {
@@ -145,9 +160,9 @@ static void occupy(const struct registry *r, const struct session *s, bool begin
     if (!is_connecting && s->stage != STAGE_DONE)
         return;
     count(&s->worker->bound_n, begins);
-    if (!r->backends)
+    b = counted_at(r, s->backend);
+    if (!b)
         return;
-    b = &r->backends->all[s->backend];
     count(&b->sessions, begins);
     if (is_connecting)
         count(&b->connecting, begins);
@@ -157,13 +172,14 @@ static void set_stage(struct registry *r, struct session *s, uint32_t backend, e
 {
     bool was_login = is_login((enum stage)s->stage);
     bool leaves = was_login || s->stage == STAGE_DONE;
+    struct backend *left = leaves ? counted_at(r, s->backend) : NULL;
 
     INSIST(!was_login || r->logins_n > 0);
     r->logins_n -= was_login;
     r->logins_n += is_login(stage);
     /* From RESOLVING to LEASED it takes the same as before. */
-    if (leaves && r->backends && !(is_login(stage) && s->backend == backend))
-        r->backends->all[s->backend].has_room_again = true;
+    if (left && !(is_login(stage) && s->backend == backend))
+        left->has_room_again = true;
     occupy(r, s, false);
     s->stage = (uint8_t)stage;
     s->backend = backend;

@@ -18,6 +18,7 @@
 #include "base/slice.h"
 #include "control/backends.h"
 #include "control/facts_wait.h"
+#include "control/names.h"
 #include "control/queue.h"
 #include "control/sources.h"
 #include "ipc/message.h"
@@ -28,6 +29,16 @@
 
 enum { ATTEMPTS_MAX = 3 };
 
+enum { WORKER_VERSION = 32 };
+
+/* What the parent says of a worker (MSG_PEER), for operators. */
+struct worker_facts {
+    uint32_t generation, pid, slot;
+    uint64_t started_s;
+    bool is_retired;
+    char version[WORKER_VERSION]; /* empty: not known */
+};
+
 /* Embedded by whoever holds the channel to a worker. */
 struct admission_worker {
     struct list node;  /* in registry.workers, while it is attached */
@@ -36,6 +47,9 @@ struct admission_worker {
     uint32_t bound_n; /* of these, with a connection to a backend, or about to make one */
     bool is_awaited;  /* it lived before this control did; nobody is admitted before its replay */
     bool is_replayed; /* it has said REPLAYED */
+    struct worker_facts facts;
+    const struct names *names; /* what it has and control too; NULL: all. Set as the facts are, by
+                                  its owner before it is attached */
 };
 
 enum stage {
@@ -85,7 +99,8 @@ struct session {
     };
     struct in6_addr client; /* as the last message said; see control/network.h */
     uint32_t id;
-    uint32_t backend; /* from QUEUED on */
+    uint32_t backend; /* from QUEUED on. LEASED or DONE, if it began before this control: maybe one
+                         that its pool does not have (any more), as backends_has() says */
     uint16_t pool;
     uint8_t attempt; /* backends tried in this login, the present one included; of trials, how far
                         the order of the hash has been gone through */
@@ -140,7 +155,7 @@ struct order {
 
 struct registry {
     struct list workers;       /* of admission_worker */
-    struct backends *backends; /* whose sessions are counted; NULL: nowhere */
+    struct backends *backends; /* whose sessions are counted, but for strangers'; NULL: nowhere */
     struct map users;
     struct map orders;
     struct map visits;
@@ -153,6 +168,9 @@ struct registry {
     /* Told when a session of a user who is being moved is on its backend no more. NULL: nobody is
      * told. Nothing may be done from there but to note it. */
     void (*on_left)(void *arg, struct user *u);
+    /* Whether a session of such a user, which a worker replays, may stay on its backend: the user
+     * is moved there. NULL: it may not. */
+    bool (*may_stay)(void *arg, const struct user *u, uint32_t backend);
     uint64_t losing_ms; /* while a worker's sessions go because its channel has ended; else 0 */
     void *left_arg;
 };
@@ -164,6 +182,10 @@ int registry_init(struct registry *r, const struct conf_global *conf, struct err
 void registry_done(struct registry *r);
 
 void registry_attach(struct registry *r, struct admission_worker *w);
+
+/* Whether the worker can be sent to a backend, and what it says of it concerns the one that control
+ * has by this number: not when its configuration has it otherwise. */
+bool registry_knows(const struct registry *r, const struct admission_worker *w, uint32_t backend);
 
 /* All its sessions have been removed. */
 void registry_detach(struct registry *r, struct admission_worker *w);

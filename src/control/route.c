@@ -59,6 +59,18 @@ static const struct session *first_of(const struct who *w)
     return w->user ? user_first(w->user) : NULL;
 }
 
+/* Whether these sessions are where new ones cannot go: the backend was taken out of the pool while
+ * they lived. */
+static bool is_stranded(const struct route *r, const struct session *first)
+{
+    return first && !backends_has(r->backends, first->backend, first->pool);
+}
+
+bool route_is_stranded(const struct route *r, const struct user *u)
+{
+    return is_stranded(r, user_first(u));
+}
+
 static const char *words_of(enum rule rule)
 {
     return rule == BY_PIN         ? "pinned to"
@@ -92,7 +104,7 @@ static uint32_t check_fixed(const struct route *r, const struct who *w, uint32_t
                  title_of(r, backend), pool_title(r, w->pool));
         return BACKEND_NONE;
     }
-    if (first && first->backend != backend) {
+    if (first && first->backend != backend && !is_stranded(r, first)) {
         snprintf(out_why, ROUTE_WHY, "the user is %s %s but has sessions on %s", how,
                  title_of(r, backend), title_of(r, first->backend));
         return BACKEND_NONE;
@@ -154,7 +166,8 @@ void route_note(const struct route *r, uint16_t pool, struct slice user, uint32_
 
 void route_remember(const struct route *r, const struct session *s, uint64_t now_ms)
 {
-    route_note(r, s->pool, user_name(s->user), s->backend, now_ms);
+    if (backends_has(r->backends, s->backend, s->pool))
+        route_note(r, s->pool, user_name(s->user), s->backend, now_ms);
 }
 
 bool route_forget(const struct route *r, uint16_t pool, struct slice user)
@@ -276,11 +289,50 @@ static uint32_t choose_freely(const struct route *r, const struct who *w, uint64
     return backend;
 }
 
+/* BACKEND_NONE, if the backend that a rule has named cannot be had; `out_why` says why not. */
+static uint32_t check_usable(const struct route *r, const struct who *w, uint32_t backend,
+                             enum rule rule, char *out_why)
+{
+    if (r->backends->all[backend].state == BACKEND_DOWN) {
+        snprintf(out_why, ROUTE_WHY, "backend %s is down by an operator's order",
+                 title_of(r, backend));
+        return BACKEND_NONE;
+    }
+    if (!backends_serves(r->backends, backend)) {
+        snprintf(out_why, ROUTE_WHY, "backend %s is down, as its probes or the logins there say",
+                 title_of(r, backend));
+        return BACKEND_NONE;
+    }
+    if (was_tried(w, backend)) {
+        snprintf(out_why, ROUTE_WHY, "backend %s has just failed, and the user %s%s it",
+                 title_of(r, backend), rule == BY_SESSIONS ? "" : "is ",
+                 rule == BY_SESSIONS ? "has other sessions on" : words_of(rule));
+        return BACKEND_NONE;
+    }
+    return backend;
+}
+
+/* Where the user's other sessions are; or, when new ones cannot go there, where else. Own storage:
+ * nowhere, since the user's mail is there. */
+static uint32_t join(const struct route *r, const struct who *w, uint64_t now_ms,
+                     enum rule *out_rule, char *out_why)
+{
+    const struct session *first = first_of(w);
+
+    *out_rule = BY_SESSIONS;
+    if (!is_stranded(r, first))
+        return first->backend;
+    if (route_is_shared(r, w->pool))
+        return choose_freely(r, w, now_ms, out_rule, out_why);
+    snprintf(out_why, ROUTE_WHY, "the user has sessions on %s, which is not in pool %s any more",
+             title_of(r, first->backend), pool_title(r, w->pool));
+    return BACKEND_NONE;
+}
+
 /* BACKEND_NONE: none, and `out_why` says why not. */
 static uint32_t decide(const struct route *r, const struct who *w, uint64_t now_ms,
                        enum rule *out_rule, char *out_why)
 {
-    const struct session *first = first_of(w);
     uint32_t backend = fixed(r, w, out_rule);
 
     if (backend != BACKEND_NONE) {
@@ -288,29 +340,12 @@ static uint32_t decide(const struct route *r, const struct who *w, uint64_t now_
     } else if (tries_all(r, w)) {
         *out_rule = BY_TRIAL;
         return route_nth(r, w->pool, w->name, 0);
-    } else if (first) {
-        *out_rule = BY_SESSIONS;
-        backend = first->backend;
+    } else if (first_of(w)) {
+        backend = join(r, w, now_ms, out_rule, out_why);
     } else {
         backend = choose_freely(r, w, now_ms, out_rule, out_why);
     }
-    if (backend != BACKEND_NONE && r->backends->all[backend].state == BACKEND_DOWN) {
-        snprintf(out_why, ROUTE_WHY, "backend %s is down by an operator's order",
-                 title_of(r, backend));
-        return BACKEND_NONE;
-    }
-    if (backend != BACKEND_NONE && !backends_serves(r->backends, backend)) {
-        snprintf(out_why, ROUTE_WHY, "backend %s is down, as its probes or the logins there say",
-                 title_of(r, backend));
-        return BACKEND_NONE;
-    }
-    if (backend != BACKEND_NONE && was_tried(w, backend)) {
-        snprintf(out_why, ROUTE_WHY, "backend %s has just failed, and the user %s%s it",
-                 title_of(r, backend), *out_rule == BY_SESSIONS ? "" : "is ",
-                 *out_rule == BY_SESSIONS ? "has other sessions on" : words_of(*out_rule));
-        return BACKEND_NONE;
-    }
-    return backend;
+    return backend == BACKEND_NONE ? BACKEND_NONE : check_usable(r, w, backend, *out_rule, out_why);
 }
 
 uint32_t route_choose(const struct route *r, const struct session *s, uint64_t now_ms,
@@ -347,6 +382,16 @@ bool route_may_stay(const struct route *r, const struct session *s, char out_why
 }
 
 /* --- for people ---------------------------------------------------------------------------- */
+
+/* They end first, before a login is served: all but trials, which may come to nothing. */
+static void explain_stranded(const struct route *r, enum rule rule, struct route_view *view)
+{
+    size_t n = strlen(view->why);
+
+    if (rule != BY_TRIAL)
+        snprintf(view->why + n, ROUTE_WHY - n, "; the sessions on %s are ended first",
+                 title_of(r, view->live));
+}
 
 static void explain_chosen(const struct route *r, enum rule rule, struct route_view *view)
 {
@@ -388,6 +433,9 @@ void route_explain(const struct route *r, uint16_t pool, struct slice user, uint
                                     .live = first ? first->backend : BACKEND_NONE,
                                     .affinity = find_affinity(r, &w, now_ms)};
     out_view->chosen = decide(r, &w, now_ms, &rule, out_view->why);
-    if (out_view->chosen != BACKEND_NONE)
-        explain_chosen(r, rule, out_view);
+    if (out_view->chosen == BACKEND_NONE)
+        return;
+    explain_chosen(r, rule, out_view);
+    if (is_stranded(r, first))
+        explain_stranded(r, rule, out_view);
 }

@@ -17,6 +17,11 @@
  * whom nothing is known the hash's first choice counts even when it is down, since the user may
  * have mail there all the same (a record lost, a mailbox from before usher); an operator who wants
  * new users elsewhere drains the backend or gives it weight 0.
+ *
+ * Live sessions may be stranded: on a backend that was taken out of the pool after they began.
+ * Where the user belongs is said by the other rules then, and the stranded sessions must end before
+ * another begins there. With own storage and nothing else that speaks, the user's mail is where
+ * these sessions are, and the login is refused.
  */
 #ifndef USHER_CONTROL_ROUTE_H
 #define USHER_CONTROL_ROUTE_H
@@ -38,6 +43,9 @@ enum { ROUTE_WHY = 256 };
  * so for the log. */
 uint32_t route_choose(const struct route *r, const struct session *s, uint64_t now_ms,
                       char out_why[ROUTE_WHY]);
+
+/* Whether the user's sessions are stranded: they must end before a login is served elsewhere. */
+bool route_is_stranded(const struct route *r, const struct user *u);
 
 /* Whether nobody knows which backend of the pool has the session's user, so that all are tried. */
 bool route_is_trial(const struct route *r, const struct session *s);

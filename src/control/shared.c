@@ -109,14 +109,16 @@ int shared_map(int fd, struct shared **out_shared, const char **out_lost, struct
     if (s == MAP_FAILED)
         return err_sys(err, errno, "cannot map shared memory");
     *out_lost = why_lost(&s->header);
-    if (*out_lost) {
-        /* Gives the pages back; they read as zero again. */
-        if (madvise(s, SHARED_BYTES, MADV_REMOVE) < 0)
-            memset(s, 0, SHARED_BYTES);
-        s->header = fresh_header();
-    }
     *out_shared = s;
     return 0;
+}
+
+void shared_clear(struct shared *shared)
+{
+    /* Gives the pages back; they read as zero again. */
+    if (madvise(shared, SHARED_BYTES, MADV_REMOVE) < 0)
+        memset(shared, 0, SHARED_BYTES);
+    shared->header = fresh_header();
 }
 
 void shared_unmap(struct shared **shared)

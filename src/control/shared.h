@@ -11,6 +11,9 @@
  * bucket gives up the note that is worth least: nothing that is correct may depend on a note.
  *
  * Memory operations only; one process writes at a time (the parent grants one epoch).
+ *
+ * An upgrade hands it on, so a version never changes: header, place and shape of the slots, the
+ * hash that checks them. tests/unit has its bytes recorded.
  */
 #ifndef USHER_CONTROL_SHARED_H
 #define USHER_CONTROL_SHARED_H
@@ -45,10 +48,16 @@ typedef uint64_t shared_worth(const void *arg, const struct shared_note *note);
 /* The parent: makes the memory, empty and sealed against resizing, and returns its descriptor. */
 int shared_create(struct err *err) MUST_CHECK;
 
-/* Maps it; the caller keeps `fd` and may close it. What an unknown version left, or a broken
- * header, is thrown away: *out_lost then says why, and is NULL otherwise. */
+/* Maps it; the caller keeps `fd` and may close it. What an unknown version left, or what has a
+ * broken header, cannot be used: *out_lost then says why, and is NULL otherwise, and shared_clear()
+ * comes before anything else. Nothing is written here: of two programs that know different versions
+ * the older may be using it still, and go on to. */
 int shared_map(int fd, struct shared **out_shared, const char **out_lost,
                struct err *err) MUST_CHECK;
+
+/* Throws away what is there, whatever it is: empty, of our version. Only for the control that has
+ * been told to begin. */
+void shared_clear(struct shared *shared);
 
 /* Clears *shared; harmless when it is NULL. */
 void shared_unmap(struct shared **shared);

@@ -30,7 +30,7 @@ struct placement {
 
 struct state {
     sqlite3 *db;
-    sqlite3_stmt *stmts[STATE_WHAT_COUNT]; /* but for PLACE, NULL until they are used */
+    sqlite3_stmt *stmts[STATE_WHAT_COUNT]; /* NULL until they are used */
     struct list queue;                     /* of placement, oldest first */
     size_t queue_n;
     bool is_busy; /* another program has the file; who asks is told at once */
@@ -112,14 +112,13 @@ static int check_version(const struct state *s, int *out_version, struct err *er
     return 0;
 }
 
+/* The version comes first, so that a file of a newer usher is left as it is. */
 static int lay_out(const struct state *s, struct err *err)
 {
     int version = 0;
 
-    /* The version comes first, so that a file of a newer usher is left as it is. */
-    if (check_version(s, &version, err) < 0)
-        return -1;
-    if (run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", err) < 0)
+    if (check_version(s, &version, err) < 0 ||
+        run(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;", err) < 0)
         return -1;
     if (version == STATE_VERSION)
         return 0;
@@ -134,6 +133,7 @@ static int lay_out(const struct state *s, struct err *err)
 
 static int open_file(struct state *s, struct err *err)
 {
+    int version;
     /* Ours alone: SQLite would let everybody read it, and gives its side files the same mode. */
     int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -144,9 +144,7 @@ static int open_file(struct state *s, struct err *err)
         SQLITE_OK)
         return s->db ? fail(s, err) : err_set(err, ENOMEM, "%s: no memory", s->path);
     sqlite3_busy_timeout(s->db, BUSY_START_MS);
-    if (lay_out(s, err) < 0)
-        return -1;
-    return prepare(s, changing[STATE_PLACE], &s->stmts[STATE_PLACE], err);
+    return check_version(s, &version, err);
 }
 
 static struct state *new_state(const char *directory, struct err *err)
@@ -261,6 +259,8 @@ int state_load(struct state *state, const struct state_rows *rows, void *arg, st
 {
     struct loading l = {rows, arg};
 
+    if (lay_out(state, err) < 0)
+        return -1;
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (load_table(state, &tables[i], &l, err) < 0)
             return -1;
@@ -459,6 +459,18 @@ int state_place(struct state *state, const char *pool, struct slice user, const 
 size_t state_waiting(const struct state *state)
 {
     return state->queue_n;
+}
+
+void state_each_waiting(const struct state *state,
+                        void (*each)(void *arg, const char *pool, struct slice user,
+                                     const char *backend),
+                        void *arg)
+{
+    list_for_each (it, &state->queue) {
+        const struct placement *p = CONTAINER(it, const struct placement, node);
+
+        each(arg, p->pool, slice_of(p->user, p->user_n), p->backend);
+    }
 }
 
 /* For a statement without this parameter there is nothing to bind. */

@@ -37,10 +37,13 @@ struct state_rows {
     int (*backend_state)(void *arg, struct slice backend, struct slice state, struct err *err);
 };
 
-/* Opens the file in `directory`, which exists; makes file and tables when they are missing. A file
- * of a newer version is an error. */
+/* Opens the file in `directory`, which exists; makes an empty one when it is missing. A file of a
+ * newer version is an error. Another control may be at work on the file: nothing is written into
+ * it, and no lock is taken that the other would wait for. */
 int state_open(const char *directory, struct state **out_state, struct err *err) MUST_CHECK;
 
+/* Once nobody else works on the file. Makes the tables that are missing; tells all rows. From then
+ * on it can be written. */
 int state_load(struct state *state, const struct state_rows *rows, void *arg,
                struct err *err) MUST_CHECK;
 
@@ -58,6 +61,12 @@ int state_place(struct state *state, const char *pool, struct slice user, const 
 
 /* How many wait to be written. */
 size_t state_waiting(const struct state *state);
+
+/* Tells those that wait, in their order; calls nothing here. */
+void state_each_waiting(const struct state *state,
+                        void (*each)(void *arg, const char *pool, struct slice user,
+                                     const char *backend),
+                        void *arg);
 
 /* Writes all that wait in one transaction. On -1 they all still wait. Another program that has the
  * file locked holds us up for 50 ms at most. */

@@ -152,3 +152,25 @@ void tell_returning(const struct backend *b, size_t users, uint32_t rate)
     log_uint(&l, "rate", rate);
     log_end(&l);
 }
+
+void tell_notes_taken(const struct succession_sum *sum)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_NOTES_TAKEN);
+    log_uint(&l, "backends", sum->backends);
+    log_uint(&l, "moves", sum->moves);
+    log_uint(&l, "waiting", sum->waiting);
+    log_end(&l);
+}
+
+void tell_notes_lost(size_t lines, const char *why)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_NOTES_LOST);
+    if (lines > 0)
+        log_uint(&l, "lines", lines);
+    log_str(&l, "detail", why);
+    log_end(&l);
+}

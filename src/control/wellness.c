@@ -3,13 +3,18 @@
 
 #include "control/answers.h"
 
+/* By which the probes of many backends are spread. */
+static uint32_t seed_of(const struct admission *a, uint32_t backend)
+{
+    return (uint32_t)a->backends->nodes[backend].hash.low;
+}
+
 void wellness_init(struct admission *a, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < a->backends->n; i++) {
         const struct health_params p = backends_health_params(a->backends, i);
 
-        health_init(&a->backends->all[i].health, &p, (uint32_t)a->backends->nodes[i].hash.low,
-                    now_ms);
+        health_init(&a->backends->all[i].health, &p, seed_of(a, i), now_ms);
     }
 }
 
@@ -35,8 +40,11 @@ static bool serves(enum health_state state)
 
 bool wellness_empties(const struct admission *a, uint32_t backend)
 {
-    const struct conf_pool *pool = &a->conf->pools[a->backends->all[backend].pool];
+    const struct conf_pool *pool;
 
+    if (backends_is_stranger(a->backends, backend))
+        return false;
+    pool = &a->conf->pools[a->backends->all[backend].pool];
     return pool->storage == STORAGE_SHARED && pool->on_down == ON_DOWN_KICK &&
            !backends_serves(a->backends, backend);
 }
@@ -80,7 +88,7 @@ void wellness_probed(struct admission *a, uint32_t backend, bool is_ok, struct s
         on_change(a, backend, was, lasted_ms, detail, now_ms);
 }
 
-void wellness_login(struct admission *a, const struct session *s, bool is_ok, uint64_t now_ms)
+static void learn(struct admission *a, const struct session *s, bool is_ok, uint64_t now_ms)
 {
     uint32_t backend = s->backend;
     struct health *h = &a->backends->all[backend].health;
@@ -97,18 +105,33 @@ void wellness_login(struct admission *a, const struct session *s, bool is_ok, ui
         on_change(a, backend, was, lasted_ms, SLICE("logins there have failed"), now_ms);
 }
 
+/* What goes by this title in the worker's configuration may be another server. */
+void wellness_login(struct admission *a, const struct session *s, bool is_ok, uint64_t now_ms)
+{
+    if (registry_knows(&a->registry, s->worker, s->backend))
+        learn(a, s, is_ok, now_ms);
+}
+
 /* --- slow start ---------------------------------------------------------------------------- */
 
-/* With own storage a weight says where a user's mail is, and does not change. */
-static void warm(struct admission *a, uint32_t backend, uint64_t now_ms)
+/* With own storage a weight says where a user's mail is, and does not change. Returns its share. */
+static uint32_t weigh(struct admission *a, uint32_t backend, uint64_t now_ms)
 {
-    struct backend *b = &a->backends->all[backend];
+    const struct backend *b = &a->backends->all[backend];
     const struct health_params p = backends_health_params(a->backends, backend);
     uint32_t share = health_share(&b->health, &p, now_ms);
 
     if (route_is_shared(&a->route, b->pool))
         a->backends->nodes[backend].weight = b->conf->weight * share;
-    if (share < HEALTH_SHARE_WHOLE) {
+    return share;
+}
+
+static void warm(struct admission *a, uint32_t backend, uint64_t now_ms)
+{
+    struct backend *b = &a->backends->all[backend];
+
+    /* Whose users are to return is not known before the replays are in. */
+    if (weigh(a, backend, now_ms) < HEALTH_SHARE_WHOLE || !a->is_recovered) {
         a->is_warming = true;
         return;
     }
@@ -135,4 +158,21 @@ void wellness_tick(struct admission *a, uint64_t now_ms)
 uint64_t wellness_due_ms(const struct admission *a)
 {
     return a->is_warming ? a->warm_due_ms : 0;
+}
+
+/* --- going on with it ---------------------------------------------------------------------- */
+
+void wellness_resume(struct admission *a, uint32_t backend, const struct health_record *record,
+                     bool is_back, uint64_t now_ms)
+{
+    struct backend *b = &a->backends->all[backend];
+    const struct health_params p = backends_health_params(a->backends, backend);
+
+    health_resume(&b->health, &p, seed_of(a, backend), record, now_ms);
+    b->is_back = is_back && health_serves(&b->health);
+    if (!b->is_back)
+        return;
+    a->is_warming = true;
+    a->warm_due_ms = now_ms;
+    weigh(a, backend, now_ms);
 }

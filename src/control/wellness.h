@@ -1,6 +1,7 @@
 /* The health of backends (backend/health.h) and what comes of it: who waits goes another way, the
  * sessions on a backend that has gone down are ended where that helps their users, weights come
- * back slowly. A part of admission as control/answers.h is; nobody else includes it.
+ * back slowly. A part of admission as control/answers.h is; nobody else includes it but
+ * control/succession.c.
  */
 #ifndef USHER_CONTROL_WELLNESS_H
 #define USHER_CONTROL_WELLNESS_H
@@ -17,6 +18,11 @@ enum { WARM_MS = 1000 };
 
 /* All are up; their first probes are spread over an interval. */
 void wellness_init(struct admission *a, uint64_t now_ms);
+
+/* Goes on with the health of a backend as another control had it, before admission_start(): nobody
+ * is told of it. `is_back`: it starts slowly, and effects.came_back() was not called yet. */
+void wellness_resume(struct admission *a, uint32_t backend, const struct health_record *record,
+                     bool is_back, uint64_t now_ms);
 
 /* A probe has ended; `detail` says what went wrong. */
 void wellness_probed(struct admission *a, uint32_t backend, bool is_ok, struct slice detail,

@@ -199,8 +199,7 @@ struct msg_change {
 enum change_status {
     CHANGE_TOLD,   /* tail: a line about what changes; more follow */
     CHANGE_DONE,   /* it will be so; control is being replaced if `generation` is new to it */
-    CHANGE_REFUSED /* nothing was changed; tail: why, which may be several lines, the last message
-                      has the last */
+    CHANGE_REFUSED /* nothing was changed; tail: why, in a line; mistakes were told before it */
 };
 
 /* The id as in CHANGE. Tail: words. */

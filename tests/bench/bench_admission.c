@@ -198,10 +198,10 @@ static void ask(struct admission *a, struct admission_worker *w, uint32_t id, ui
                 unsigned long number)
 {
     struct slice name = user(number);
-    struct msg_open open = {.listener = listener, .client = address(number)};
+    struct msg_open open = {.client = address(number)};
     struct msg_admit admit = {.client = open.client};
 
-    insist(admission_open(a, w, id, &open));
+    insist(admission_open(a, w, id, (uint16_t)listener, &open));
     insist(admission_admit(a, w, id, &admit, name, NOW_MS));
 }
 

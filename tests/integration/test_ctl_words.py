@@ -212,7 +212,7 @@ def test_a_reader_who_goes_away_ends_it_without_a_word(door):
 
 
 def test_waiting_for_a_move_ends_with_the_move(door):
-    status = lines({"done": {"epoch": 3, "moves": 0}})
+    status = lines({"done": {"epoch": 3, "moves_since": 3, "moves": 0}})
     row = {"row": {"user": "ann", "from": "mail1", "to": "mail2", "sessions": 2}}
     server = door(
         status,
@@ -230,10 +230,10 @@ def test_waiting_for_a_move_ends_with_the_move(door):
 
 def test_waiting_for_a_move_tells_that_control_gave_it_up(door):
     server = door(
-        lines({"done": {"epoch": 3}}),
+        lines({"done": {"epoch": 3, "moves_since": 3}}),
         lines({"done": {"text": "it has begun"}}),
         lines({"done": {}}),
-        lines({"done": {"epoch": 4}}),
+        lines({"done": {"epoch": 4, "moves_since": 4}}),
     )
     answer = ask(server.path, "move", "--wait", "ann", "mail2")
     assert (answer.status, answer.code) == (FAILED, "failed")
@@ -242,10 +242,10 @@ def test_waiting_for_a_move_tells_that_control_gave_it_up(door):
 
 def test_waiting_for_a_move_tells_that_it_failed(door):
     server = door(
-        lines({"done": {"epoch": 3, "given_up": 1}}),
+        lines({"done": {"epoch": 3, "moves_since": 3, "given_up": 1}}),
         lines({"done": {"text": "it has begun"}}),
         lines({"done": {}}),
-        lines({"done": {"epoch": 3, "given_up": 2}}),
+        lines({"done": {"epoch": 3, "moves_since": 3, "given_up": 2}}),
     )
     answer = ask(server.path, "move", "--wait", "ann", "mail2")
     assert (answer.status, answer.code) == (FAILED, "failed")
@@ -254,16 +254,81 @@ def test_waiting_for_a_move_tells_that_it_failed(door):
 
 def test_waiting_for_many_shows_how_far_it_is_on_a_terminal(door):
     server = door(
-        lines({"done": {"epoch": 3, "moves": 0}}),
+        lines({"done": {"epoch": 3, "moves_since": 3, "moves": 0}}),
         lines({"done": {"text": "4 users will be moved"}}),
-        *(lines({"done": {"epoch": 3, "moves": left}}) for left in (4, 1, 0)),
-        lines({"done": {"epoch": 3, "moves": 0}}),
+        *(lines({"done": {"epoch": 3, "moves_since": 3, "moves": left}}) for left in (4, 1, 0)),
+        lines({"done": {"epoch": 3, "moves_since": 3, "moves": 0}}),
     )
     status, shown = on_terminal(
         "--socket", server.path, "move", "--from", "a", "--to", "b", "--wait"
     )
     assert status == DONE
     assert "3 of 4 users moved" in shown
+    assert shown.rstrip().endswith("It is over.\x1b[0m")
+
+
+def test_what_a_reload_changes_is_told_line_by_line(door):
+    added = "backend mail3 (pool main): added"
+    done = {"generation": 2, "changes": 1, "text": "reloaded: generation 2"}
+    answer = lines({"row": {"change": added}}, {"done": done})
+    server = door(answer, answer)
+    assert run_ctl("--socket", server.path, "reload").stdout == f"{added}\nreloaded: generation 2\n"
+    told = ask(server.path, "reload")
+    assert (told.status, told.rows, told.done) == (DONE, [{"change": added}], done)
+
+
+def test_mistakes_are_told_where_they_are_before_the_refusal(door):
+    mistake = "/etc/usher.conf:3: there is no setting wrokers"
+    refused = {"error": "the configuration is not good; nothing was changed", "code": "failed"}
+    ran = run_ctl("--socket", door(lines({"row": {"change": mistake}}, refused)).path, "reload")
+    assert (ran.returncode, ran.stdout) == (FAILED, f"{mistake}\n")
+    assert ran.stderr == f"usher ctl: {refused['error']}\n"
+
+
+@pytest.mark.parametrize("command", ["reload", "upgrade"])
+@pytest.mark.parametrize("answer", [None, b'{"row": {"change": "x"}}\n{"do'])
+def test_an_answer_that_is_lost_in_a_change_is_no_word_on_how_it_went(door, answer, command):
+    told = ask(door(answer).path, command)
+    assert (told.status, told.code, told.rows) == (FAILED, "failed", [])
+    assert "changing over" in told.error
+    assert "usher ctl workers" in told.error
+
+
+def test_without_an_usher_nothing_is_changed(folder):
+    assert ask(folder / "ctl", "reload").status == NOBODY
+
+
+def test_a_list_that_is_cut_is_an_error_and_not_a_short_list(door):
+    ran = run_ctl("--socket", door(b'{"row": {"id": "3.1"}}\n' * 100).path, "sessions")
+    assert (ran.returncode, ran.stdout) == (NOBODY, "")
+    assert "hung up before it had answered: ask again" in ran.stderr
+
+
+def test_health_asks_again_when_control_is_replaced(door, folder):
+    (folder / "usher.conf").write_text(f'admin_socket = "{folder}/ctl"\n')
+    argv = [BINARY, "health", "-c", folder / "usher.conf"]
+    server = door(None, lines({"done": {"recovered": True, "workers": 2}}), None, None)
+    assert subprocess.run(argv, timeout=30).returncode == DONE
+    assert subprocess.run(argv, timeout=30).returncode == NOBODY
+    assert len(server.requests) == 4
+
+
+def test_waiting_for_moves_goes_on_with_the_next_control(door):
+    """A reload in the middle: another epoch, but the moves are the same."""
+    server = door(
+        lines({"done": {"epoch": 3, "moves_since": 2, "moves": 0}}),
+        lines({"done": {"text": "4 users will be moved"}}),
+        lines({"done": {"epoch": 3, "moves_since": 2, "moves": 4}}),
+        None,
+        lines({"done": {"epoch": 4, "moves_since": 2, "moves": 2}}),
+        lines({"done": {"epoch": 4, "moves_since": 2, "moves": 0}}),
+        lines({"done": {"epoch": 4, "moves_since": 2, "moves": 0}}),
+    )
+    status, shown = on_terminal(
+        "--socket", server.path, "move", "--from", "a", "--to", "b", "--wait"
+    )
+    assert status == DONE
+    assert "2 of 4 users moved" in shown
     assert shown.rstrip().endswith("It is over.\x1b[0m")
 
 

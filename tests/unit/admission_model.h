@@ -5,9 +5,11 @@
 
 #include "control/admission.h"
 
+#include "admission_model_confs.h"
 #include "base/log.h"
 #include "control/load.h"
 #include "control/operate.h"
+#include "names_said.h"
 #include "registry_recount.h"
 
 #include <fcntl.h>
@@ -24,9 +26,9 @@
 
 enum {
     RUNS = 300,
-    STEPS = 3000,
-    WORKERS = 3,
-    SESSIONS = 8,
+    STEPS = 4000,
+    WORKERS = 4,
+    SESSIONS = 6,
     USERS = 6,
     GOOD_USERS = 4,
     BACKENDS = 9,
@@ -34,31 +36,13 @@ enum {
 };
 enum { OWN, SHARED, TRIED, POOLS };
 
+/* Backends and pools, whatever the configuration of the moment makes of them: theirs are the
+ * numbers that the model goes by. */
+static const char *const titles[BACKENDS] = {"o1", "o2", "s1", "s2", "s3", "s4", "y1", "y2", "y3"};
+static const char *const pool_titles[POOLS] = {"own", "shared", "tried"};
+
 /* Limits by which some run into a wall now and then. */
 enum { PER_ADDRESS = 5, PER_USER = 4, PER_USER_TOLD = 6, PER_USER_ADDRESS = 2, LOGINS = 8 };
-
-static const char conf_text[] =
-    "max_sessions_per_address = 5\nmax_sessions_per_user = 4\n"
-    "max_sessions_per_user_address = 2\nmax_logins = 8\ndirectory_timeout = 3s\n"
-    "penalty_delay = 4s\npenalty_refuse_address = 4\npenalty_refuse_user = 6\n"
-    "penalty_decay = 2m\npenalty_exempt = {\"127.0.0.1\"}\n"
-    "max_sessions = 20\nhold_timeout = 30s\nconnect_timeout = 5s\nuser_expire = 60s\n"
-    "listener own { address = \"*:1\" }\n"
-    "listener shared { address = \"*:2\" pool = shared }\n"
-    "listener tried { address = \"*:3\" pool = tried }\n"
-    "directory people { driver = static rules = { \"x disabled=yes\" } }\n"
-    "pool own { queue_timeout = 10s\n"
-    "  backend o1 { address = \"192.0.2.1:10143\" max_sessions = 4 max_connecting = 2 }\n"
-    "  backend o2 { address = \"o2.test:10143\" } }\n"
-    "pool shared { storage = shared queue_timeout = 20s return_rate = 2 slow_start = 5s\n"
-    "  backend s1 { address = \"192.0.2.11:10143\" max_connecting = 1 }\n"
-    "  backend s2 { address = \"s2.test:10143\" max_sessions = 3 }\n"
-    "  backend s3 { address = \"192.0.2.13:10143\" login_rate = 1 }\n"
-    "  backend s4 { address = \"192.0.2.14:10143\" backup = yes } }\n"
-    "pool tried { place = try try_rate = 1 queue_timeout = 5s\n"
-    "  backend y1 { address = \"192.0.2.21:10143\" max_connecting = 1 }\n"
-    "  backend y2 { address = \"192.0.2.22:10143\" max_sessions = 2 }\n"
-    "  backend y3 { address = \"192.0.2.23:10143\" login_rate = 2 weight = 0 } }\n";
 
 /* What a worker knows of a session. ASKED stages wait for an answer. */
 enum model_stage {
@@ -76,10 +60,11 @@ enum model_stage {
 struct model_session {
     enum model_stage stage;
     uint32_t id;
-    uint32_t pool;
+    uint32_t listener; /* of its worker's configuration */
     unsigned user;
     struct addr client;
-    struct msg_lease lease;
+    struct msg_lease lease; /* as its worker has got it */
+    unsigned where, in;     /* which backend, which pool that is */
     unsigned tried;     /* bits of the backends of this login, as far as one control gave them */
     unsigned refused;   /* of those that have refused this login */
     bool is_kicked;     /* and DONE: ends soon */
@@ -88,12 +73,14 @@ struct model_session {
 
 struct model_worker {
     struct admission_worker worker; /* as control has it */
+    struct names names;             /* likewise */
+    const struct conf *conf;        /* of its generation */
     bool is_alive;
     bool has_replayed; /* to this control, or need not */
     struct model_session sessions[SESSIONS];
 };
 
-enum answer { GO, LEASE, YES, REFUSE, KICK };
+enum answer { GO, LEASE, YES, REFUSE, OUTDATED, KICK };
 
 /* Control's answers on their way; lost when control dies. */
 struct on_way {
@@ -117,8 +104,8 @@ static struct {
     bool is_held[USERS];
     bool has_addresses[BACKENDS];
     enum backend_state states[BACKENDS];
-    uint32_t placed[POOLS][USERS]; /* BACKEND_NONE, or where; for ever, but for operators */
-    uint32_t pins[USERS];
+    uint32_t placed[POOLS][USERS]; /* NOWHERE, or on which backend; for ever, but for operators */
+    uint32_t pins[USERS];          /* likewise */
     bool is_steered[USERS]; /* an operator or a directory has said where the user belongs, once */
     bool is_commanded;      /* what is written now is an operator's word, not a move's end */
     bool is_disk_sound;     /* nothing that is written fails */
@@ -134,12 +121,14 @@ static struct {
     bool is_replaying; /* in this step */
     /* So that a run that does nothing is seen. */
     size_t logins, refusals, failures, counted[METRIC_COUNT];
-    size_t refused[REFUSE_CREDENTIALS + 1];
+    size_t refused[REFUSE_OUTDATED + 1];
+    size_t stranded, reloads, handed;
     size_t trials, falls, answers;
     size_t kicks, moves, moved, unwritten;
 } m;
 
-static struct conf *conf;
+static struct conf *confs[CONFS];
+static const struct conf *conf; /* of the present control */
 static struct shared *memories[SHARED_COUNT];
 static struct backends backends;
 static struct admission *admission;
@@ -179,9 +168,50 @@ static inline struct model_session *find(struct model_worker *w, uint32_t id)
     return NULL;
 }
 
-static inline uint32_t backend_of(const struct model_session *s)
+static inline unsigned index_of(const char *title, const char *const *all, unsigned n)
 {
-    return backends_at(&backends, s->lease.pool, s->lease.backend);
+    for (unsigned i = 0; i < n; i++) {
+        if (strcmp(all[i], title) == 0)
+            return i;
+    }
+    fail();
+    return 0;
+}
+
+/* From control's numbers to the model's. */
+static inline unsigned backend_at(uint32_t number)
+{
+    return index_of(backends_title(&backends, number), titles, BACKENDS);
+}
+
+static inline unsigned pool_at(uint32_t pool)
+{
+    return index_of(conf->pools[pool].title, pool_titles, POOLS);
+}
+
+/* And back. NOWHERE: the configuration does not have it. */
+#define NOWHERE UINT32_MAX
+
+static inline uint32_t number_of(unsigned backend)
+{
+    uint32_t n = backends_find(&backends, slice_str(titles[backend]));
+
+    return n < backends.n ? n : NOWHERE;
+}
+
+static inline uint32_t pool_number(unsigned pool)
+{
+    uint32_t i = 0;
+
+    while (i < conf->pools_n && strcmp(conf->pools[i].title, pool_titles[pool]) != 0)
+        i++;
+    return i < conf->pools_n ? i : NOWHERE;
+}
+
+/* Of all titles that control knows. */
+static inline uint32_t some_backend(void)
+{
+    return draw((uint32_t)(draw(3) ? backends.n : backends.titles_n));
 }
 
 /* --- control to workers -------------------------------------------------------------------- */
@@ -230,11 +260,20 @@ static inline void on_lease(void *arg, struct admission_worker *w, uint32_t id,
 {
     (void)arg;
     (void)tail;
+    const uint32_t number = backends_at(&backends, lease->pool, lease->backend);
+    const struct model_worker *mw = CONTAINER(w, struct model_worker, worker);
+    struct msg_lease theirs = *lease;
+
     assert_not_moving(w, id, lease->pool);
-    assert_int_not_equal(backends.all[backends_at(&backends, lease->pool, lease->backend)].state,
-                         BACKEND_DOWN);
+    assert_int_not_equal(backends.all[number].state, BACKEND_DOWN);
     m.trials += lease->flags & LEASE_IS_TRIAL;
-    send_answer(w, id, LEASE, lease);
+    /* What the worker will do there is what control's configuration says. */
+    assert_true(names_index(&mw->names, number, &theirs.pool, &theirs.backend));
+    assert_string_equal(mw->conf->pools[theirs.pool].backends[theirs.backend].title,
+                        backends_title(&backends, number));
+    assert_true(conf_meaning(mw->conf, theirs.pool, theirs.backend) ==
+                conf_meaning(conf, lease->pool, lease->backend));
+    send_answer(w, id, LEASE, &theirs);
 }
 
 static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
@@ -244,12 +283,21 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
     (void)arg;
     if (!s)
         fail();
-    else
-        assert_not_moving(w, id, s->lease.pool);
+    else if (pool_number(s->in) != NOWHERE)
+        assert_not_moving(w, id, (uint16_t)pool_number(s->in));
     send_answer(w, id, YES, NULL);
 }
 
-enum { TRIED_BITS = 7 << 6 };
+/* The backends of the pool in which a password is tried on all. */
+static inline unsigned tried_bits(void)
+{
+    uint32_t pool = pool_number(TRIED);
+    unsigned bits = 0;
+
+    for (size_t i = 0; pool != NOWHERE && i < conf->pools[pool].backends_n; i++)
+        bits |= 1U << index_of(conf->pools[pool].backends[i].title, titles, BACKENDS);
+    return bits;
+}
 
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
                              const char *why, struct slice told)
@@ -258,28 +306,30 @@ static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id,
 
     (void)arg;
     (void)told;
-    assert_true(code <= REFUSE_CREDENTIALS && strlen(why) > 0);
+    assert_true(code <= REFUSE_OUTDATED && strlen(why) > 0);
+    /* Never to a worker of control's own configuration. */
+    assert_true(code != REFUSE_OUTDATED || CONTAINER(w, struct model_worker, worker)->conf != conf);
     /* No failure is told as a wrong password. */
     if (code == REFUSE_CREDENTIALS && !m.is_stopping)
-        assert_true(s && (s->refused & TRIED_BITS) == TRIED_BITS);
+        assert_true(s && (s->refused & tried_bits()) == tried_bits());
     m.refusals++;
     m.refused[code]++;
-    send_answer(w, id, REFUSE, NULL);
+    send_answer(w, id, code == REFUSE_OUTDATED ? OUTDATED : REFUSE, NULL);
 }
 
 static inline void on_placed(void *arg, struct slice user, const char *pool, const char *backend)
 {
     unsigned u = user_of(user);
-    uint32_t where = backends_number(&backends, slice_str(backend));
-    uint32_t in = backends.all[where].pool;
+    uint32_t where = index_of(backend, titles, BACKENDS);
+    uint32_t in = index_of(pool, pool_titles, POOLS);
 
     (void)arg;
-    assert_string_equal(pool, conf->pools[in].title);
+    assert_true(pool_number(in) != NOWHERE);
     assert_true(in != SHARED);
     assert_true(m.is_steered[u] || !m.is_on_disk[in][u]);
     /* One mailbox a user: a record that was lost is made again with the same content. With trials
      * that is whichever takes the password. */
-    assert_true(m.is_steered[u] || in == TRIED || m.placed[in][u] == BACKEND_NONE ||
+    assert_true(m.is_steered[u] || in == TRIED || m.placed[in][u] == NOWHERE ||
                 m.placed[in][u] == where);
     m.placed[in][u] = where;
     m.is_queued[in][u] = true;
@@ -287,10 +337,20 @@ static inline void on_placed(void *arg, struct slice user, const char *pool, con
 
 static inline void on_held(void *arg, struct slice user, size_t waiting)
 {
+    bool waits = m.is_held[user_of(user)];
+
     (void)arg;
-    assert_true((m.is_held[user_of(user)] || is_moving(OWN, user) || is_moving(SHARED, user) ||
-                 is_moving(TRIED, user)) &&
-                waiting > 0);
+    for (uint16_t p = 0; p < conf->pools_n; p++)
+        waits = waits || is_moving(p, user);
+    assert_true(waits && waiting > 0);
+}
+
+static inline int on_strand(void *arg, struct user *u, uint32_t to, uint64_t now, struct err *err)
+{
+    (void)arg;
+    assert_true(to < backends.n && backends.all[to].pool == u->pool);
+    m.stranded++;
+    return operate_strand(operate, u, to, now, err);
 }
 
 static inline void on_kick(void *arg, struct admission_worker *w, uint32_t id, enum kick why)
@@ -337,7 +397,7 @@ static inline void on_recovered(void *arg, size_t sessions, size_t users)
 static inline void on_queued(void *arg, uint32_t backend, size_t waiting, const char *limit)
 {
     (void)arg;
-    assert_true(backend < BACKENDS && waiting > 0 && strlen(limit) > 0);
+    assert_true(backend < backends.n && waiting > 0 && strlen(limit) > 0);
 }
 
 static inline void on_health(void *arg, uint32_t backend, enum health_state was, uint64_t lasted_ms,
@@ -383,6 +443,7 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .kick = on_kick,
                                                  .placed = on_placed,
                                                  .held = on_held,
+                                                 .strand = on_strand,
                                                  .auth_failed = on_auth_failed,
                                                  .count = on_count,
                                                  .recovered = on_recovered,
@@ -392,16 +453,20 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .ask_facts = on_ask_facts,
                                                  .flush_facts = on_flush_facts};
 
-static inline void take_lease(struct model_session *s, const struct msg_lease *lease)
+static inline void take_lease(const struct model_worker *w, struct model_session *s,
+                              const struct msg_lease *lease)
 {
+    const struct conf_pool *pool = &w->conf->pools[lease->pool];
     bool was_trial = s->lease.flags & LEASE_IS_TRIAL;
     unsigned bit;
 
     assert_true(s->stage == ADMIT_ASKED || s->stage == FAILED_ASKED || s->stage == REFUSED_ASKED);
     assert_true(lease->attempt >= 1 && lease->attempt <= 3 && lease->addresses_n > 0);
-    assert_true(lease->flags == 0 || (lease->flags == LEASE_IS_TRIAL && lease->pool == TRIED));
+    s->in = index_of(pool->title, pool_titles, POOLS);
+    s->where = index_of(pool->backends[lease->backend].title, titles, BACKENDS);
+    assert_true(lease->flags == 0 || (lease->flags == LEASE_IS_TRIAL && s->in == TRIED));
     s->lease = *lease;
-    bit = 1U << backend_of(s);
+    bit = 1U << s->where;
     /* Somebody else's trial, or an operator, has found where the user is: all begins anew. */
     if (was_trial && !(lease->flags & LEASE_IS_TRIAL))
         s->tried = 0;
@@ -428,7 +493,10 @@ static inline void deliver(const struct on_way *a)
         s->stage = OPEN;
         return;
     case LEASE:
-        take_lease(s, &a->lease);
+        take_lease(a->worker, s, &a->lease);
+        return;
+    case OUTDATED: /* the client comes again, to another worker */
+        end(a->worker, s);
         return;
     case YES:
         assert_int_equal(s->stage, OK_ASKED);
@@ -489,10 +557,12 @@ static inline struct addr some_address(void)
 
 static inline void say_open(struct model_worker *w, struct model_session *s)
 {
-    struct msg_open open = {.client = s->client, .listener = s->pool};
+    struct msg_open open = {.client = s->client, .listener = s->listener};
+    uint16_t door;
 
     s->stage = OPEN_ASKED;
-    must(admission_open(admission, &w->worker, s->id, &open));
+    assert_true(names_door(&w->names, open.listener, &door) && door < conf->pools_n);
+    must(admission_open(admission, &w->worker, s->id, door, &open));
 }
 
 static inline void say_admit(struct model_worker *w, struct model_session *s)
@@ -512,7 +582,7 @@ static inline void say_result(struct model_worker *w, struct model_session *s, e
     bool is_trial = s->lease.flags & LEASE_IS_TRIAL;
 
     if (result == RESULT_REFUSED)
-        s->refused |= 1U << backend_of(s);
+        s->refused |= 1U << s->where;
     s->stage = result == RESULT_OK                    ? OK_ASKED
                : result == RESULT_FAILED              ? FAILED_ASKED
                : result == RESULT_REFUSED && is_trial ? REFUSED_ASKED
@@ -523,17 +593,19 @@ static inline void say_result(struct model_worker *w, struct model_session *s, e
 static inline void say_replay(struct model_worker *w, const struct model_session *s)
 {
     struct msg_replay r = {.client = s->client,
-                           .listener = s->pool,
+                           .listener = s->listener,
                            .pool = s->lease.pool,
                            .backend = s->lease.backend,
                            .lease = s->lease.lease,
                            .flags = s->lease.flags,
                            .attempt = s->lease.attempt};
     bool is_named = s->stage >= LEASED;
+    struct whereabouts at;
 
     r.stage = s->stage == DONE ? REPLAY_RELAY : is_named ? REPLAY_LEASED : REPLAY_OPEN;
-    must(admission_replay(admission, &w->worker, s->id, &r, is_named ? name_of(s->user) : SLICE(""),
-                          m.now_ms));
+    must(names_whereabouts(&w->names, &r, &at));
+    must(admission_replay(admission, &w->worker, s->id, &at, &r,
+                          is_named ? name_of(s->user) : SLICE(""), m.now_ms));
 }
 
 static inline void replay(struct model_worker *w)
@@ -550,7 +622,10 @@ static inline void replay(struct model_worker *w)
     for (int i = 0; i < SESSIONS; i++) {
         struct model_session *s = &w->sessions[i];
 
-        s->tried = s->stage == FAILED_ASKED || s->stage == REFUSED_ASKED ? 1U << backend_of(s) : 0;
+        s->tried = s->stage == FAILED_ASKED || s->stage == REFUSED_ASKED ? 1U << s->where : 0;
+        /* By another order of the backends a trial begins anew. */
+        if (w->conf != conf && s->lease.flags & LEASE_IS_TRIAL)
+            s->tried = 0;
         if (s->stage == OPEN_ASKED)
             say_open(w, s);
         else if (s->stage == ADMIT_ASKED)
@@ -564,13 +639,27 @@ static inline void replay(struct model_worker *w)
     }
 }
 
+/* The listener of a pool; if that is gone, another. */
+static inline uint32_t listener_of(const struct conf *c, unsigned pool)
+{
+    uint32_t i = 0;
+
+    while (i + 1 < c->listeners_n && strcmp(c->listeners[i].title, pool_titles[pool]) != 0)
+        i++;
+    return i;
+}
+
 static inline void step_session(struct model_worker *w, struct model_session *s)
 {
     if (s->stage == NONE) {
-        *s = (struct model_session){
-            .id = m.next_id++, .pool = draw(2) ? SHARED : draw(POOLS), .client = some_address()};
+        if (w->worker.facts.is_retired)
+            return;
+        *s =
+            (struct model_session){.id = m.next_id++,
+                                   .listener = listener_of(w->conf, draw(2) ? SHARED : draw(POOLS)),
+                                   .client = some_address()};
         say_open(w, s);
-    } else if (draw(6) == 0 || (s->is_kicked && draw(2))) {
+    } else if (draw(s->stage == DONE ? 20 : 6) == 0 || (s->is_kicked && draw(2))) {
         end(w, s);
     } else if (s->stage == OPEN) {
         s->user = draw(USERS);
@@ -639,7 +728,7 @@ static inline void answer_something(void)
 
 static inline void probe_something(void)
 {
-    uint32_t b = draw(BACKENDS);
+    uint32_t b = draw((uint32_t)backends.n);
     bool is_ok = draw(4) > 0;
 
     for (uint32_t n = 1 + draw(4); n > 0; n--)
@@ -650,21 +739,34 @@ static inline void probe_something(void)
 /* Things that no honest worker says; none may have an effect. */
 static inline void talk_nonsense(struct model_worker *w, const struct model_session *s)
 {
-    struct msg_open open = {.listener = POOLS + draw(3)};
+    struct msg_open open = {0};
+    struct whereabouts at = {.pool = (uint16_t)draw(POOLS), .backend = draw(BACKENDS)};
     struct msg_result r = {.lease = {m.epoch, 1000000 + draw(1000)}, .result = draw(6)};
     struct msg_admit admit = {.client = some_address()};
-    struct msg_replay again = {.pool = (uint16_t)draw(4), .backend = (uint16_t)draw(9)};
+    struct msg_replay again = {.stage = (uint16_t)draw(4),
+                               .listener = draw(100),
+                               .pool = (uint16_t)draw(100),
+                               .backend = (uint16_t)(BACKENDS + draw(100))};
+    struct msg_name name = {.kind = (uint16_t)draw(4),
+                            .index = BACKENDS + draw(2) * 9999,
+                            .pool = (uint16_t)draw(UINT16_MAX + 1)};
+    uint16_t door;
     size_t before = m.queue_n;
     uint32_t id = draw(2) ? s->id : draw(UINT32_MAX) | 1U << 31;
 
-    assert_non_null(admission_open(admission, &w->worker, id, &open));
+    assert_false(names_door(&w->names, POOLS + draw(UINT32_MAX - POOLS), &door));
+    assert_true(again.stage == REPLAY_OPEN ||
+                names_whereabouts(&w->names, &again, &(struct whereabouts){0}));
+    assert_non_null(names_take(&w->names, &name, SLICE("s1")));
+    if (s->stage == DONE && w->has_replayed)
+        assert_non_null(admission_open(admission, &w->worker, s->id, 0, &open));
     assert_non_null(admission_result(admission, &w->worker, id, &r, m.now_ms));
     assert_non_null(
         admission_admit(admission, &w->worker, id | 1U << 31, &admit, SLICE("ann"), m.now_ms));
     assert_non_null(admission_admit(admission, &w->worker, id, &admit, SLICE(""), m.now_ms));
     if (w->has_replayed && w->worker.is_replayed)
         assert_non_null(
-            admission_replay(admission, &w->worker, id, &again, SLICE("ann"), m.now_ms));
+            admission_replay(admission, &w->worker, id, &at, &again, SLICE("ann"), m.now_ms));
     admission_end(admission, &w->worker, id | 1U << 31, &(struct msg_end){0}, m.now_ms);
     assert_int_equal(m.queue_n, before);
 }

@@ -7,6 +7,7 @@
 
 #include "control/load.h"
 #include "control/shared.h"
+#include "names_said.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -52,6 +53,8 @@ static uint64_t now_ms;
 
 static struct admission_worker workers[WORKERS];
 static bool is_attached[WORKERS];
+static struct names named[WORKERS];
+static const struct conf *confs[WORKERS]; /* of workers of another generation; NULL: control's */
 static struct msg_lease leases[WORKERS][IDS];      /* the last that each session was given */
 static char tails[WORKERS][IDS][2 * IPC_USER_MAX]; /* behind them */
 static size_t tails_n[WORKERS][IDS];
@@ -114,8 +117,9 @@ static inline void on_done(void *arg, struct admission_worker *w, uint32_t id)
 static inline void on_refuse(void *arg, struct admission_worker *w, uint32_t id, enum refuse code,
                              const char *why, struct slice told_to_client)
 {
-    static const char *const names[] = {"UNAVAILABLE", "INUSE",   "MAX_SESSIONS", "MAX_ADDRESS",
-                                        "MAX_USER",    "PENALTY", "DISABLED",     "CREDENTIALS"};
+    static const char *const names[] = {"UNAVAILABLE", "INUSE",       "MAX_SESSIONS",
+                                        "MAX_ADDRESS", "MAX_USER",    "PENALTY",
+                                        "DISABLED",    "CREDENTIALS", "OUTDATED"};
 
     (void)arg;
     tell("refuse %d.%u %s: %s\n", number(w), id, names[code], why);
@@ -136,6 +140,17 @@ static inline void on_placed(void *arg, struct slice user, const char *pool, con
 {
     (void)arg;
     tell("placed %.*s %s %s\n", SLICE_ARG(user), pool, backend);
+}
+
+/* How a user whose sessions are stranded is moved; NULL: that cannot be. */
+static int (*strand)(struct user *u, uint32_t to);
+
+static inline int on_strand(void *arg, struct user *u, uint32_t to, uint64_t now, struct err *e)
+{
+    (void)arg;
+    (void)now;
+    tell("strand %.*s %s\n", SLICE_ARG(user_name(u)), backends_title(&backends, to));
+    return strand ? strand(u, to) : err_set(e, 0, "nobody moves users here");
 }
 
 static inline void on_held(void *arg, struct slice user, size_t waiting)
@@ -207,6 +222,7 @@ static const struct admission_effects effects = {.go = on_go,
                                                  .refuse = on_refuse,
                                                  .kick = on_kick,
                                                  .placed = on_placed,
+                                                 .strand = on_strand,
                                                  .held = on_held,
                                                  .auth_failed = on_auth_failed,
                                                  .count = on_count,
@@ -257,8 +273,11 @@ static inline struct addr client_address(void)
 static inline const char *try_open(int w, uint32_t id, uint32_t listener)
 {
     struct msg_open m = {.client = client_address(), .listener = listener};
+    uint16_t door;
 
-    return admission_open(admission, &workers[w], id, &m);
+    if (!names_door(&named[w], listener, &door))
+        return "no such listener";
+    return admission_open(admission, &workers[w], id, door, &m);
 }
 
 static inline const char *try_admit(int w, uint32_t id, const char *user)
@@ -383,6 +402,8 @@ static inline void elapse(uint64_t ms)
 
 static inline void attach(int w)
 {
+    names_of_conf(&named[w], &backends, confs[w] ? confs[w] : conf);
+    workers[w].names = &named[w];
     workers[w].instance = FIRST_INSTANCE + (uint32_t)w;
     admission_attach(admission, &workers[w]);
     is_attached[w] = true;
@@ -392,26 +413,44 @@ static inline void detach(int w)
 {
     is_attached[w] = false;
     admission_detach(admission, &workers[w], now_ms);
+    names_done(&named[w]);
 }
 
 static inline const char *replay(int w, uint32_t id, struct msg_replay m, const char *user)
 {
+    struct whereabouts there;
+    const char *wrong = names_whereabouts(&named[w], &m, &there);
+
+    if (wrong)
+        return wrong;
     if (m.stage == REPLAY_LEASED)
         leases[w][id % IDS].lease = m.lease;
     m.client = client_address();
-    return admission_replay(admission, &workers[w], id, &m, slice_str(user), now_ms);
+    return admission_replay(admission, &workers[w], id, &there, &m, slice_str(user), now_ms);
+}
+
+/* As a worker with this configuration says it; each pool's listener has its number. */
+static inline struct msg_replay at_by(const struct conf *c, const char *backend,
+                                      enum replay_stage stage)
+{
+    for (uint16_t p = 0; p < c->pools_n; p++) {
+        for (uint16_t i = 0; i < c->pools[p].backends_n; i++) {
+            if (strcmp(c->pools[p].backends[i].title, backend) == 0)
+                return (struct msg_replay){.pool = p,
+                                           .backend = i,
+                                           .listener = p,
+                                           .stage = (uint16_t)stage,
+                                           .lease = {LAST_EPOCH - 1, 17},
+                                           .attempt = 1};
+        }
+    }
+    fail();
+    return (struct msg_replay){0};
 }
 
 static inline struct msg_replay at(const char *backend, enum replay_stage stage)
 {
-    uint32_t n = backends_number(&backends, slice_str(backend));
-
-    return (struct msg_replay){.pool = backends.all[n].pool,
-                               .backend = backends.all[n].index,
-                               .listener = backends.all[n].pool,
-                               .stage = (uint16_t)stage,
-                               .lease = {LAST_EPOCH - 1, 17},
-                               .attempt = 1};
+    return at_by(conf, backend, stage);
 }
 
 /* --- the state file ------------------------------------------------------------------------ */
@@ -503,6 +542,8 @@ static inline int setup_waiting(void **state)
     snprintf(text, sizeof text, "%s%s", conf_text, *state ? (const char *)*state : "");
     now_ms = 1000000;
     client = NULL;
+    strand = NULL;
+    memset(confs, 0, sizeof confs);
     descriptors = ports = 0;
     memset(counted, 0, sizeof counted);
     if (make_memories() < 0 || conf_load_text(text, "test", &conf, &err) < 0) {

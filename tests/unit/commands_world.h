@@ -1,5 +1,5 @@
-/* Commands over a control that only notes what it is told, and directories that say what a test
- * wants: a line in, the answer out. */
+/* Commands over a control that only notes what it is told, and directories and a parent that
+ * say what a test wants: a line in, the answer out. */
 #ifndef USHER_TESTS_COMMANDS_WORLD_H
 #define USHER_TESTS_COMMANDS_WORLD_H
 
@@ -22,6 +22,14 @@ static struct {
     uint32_t age_ms;
 } reply;
 
+/* What the parent says when it is to change usher itself. */
+static struct {
+    const char *lines[4];
+    enum change_status status;
+    uint32_t generation;
+    const char *words;
+} change_reply;
+
 #define POOLS                                                                \
     "pool main {\n"                                                          \
     "  backend mail1 { address = \"192.0.2.1:10143\" }\n"                    \
@@ -43,6 +51,7 @@ static inline int setup_with(const char *text)
     if (backends_number(&backends, SLICE("gone1")) == BACKEND_NONE)
         return -1;
     control = (struct operate){.backends = &backends};
+    memset(&change_reply, 0, sizeof change_reply);
     return 0;
 }
 
@@ -77,15 +86,29 @@ static inline void on_told(struct call *call)
     times_told++;
 }
 
-/* Directories are asked, and answer with `reply`. */
-static inline void wait_for_directories(struct call *call)
+/* The parent is asked, and answers with `change_reply`. */
+static inline void change(void)
+{
+    for (size_t i = 0; i < 4 && change_reply.lines[i]; i++)
+        tell_change(&control, change_reply.lines[i]);
+    assert_int_equal(times_told, 0);
+    end_change(&control, change_reply.status, change_reply.generation,
+               change_reply.words ? change_reply.words : "");
+}
+
+/* Directories are asked, and answer with `reply`; or the parent is. */
+static inline void wait_for_others(struct call *call)
 {
     times_told = 0;
     call->on_told = on_told;
     assert_int_equal(buf_len(call->answer.out), 0);
-    tell_facts(&control, control.questions, reply.status, reply.directory, reply.text,
-               reply.age_ms);
+    if (is_changing(&control))
+        change();
+    else
+        tell_facts(&control, control.questions, reply.status, reply.directory, reply.text,
+                   reply.age_ms);
     assert_int_equal(times_told, 1);
+    assert_true(call_is_told(call));
 }
 
 /* The whole answer to a line, or "usage: ..." or "failed: ..." of what is refused. */
@@ -107,7 +130,7 @@ static inline const char *ask(const char *line)
         snprintf(said, sizeof said, "%s: %s", call.is_usage ? "usage" : "failed", err.text);
     } else {
         if (call.is_waiting)
-            wait_for_directories(&call);
+            wait_for_others(&call);
         while (call_step(&call, 61000))
             continue;
         snprintf(said, sizeof said, "%.*s", SLICE_ARG(buf_slice(&out)));

@@ -20,6 +20,8 @@ struct operate {
     struct facts_wait facts;
     uint32_t questions; /* to directories; answered by tell_facts() */
     bool is_asked_fresh;
+    uint64_t workers_since_s; /* when the older one of two workers was started; 0: there are none */
+    struct changer *changer;  /* who waits for a change; told by tell_change(), end_change() */
 };
 
 __attribute__((format(printf, 2, 3))) static inline void did(struct operate *o, const char *fmt,
@@ -57,6 +59,8 @@ void operate_status(const struct operate *o, struct operate_status *out_status)
                                           .users = o->sessions,
                                           .known_users = 7,
                                           .workers = 2,
+                                          .retired = 1,
+                                          .moves_since = 2,
                                           .epoch = 3,
                                           .queued = 4,
                                           .is_recovered = true};
@@ -142,6 +146,61 @@ void operate_count(const struct operate *o, struct operate_counts *out_counts)
 {
     for (size_t i = 0; i < o->backends->n; i++)
         out_counts[i] = (struct operate_counts){(uint32_t)(i + 1) * 10, (uint32_t)i + 1};
+}
+
+int operate_workers(const struct operate *o, struct operate_worker **out_workers, size_t *out_n,
+                    struct err *err)
+{
+    static const struct operate_worker workers[2] = {
+        {.generation = 1, .slot = 3, .pid = 77, .sessions = 9, .is_retired = true},
+        {.generation = 2, .pid = 88, .started_s = UINT64_MAX, .version = "1.2.3"}};
+
+    *out_n = o->workers_since_s ? 2 : 0;
+    *out_workers = calloc(3, sizeof workers[0]);
+    if (!*out_workers)
+        return err_set(err, ENOMEM, "out of memory");
+    memcpy(*out_workers, workers, sizeof workers);
+    (*out_workers)[0].started_s = o->workers_since_s;
+    return 0;
+}
+
+int operate_change(struct operate *o, struct changer *c, enum change_kind what, struct err *err)
+{
+    static struct list waiting = {&waiting, &waiting};
+
+    if (ordered(o, err) < 0)
+        return -1;
+    did(o, what == CHANGE_UPGRADE ? "upgrade" : "reload");
+    list_append(&waiting, &c->node);
+    o->changer = c;
+    return 0;
+}
+
+/* Whether somebody waits for a change. */
+static inline bool is_changing(const struct operate *o)
+{
+    return o->changer && !list_empty(&o->changer->node);
+}
+
+static inline void tell_change(struct operate *o, const char *line)
+{
+    char copy[256]; /* which is gone afterwards, as a message is */
+
+    snprintf(copy, sizeof copy, "%s", line);
+    o->changer->on_line(o->changer, slice_str(copy));
+    memset(copy, 'x', sizeof copy);
+}
+
+static inline void end_change(struct operate *o, enum change_status status, uint32_t generation,
+                              const char *words)
+{
+    struct changer *c = o->changer;
+    char copy[IPC_TEXT_MAX];
+
+    snprintf(copy, sizeof copy, "%s", words);
+    list_remove(&c->node);
+    c->on_over(c, status, generation, slice_str(copy));
+    memset(copy, 'x', sizeof copy);
 }
 
 static inline void on_question(void *arg, uint32_t question, struct slice user, bool is_fresh)

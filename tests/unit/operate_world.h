@@ -14,6 +14,11 @@ static struct operate *operate;
 static struct state *state_file;
 static char state_dir[64], state_name[96];
 
+static inline int strand_by_operate(struct user *u, uint32_t to)
+{
+    return operate_strand(operate, u, to, now_ms, &err);
+}
+
 static inline uint32_t backend(const char *title)
 {
     return backends_number(&backends, slice_str(title));
@@ -21,7 +26,8 @@ static inline uint32_t backend(const char *title)
 
 static inline void begin_operating(void)
 {
-    const struct operate_params params = {conf, &backends, admission, NULL};
+    const struct operate_params params = {
+        .conf = conf, .backends = &backends, .admission = admission};
     struct operate_params with_state = params;
 
     if (state_open(state_dir, &state_file, &err) < 0 ||
@@ -29,6 +35,7 @@ static inline void begin_operating(void)
         fail_msg("%s", err.text);
     with_state.state = state_file;
     assert_int_equal(operate_new(&with_state, &operate, &err), 0);
+    strand = strand_by_operate;
 }
 
 static inline void end_operating(void)

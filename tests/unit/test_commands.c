@@ -220,7 +220,7 @@ static void test_backends_and_pools_are_told(void **state)
          "\",\"epoch\":3,\"recovered\":true,\"sessions\":0,"
          "\"users\":0,\"known_users\":7,\"logins\":0,\"held\":0,\"delayed\":0,\"workers\":2,"
          "\"moves\":0,\"kicks\":0,\"given_up\":0,\"backends\":[" MAIL1 "," MAIL2 "," DISK1
-         "],\"queued\":4,\"unhealthy\":[]}}\n"},
+         "],\"queued\":4,\"unhealthy\":[],\"retired\":1,\"moves_since\":2}}\n"},
     };
 
     (void)state;
@@ -457,6 +457,8 @@ static void test_answers_have_the_names_that_are_promised(void **state)
     control.sessions = 2;
     reply.status = FACTS_UNKNOWN;
     reply.directory = reply.text = "";
+    change_reply.lines[0] = "backend mail3 (pool main): added";
+    control.workers_since_s = 1;
     for (unsigned i = 0; i < COMMAND_COUNT; i++) {
         const char *words = command_words((enum command)i);
         const struct promise *p = promise_of(words);

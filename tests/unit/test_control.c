@@ -6,12 +6,14 @@
 #include "control/operate.h"
 #include "control/shared.h"
 #include "control/state.h"
+#include "names_said.h"
 
 #include <fcntl.h>
 #include <poll.h>
 #include <pwd.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -95,7 +97,13 @@ static void close_door(struct door **d)
     *d = NULL;
 }
 
-static const struct control_door door = {open_door, begin_door, close_door};
+static void finish_door(struct door *d, unsigned limit_ms)
+{
+    (void)d;
+    (void)limit_ms;
+}
+
+static const struct control_door door = {open_door, begin_door, finish_door, close_door};
 
 /* --------------------------------------------------------------------------------------------- */
 
@@ -134,22 +142,38 @@ static _Noreturn void be_control(int channel, int log)
     exit(child_main(&role)); /* not _exit: the leak sanitizer looks then */
 }
 
-static void give_peer(struct end *e, enum role role)
+static void send_name(void *arg, const struct msg_name *m, const char *title)
 {
-    struct msg_peer who = {.role = (uint8_t)role, .instance = 9};
+    send_msg(arg, MSG_NAME, 0, m, slice_str(title), -1);
+}
+
+/* One whose configuration is this. */
+static void give_peer_of(struct end *e, const struct msg_peer *who, const char *text)
+{
+    struct conf *conf;
     int fds[2];
 
     assert_int_equal(channel_pair(fds, &err), 0);
     *e = (struct end){.fd = fds[0]};
-    send_msg(&parent, MSG_PEER, 0, &who, SLICE(""), fds[1]);
+    send_msg(&parent, MSG_PEER, 0, who, SLICE("1.2.3"), fds[1]);
     close(fds[1]);
-    say_hello(e, role);
+    say_hello(e, (enum role)who->role);
+    if (who->role != ROLE_WORKER)
+        return;
+    assert_int_equal(conf_load_text(text, "test", &conf, &err), 0);
+    say_names(conf, send_name, e);
+    conf_free(&conf);
 }
 
-static void start(uint32_t epoch, uint32_t peers)
+static void give_peer(struct end *e, enum role role)
+{
+    give_peer_of(e, &(struct msg_peer){.role = (uint8_t)role, .instance = 9}, conf_text);
+}
+
+/* As a candidate: it has not begun. */
+static void start_only(uint32_t epoch)
 {
     const struct msg_start m = {.instance = epoch};
-    const struct msg_begin begin = {.epoch = epoch, .peers = peers};
     int conf_fd = text_file(conf_text);
     int fds[2], log[2];
 
@@ -178,6 +202,13 @@ static void start(uint32_t epoch, uint32_t peers)
     }
     door_fd = -1;
     send_msg(&parent, MSG_START, 0, &m, SLICE(""), -1);
+}
+
+static void start(uint32_t epoch, uint32_t peers)
+{
+    const struct msg_begin begin = {.epoch = epoch, .peers = peers};
+
+    start_only(epoch);
     send_msg(&parent, MSG_BEGIN, 0, &begin, SLICE(""), -1);
 }
 
@@ -549,6 +580,177 @@ static void test_what_comes_through_the_door_is_done(void **state)
     assert_has(stop(), " moved user=ann pool=two ");
 }
 
+/* --- generations ---------------------------------------------------------------------------- */
+
+static const char two_pools[] =
+    "listener two { address = \"127.0.0.1:0\" pool = two }\n"
+    "pool two { check = tcp check_interval = 1s check_fast_interval = 1s\n"
+    "  backend a { address = \"192.0.2.1:10143\" weight = 0 }\n"
+    "  backend b { address = \"192.0.2.2:10143\" } }\n";
+
+/* The same in another order. */
+static const char two_pools_turned[] =
+    "listener two { address = \"127.0.0.1:0\" pool = two }\n"
+    "listener l { address = \"127.0.0.1:0\" pool = main }\n"
+    "pool two { backend b { address = \"192.0.2.2:10143\" }\n"
+    "  backend a { address = \"192.0.2.1:10143\" } }\n"
+    "pool main { backend mail1 { address = \"mail1.test:10143\" } }\n";
+
+static void test_a_worker_of_another_configuration_is_spoken_to_by_its_own_numbers(void **state)
+{
+    const struct msg_peer old = {.role = ROLE_WORKER, .instance = 9, .flags = PEER_RETIRED};
+    const struct msg_open open = {.client = address("192.0.2.1"), .listener = 0};
+    const struct msg_admit admit = {.client = open.client, .mech = MECH_PLAIN};
+    const struct msg_replay relay = {
+        .stage = REPLAY_RELAY, .attempt = 1, .pool = 0, .backend = 1, .listener = 0};
+    struct msg_lease lease;
+
+    (void)state;
+    strcat(conf_text, two_pools);
+    start(2, 1);
+    await(&parent, MSG_READY);
+    give_peer_of(&worker, &old, two_pools_turned);
+    send_msg(&worker, MSG_REPLAY, 1, &relay, SLICE("ann"), -1);
+    send_msg(&worker, MSG_REPLAYED, 0, NULL, SLICE(""), -1);
+    send_msg(&worker, MSG_OPEN, 2, &open, SLICE(""), -1);
+    await(&worker, MSG_GO);
+    send_msg(&worker, MSG_ADMIT, 2, &admit, SLICE("bob"), -1);
+    memcpy(&lease, await(&worker, MSG_LEASE).body, sizeof lease);
+    assert_int_equal(lease.pool, 0);
+    assert_int_equal(lease.backend, 0);
+    assert_string_equal(addr_format(&lease.addresses[0], (char[ADDR_TEXT]){0}), "192.0.2.2:10143");
+    assert_has(stop(), " placed user=ann pool=two backend=a\n");
+}
+
+static void test_probes_go_to_workers_that_are_not_retired(void **state)
+{
+    const struct msg_peer old = {.role = ROLE_WORKER, .instance = 8, .flags = PEER_RETIRED};
+    const struct msg_probed ok = {.is_ok = 1};
+    struct end retired;
+    unsigned seen = 0;
+    struct msg m;
+
+    (void)state;
+    strcat(conf_text, two_pools);
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer_of(&retired, &old, conf_text);
+    give_peer_of(&worker, &(struct msg_peer){.role = ROLE_WORKER, .instance = 9}, two_pools_turned);
+    while (seen != 3) {
+        struct msg_probe probe;
+
+        m = await(&worker, MSG_PROBE);
+        memcpy(&probe, m.body, sizeof probe);
+        assert_int_equal(probe.pool, 0);
+        assert_string_equal(addr_format(&probe.addresses[0], (char[ADDR_TEXT]){0}),
+                            probe.backend == 0 ? "192.0.2.2:10143" : "192.0.2.1:10143");
+        seen |= 1U << probe.backend;
+        send_msg(&worker, MSG_PROBED, m.id, &ok, SLICE(""), -1);
+    }
+    stop();
+    while (next_msg(&retired, &m))
+        assert_int_equal(m.type, MSG_HELLO);
+    close(retired.fd);
+}
+
+static void test_a_worker_with_another_server_of_that_name_is_outdated(void **state)
+{
+    struct msg m;
+
+    (void)state;
+    start(1, 0);
+    await(&parent, MSG_READY);
+    give_peer_of(&worker, &(struct msg_peer){.role = ROLE_WORKER, .instance = 9},
+                 "listener l { address = \"127.0.0.1:0\" }\n"
+                 "pool main { backend mail1 { address = \"mail2.test:10143\" } }\n");
+    ask_from("192.0.2.1", 1, "ann");
+    m = await(&worker, MSG_REFUSE);
+    assert_int_equal(((const struct msg_refuse *)m.body)->code, REFUSE_OUTDATED);
+    stop();
+}
+
+/* --- candidates ----------------------------------------------------------------------------- */
+
+/* Root has opened it, control runs as another. */
+static void make_everybodys(const char *path)
+{
+    static const char *const endings[] = {"", "-wal", "-shm"};
+
+    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+        char name[160];
+
+        snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        assert_int_equal(chmod(name, 0666), 0);
+    }
+}
+
+/* What the files of the state are, as far as a program can tell. */
+static void look_at_state(char *out, size_t n)
+{
+    static const char *const names[] = {STATE_FILE, STATE_FILE "-wal"};
+
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+        struct stat st = {0};
+        size_t used = strlen(out);
+
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        stat(path, &st);
+        snprintf(out + used, n - used, "%lu %ld %ld.%ld; ", (unsigned long)st.st_ino,
+                 (long)st.st_size, (long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+    }
+}
+
+static void test_a_candidate_that_is_given_up_has_touched_nothing(void **state)
+{
+    char before[256], after[256], path[128];
+    sqlite3 *db;
+
+    (void)state;
+    start(1, 0);
+    await(&parent, MSG_READY);
+    stop();
+    snprintf(path, sizeof path, "%s/" STATE_FILE, dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    /* Another control is just writing. */
+    assert_int_equal(
+        sqlite3_exec(db, "BEGIN IMMEDIATE; INSERT INTO hold VALUES ('ann', 1)", NULL, NULL, NULL),
+        SQLITE_OK);
+    if (geteuid() == 0)
+        make_everybodys(path);
+    look_at_state(before, sizeof before);
+    start_only(2);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    look_at_state(after, sizeof after);
+    assert_string_equal(after, before);
+    /* It would wait for no lock of the candidate's. */
+    assert_int_equal(
+        sqlite3_exec(db, "COMMIT; BEGIN IMMEDIATE; ROLLBACK; BEGIN IMMEDIATE", NULL, NULL, NULL),
+        SQLITE_OK);
+    look_at_state(before, sizeof before);
+    stop();
+    look_at_state(after, sizeof after);
+    assert_string_equal(after, before);
+    sqlite3_close(db);
+}
+
+static void test_a_candidate_begins_when_it_is_told_to(void **state)
+{
+    const struct msg_begin begin = {.epoch = 2};
+
+    (void)state;
+    start_only(1);
+    await(&parent, MSG_READY);
+    give_peer(&lookup, ROLE_LOOKUP);
+    give_peer(&worker, ROLE_WORKER);
+    send_msg(&parent, MSG_BEGIN, 0, &begin, SLICE(""), -1);
+    resolve();
+    assert_int_equal(log_in_up_to_lease(1, "ann").epoch, 2);
+    stop();
+}
+
 static void test_memory_that_is_broken_is_told_and_begins_empty(void **state)
 {
     (void)state;
@@ -586,6 +788,11 @@ int main(void)
         TEST(test_failed_logins_are_told_counted_and_remembered),
         TEST(test_what_a_limit_refuses_is_counted),
         TEST(test_what_comes_through_the_door_is_done),
+        TEST(test_a_worker_of_another_configuration_is_spoken_to_by_its_own_numbers),
+        TEST(test_probes_go_to_workers_that_are_not_retired),
+        TEST(test_a_worker_with_another_server_of_that_name_is_outdated),
+        TEST(test_a_candidate_that_is_given_up_has_touched_nothing),
+        TEST(test_a_candidate_begins_when_it_is_told_to),
         TEST(test_memory_that_is_broken_is_told_and_begins_empty),
         TEST(test_a_broken_state_file_keeps_it_from_starting),
     };

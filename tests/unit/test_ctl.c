@@ -351,6 +351,54 @@ static void test_what_was_done_is_said_in_its_own_words(void **state)
     assert_string_equal(printed, "done\n");
 }
 
+static void test_what_changes_stands_line_by_line_before_what_came_of_it(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_RELOAD},
+         "[{\"change\": \"backend mail3 (pool main): added\"},"
+         " {\"change\": \"pool main: queue_timeout 10s -> 20s\"}]",
+         "{\"done\": {\"generation\": 3, \"changes\": 2, \"text\": \"reloaded: generation 3\"}}");
+    assert_string_equal(printed, "backend mail3 (pool main): added\n"
+                                 "pool main: queue_timeout 10s -> 20s\n"
+                                 "reloaded: generation 3\n");
+    show((struct looks){.command = COMMAND_UPGRADE, .is_coloured = true},
+         "[{\"change\": \"listener imap: removed\"}, {\"change\": \"pool p: added\"}]",
+         "{\"error\": \"it failed\", \"code\": \"failed\"}");
+    assert_string_equal(printed, "\033[33mlistener imap: removed\033[0m\n"
+                                 "\033[32mpool p: added\033[0m\n");
+}
+
+static void test_retired_workers_are_dim_and_marked(void **state)
+{
+#define WORKERS_OF(retired)                                                              \
+    "[{\"generation\": 1, \"slot\": 0, \"pid\": 7, \"version\": \"1.0\", \"age\": 7200," \
+    "  \"sessions\": 12, \"retired\": " retired "},"                                     \
+    " {\"generation\": 2, \"slot\": 0, \"pid\": 1234, \"version\": \"1.1\", \"age\": 5," \
+    "  \"sessions\": 0, \"retired\": false}]"
+    (void)state;
+    show((struct looks){.command = COMMAND_WORKERS}, WORKERS_OF("true"), DONE);
+    assert_string_equal(printed, "GENERATION  SLOT   PID  VERSION  AGE  SESSIONS  RETIRED\n"
+                                 "         1     0     7  1.0       2h        12  retired\n"
+                                 "         2     0  1234  1.1       5s         0\n");
+    show((struct looks){.command = COMMAND_WORKERS, .is_coloured = true}, WORKERS_OF("true"), DONE);
+    assert_non_null(strstr(printed, "\033[2m1.0\033[0m"));
+    assert_non_null(strstr(printed, "\033[2mretired\033[0m"));
+    assert_null(strstr(printed, "\033[2m1.1"));
+    show((struct looks){.command = COMMAND_WORKERS}, WORKERS_OF("false"), DONE);
+    assert_null(strstr(printed, "RETIRED"));
+}
+
+static void test_retired_workers_are_told_of_while_there_are_any(void **state)
+{
+    (void)state;
+    show((struct looks){.command = COMMAND_STATUS}, "[]",
+         "{\"done\": {\"workers\": 2, \"moves\": 0, \"retired\": 3}}");
+    assert_string_equal(printed, "  workers  2\n  retired  3\n  moves    0\n");
+    show((struct looks){.command = COMMAND_STATUS}, "[]",
+         "{\"done\": {\"workers\": 2, \"moves\": 0, \"retired\": 0, \"moves_since\": 1}}");
+    assert_string_equal(printed, "  workers  2\n  moves    0\n");
+}
+
 static void test_facts_stand_below_each_other_and_tables_below_them(void **state)
 {
     (void)state;
@@ -559,6 +607,9 @@ int main(void)
         cmocka_unit_test(test_what_a_directory_knows_has_a_page),
         cmocka_unit_test(test_no_rows_are_said_to_be_none),
         cmocka_unit_test(test_what_was_done_is_said_in_its_own_words),
+        cmocka_unit_test(test_what_changes_stands_line_by_line_before_what_came_of_it),
+        cmocka_unit_test(test_retired_workers_are_dim_and_marked),
+        cmocka_unit_test(test_retired_workers_are_told_of_while_there_are_any),
         cmocka_unit_test(test_facts_stand_below_each_other_and_tables_below_them),
         cmocka_unit_test(test_the_page_of_route_points_at_the_chosen_one),
         cmocka_unit_test(test_who_is_not_served_is_told_why),

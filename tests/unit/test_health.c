@@ -508,6 +508,134 @@ static void test_coming_up_at_time_zero_is_a_slow_start_too(void **state)
     assert_int_equal(health_share(&h, &usual, 0), HEALTH_SHARE_LEAST);
 }
 
+/* --- going on with it ---------------------------------------------------------------------- */
+
+/* As somebody else would have it whose clock began elsewhere. */
+static void hand_over(const struct health *from, struct health *to, uint64_t to_now_ms)
+{
+    struct health_record r;
+
+    health_record(from, now_ms, &r);
+    health_resume(to, &usual, 1, &r, to_now_ms);
+}
+
+/* A probe, or logins instead; the same for both. */
+static bool step_both(struct health *a, struct health *b, uint64_t b_now_ms, uint32_t chance)
+{
+    bool is_ok = chance % 8 >= 3, changes = false, changes_too = false;
+
+    if (chance % 5 > 0) {
+        changes = health_probed(a, &usual, is_ok, now_ms);
+        changes_too = health_probed(b, &usual, is_ok, b_now_ms);
+    } else {
+        /* All that it takes, as a row that is not complete is not handed over. */
+        for (uint32_t i = 0; i < usual.passive_fall; i++) {
+            changes |= health_login(a, &usual, false, i % 3, i % 3, now_ms);
+            changes_too |= health_login(b, &usual, false, i % 3, i % 3, b_now_ms);
+        }
+        health_login(a, &usual, true, 0, 0, now_ms);
+        health_login(b, &usual, true, 0, 0, b_now_ms);
+    }
+    assert_int_equal(changes, changes_too);
+    return changes;
+}
+
+static void test_who_goes_on_with_it_goes_on_alike(void **state)
+{
+    const uint64_t away_ms = 7654321; /* between the two clocks */
+    unsigned changes = 0;
+    uint32_t chance = 1;
+    struct health other;
+
+    (void)state;
+    health_init(&other, &usual, 3, now_ms + away_ms);
+    for (unsigned i = 0; i < 20000; i++) {
+        chance = chance * 1664525 + 1013904223;
+        now_ms += (chance >> 8) % (chance % 64 == 0 ? 2 * HEALTH_ROW_MS : 20 * SECOND);
+        changes += step_both(&h, &other, now_ms + away_ms, chance >> 16);
+        if (chance >> 29 == 0)
+            hand_over(&h, &other, now_ms + away_ms);
+        assert_int_equal(h.state, other.state);
+        assert_int_equal(h.row, other.row);
+        assert_true(h.since_ms + away_ms == other.since_ms);
+        assert_int_equal(h.rest_until_ms > 0, other.rest_until_ms > 0);
+        if (h.rest_until_ms > now_ms)
+            assert_true(h.rest_until_ms + away_ms == other.rest_until_ms);
+        assert_int_equal(health_share(&h, &usual, now_ms),
+                         health_share(&other, &usual, now_ms + away_ms));
+    }
+    assert_true(changes > 1000);
+}
+
+static void test_a_clock_that_has_just_begun_is_no_trouble(void **state)
+{
+    struct health other;
+
+    (void)state;
+    assert_probes("---++", "ffdru");
+    hand_over(&h, &other, 0);
+    assert_int_equal(other.state, HEALTH_UP);
+    assert_int_equal(health_share(&other, &usual, 0), HEALTH_SHARE_LEAST);
+    now_ms += 10 * SECOND;
+    hand_over(&h, &other, 3 * SECOND);
+    assert_int_equal(other.since_ms, 0);
+    assert_true(health_share(&other, &usual, 4 * SECOND) > HEALTH_SHARE_LEAST);
+}
+
+static void test_the_first_probe_comes_within_the_interval_of_its_state(void **state)
+{
+    struct health other;
+
+    (void)state;
+    assert_probes("-", "f");
+    hand_over(&h, &other, now_ms);
+    assert_in_range(other.due_ms, now_ms + 1, now_ms + usual.fast_interval_ms);
+    assert_probes("+", "u");
+    health_probing(&h);
+    hand_over(&h, &other, now_ms);
+    assert_in_range(other.due_ms, now_ms + 1, now_ms + usual.interval_ms);
+}
+
+static void test_one_that_is_not_checked_any_more_is_up(void **state)
+{
+    const struct health_params unchecked = {.fall = 1};
+    struct health_record r;
+    struct health other;
+
+    (void)state;
+    now_ms += 5 * SECOND;
+    health_record(&h, now_ms, &r);
+    health_resume(&other, &unchecked, 1, &r, now_ms);
+    assert_int_equal(other.since_ms, now_ms - 5 * SECOND);
+    assert_int_equal(other.due_ms, 0);
+    assert_probes("---", "ffd");
+    now_ms += 5 * SECOND;
+    health_record(&h, now_ms, &r);
+    health_resume(&other, &unchecked, 1, &r, now_ms);
+    assert_int_equal(other.state, HEALTH_UP);
+    assert_int_equal(other.since_ms, now_ms);
+    assert_int_equal(other.due_ms, 0);
+}
+
+/* From other hands than health_record()'s. */
+static void test_a_record_that_does_not_go_together_does_no_harm(void **state)
+{
+    struct health_record r = {.state = HEALTH_DOWN,
+                              .row = UINT32_MAX,
+                              .is_resting = true,
+                              .rest_ms = UINT64_MAX,
+                              .age_ms = UINT64_MAX};
+
+    (void)state;
+    health_resume(&h, &usual, 1, &r, now_ms);
+    assert_true(h.rest_until_ms == now_ms + HEALTH_REST_MAX_MS);
+    assert_probes("+-", "rd");
+    r.state = HEALTH_UP;
+    health_resume(&h, &usual, 1, &r, now_ms);
+    assert_int_equal(h.rest_until_ms, 0);
+    assert_probes("--", "ff");
+}
+
 #define HEALTH(f) cmocka_unit_test_setup(f, set_up)
 
 int main(void)
@@ -545,6 +673,11 @@ int main(void)
         HEALTH(test_failing_does_not_begin_a_slow_start_anew),
         HEALTH(test_without_slow_start_the_share_is_whole_at_once),
         HEALTH(test_coming_up_at_time_zero_is_a_slow_start_too),
+        HEALTH(test_who_goes_on_with_it_goes_on_alike),
+        HEALTH(test_a_clock_that_has_just_begun_is_no_trouble),
+        HEALTH(test_the_first_probe_comes_within_the_interval_of_its_state),
+        HEALTH(test_one_that_is_not_checked_any_more_is_up),
+        HEALTH(test_a_record_that_does_not_go_together_does_no_harm),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

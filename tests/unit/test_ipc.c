@@ -158,8 +158,11 @@ static void on_drained(struct channel *ch)
 
 static const struct channel_events events = {
     .on_message = on_message, .on_closed = on_closed, .on_drained = on_drained};
-static const struct msg_hello hello = {
-    .magic = IPC_MAGIC, .version = IPC_VERSION, .oldest = IPC_OLDEST, .role = ROLE_WORKER, .instance = 9};
+static const struct msg_hello hello = {.magic = IPC_MAGIC,
+                                       .version = IPC_VERSION,
+                                       .oldest = IPC_OLDEST,
+                                       .role = ROLE_WORKER,
+                                       .instance = 9};
 
 static void begin(struct end *e, int fd)
 {
@@ -296,17 +299,71 @@ static void send_raw(const void *p, size_t n)
     assert_int_equal(send(pair[1], p, n, 0), n);
 }
 
-static void test_other_version_is_not_talked_to(void **state)
+/* Another pair for the next of several cases. */
+static void begin_anew(void)
 {
-    struct msg_hello other = hello;
+    struct err err;
+
+    close(pair[1]);
+    channel_close(&left.ch);
+    assert_int_equal(channel_pair(pair, &err), 0);
+    begin(&left, pair[0]);
+}
+
+static void test_peer_whose_versions_are_all_others_is_not_talked_to(void **state)
+{
+    static const struct msg_hello others[] = {
+        {.version = IPC_VERSION + 1, .oldest = IPC_VERSION + 1},
+        {.version = UINT16_MAX, .oldest = IPC_VERSION + 1},
+        {.version = IPC_OLDEST - 1, .oldest = IPC_OLDEST - 1},
+        {.version = IPC_OLDEST - 1, .oldest = 0},
+        {.version = IPC_VERSION, .oldest = IPC_VERSION + 1}, /* from back to front */
+    };
     _Alignas(8) char bytes[64];
 
     (void)state;
-    other.version = other.oldest = IPC_VERSION + 1;
-    send_raw(bytes, build(bytes, MSG_HELLO, &other, slice_of(NULL, 0)));
-    loop_run(loop);
-    assert_int_equal(left.closed, 1);
-    assert_non_null(strstr(left.tail, "version"));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct msg_hello other = hello;
+
+        other.version = others[i].version;
+        other.oldest = others[i].oldest;
+        send_raw(bytes, build(bytes, MSG_HELLO, &other, slice_of(NULL, 0)));
+        send_raw(bytes, build(bytes, MSG_GO, NULL, slice_of(NULL, 0)));
+        left.stop_after = 1;
+        loop_run(loop);
+        assert_int_equal(left.got, 0);
+        assert_int_equal(left.closed, 1);
+        assert_non_null(strstr(left.tail, "version"));
+        begin_anew();
+    }
+    close(pair[1]);
+}
+
+static void test_peer_that_speaks_ours_among_others_is_talked_to(void **state)
+{
+    static const struct msg_hello others[] = {
+        {.version = IPC_VERSION, .oldest = IPC_OLDEST},
+        {.version = IPC_VERSION + 1, .oldest = IPC_VERSION},
+        {.version = UINT16_MAX, .oldest = 0},
+        {.version = IPC_OLDEST, .oldest = IPC_OLDEST - 1},
+    };
+    _Alignas(8) char bytes[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct msg_hello other = hello;
+
+        other.version = others[i].version;
+        other.oldest = others[i].oldest;
+        send_raw(bytes, build(bytes, MSG_HELLO, &other, slice_of(NULL, 0)));
+        send_raw(bytes, build(bytes, MSG_GO, NULL, slice_of(NULL, 0)));
+        left.stop_after = 1;
+        loop_run(loop);
+        assert_int_equal(left.got, 1);
+        assert_int_equal(left.closed, 0);
+        assert_int_equal(left.ch.peer.version, others[i].version);
+        begin_anew();
+    }
     close(pair[1]);
 }
 
@@ -577,7 +634,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_descriptors_arrive_with_their_messages_among_others,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_of_the_peer_is_told_once, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_version_is_not_talked_to, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peer_whose_versions_are_all_others_is_not_talked_to,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peer_that_speaks_ours_among_others_is_talked_to, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_message_before_hello_ends_the_channel, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_rubbish_behind_a_good_message_ends_the_channel, setup,

@@ -22,9 +22,9 @@ struct world {
 static void begin(struct world *w, uint32_t limit_ms)
 {
     *w = (struct world){.now_ms = 1000000};
-    silence_begin(&w->silence, limit_ms, w->now_ms);
+    silence_watch(&w->silence, limit_ms, w->now_ms);
     for (unsigned i = 0; i < CHILDREN; i++)
-        silence_started(&w->silence, &w->signs[i]);
+        silence_started(&w->silence, limit_ms, &w->signs[i]);
 }
 
 /* A look, `late_ms` after the time for it. */
@@ -87,7 +87,7 @@ static void test_a_successor_begins_anew(void **state)
     w.is_silent[1] = true;
     pass(&w, LIMIT_MS + w.silence.every_ms);
     assert_int_equal(w.aborted, 1);
-    silence_started(&w.silence, &w.signs[1]);
+    silence_started(&w.silence, LIMIT_MS, &w.signs[1]);
     pass(&w, LIMIT_MS);
     assert_int_equal(w.aborted, 1);
     assert_int_equal(w.killed, 0);
@@ -155,6 +155,48 @@ static void test_without_a_limit_nobody_is_given_up(void **state)
     assert_int_equal(w.aborted, 0);
 }
 
+/* As when a reload sets another limit: those who go on by the one of before give their signs as
+ * seldom as it wants. */
+static void test_each_is_judged_by_its_own_limit(void **state)
+{
+    enum { SHORT_MS = LIMIT_MS / 10 };
+    struct world w;
+
+    (void)state;
+    begin(&w, LIMIT_MS);
+    pass(&w, 100 * LIMIT_MS);
+    silence_watch(&w.silence, SHORT_MS, w.now_ms);
+    silence_started(&w.silence, SHORT_MS, &w.signs[1]);
+    silence_started(&w.silence, 0, &w.signs[2]);
+    w.is_silent[0] = w.is_silent[2] = true;
+    pass(&w, LIMIT_MS / 2);
+    assert_int_equal(w.aborted, 0);
+    w.is_silent[1] = true;
+    pass(&w, SHORT_MS + w.silence.every_ms);
+    assert_int_equal(w.aborted, 1);
+    assert_int_not_equal(w.signs[1].aborted_ms, 0);
+    pass(&w, 2 * LIMIT_MS);
+    assert_int_equal(w.aborted, 2);
+    assert_int_equal(w.signs[2].aborted_ms, 0);
+}
+
+/* However the limits change, the clock goes on: nobody is silent for the time before. */
+static void test_another_limit_is_not_held_against_those_who_speak(void **state)
+{
+    struct world w;
+
+    (void)state;
+    begin(&w, LIMIT_MS);
+    for (unsigned i = 0; i < 20; i++) {
+        const uint32_t limit_ms = i % 2 ? LIMIT_MS : LIMIT_MS / 3;
+
+        pass(&w, i * LIMIT_MS + 1);
+        silence_watch(&w.silence, limit_ms, w.now_ms);
+        silence_started(&w.silence, limit_ms, &w.signs[0]);
+    }
+    assert_int_equal(w.aborted, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +207,8 @@ int main(void)
         cmocka_unit_test(test_a_machine_that_slept_is_not_held_against_the_children),
         cmocka_unit_test(test_all_are_not_given_up_at_once),
         cmocka_unit_test(test_without_a_limit_nobody_is_given_up),
+        cmocka_unit_test(test_each_is_judged_by_its_own_limit),
+        cmocka_unit_test(test_another_limit_is_not_held_against_those_who_speak),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

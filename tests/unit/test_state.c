@@ -91,17 +91,18 @@ static int teardown(void **unused)
     return rmdir(dir);
 }
 
-static void open_state(void)
-{
-    if (state_open(dir, &state, &err) < 0)
-        fail_msg("%s", err.text);
-}
-
 static void load(void)
 {
     loaded[0] = '\0';
     if (state_load(state, &rows, NULL, &err) < 0)
         fail_msg("%s", err.text);
+}
+
+static void open_state(void)
+{
+    if (state_open(dir, &state, &err) < 0)
+        fail_msg("%s", err.text);
+    load();
 }
 
 static void reopen(void)
@@ -278,6 +279,36 @@ static void test_a_newer_file_is_refused_and_left_alone(void **unused)
     assert_non_null(strstr(err.text, path));
     assert_non_null(strstr(err.text, "version 2"));
     run_alone("SELECT x FROM new");
+}
+
+static void test_opening_waits_for_nobody_and_writes_nothing(void **unused)
+{
+    sqlite3 *db;
+
+    (void)unused;
+    open_state();
+    state_close(&state);
+    db = other();
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE; INSERT INTO hold(user) VALUES ('ann')",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(state_open(dir, &state, &err), 0);
+    assert_int_equal(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    load();
+    assert_string_equal(loaded, "hold ann - -\n");
+    sqlite3_close(db);
+}
+
+static void test_tables_are_made_when_the_file_is_loaded(void **unused)
+{
+    (void)unused;
+    run_alone("CREATE TABLE hold (user TEXT NOT NULL PRIMARY KEY, since INTEGER)");
+    assert_int_equal(state_open(dir, &state, &err), 0);
+    run_alone("CREATE TABLE pin (user TEXT NOT NULL PRIMARY KEY, backend TEXT NOT NULL, since "
+              "INTEGER)");
+    load();
+    place("ann");
+    flush();
 }
 
 static void test_a_file_that_is_no_database_is_refused(void **unused)
@@ -459,7 +490,7 @@ static void test_a_table_of_another_shape_is_an_error(void **unused)
 {
     (void)unused;
     run_alone("CREATE TABLE hold (name TEXT)");
-    open_state();
+    assert_int_equal(state_open(dir, &state, &err), 0);
     assert_int_equal(state_load(state, &rows, NULL, &err), -1);
     assert_non_null(strstr(err.text, "no such column: user"));
 }
@@ -479,6 +510,8 @@ int main(void)
         TEST(test_tables_laid_out_before_the_first_start_are_kept),
         TEST(test_an_unknown_state_is_not_let_into_the_file),
         TEST(test_a_newer_file_is_refused_and_left_alone),
+        TEST(test_opening_waits_for_nobody_and_writes_nothing),
+        TEST(test_tables_are_made_when_the_file_is_loaded),
         TEST(test_a_file_that_is_no_database_is_refused),
         TEST(test_a_directory_that_is_not_there_is_named),
         TEST(test_a_failed_write_keeps_everything_for_the_next_try),

@@ -97,12 +97,14 @@ async def serve(address: str, port: int, name: str) -> None:
 class FakeBackend:
     """The server in a process of its own; `process.pid` to kill it, stop() when done."""
 
+    PROGRAM = Path(__file__)
+
     def __init__(self, name: str = "fake", address: str | None = None) -> None:
         self.name = name
         self.address = address or free_address()
         self.port = BACKEND_PORT
         self.process = Process(
-            [sys.executable, "-B", Path(__file__), self.address, self.port, name],
+            [sys.executable, "-B", self.PROGRAM, self.address, self.port, name],
             stdout=subprocess.PIPE,
             stderr=None,
         )

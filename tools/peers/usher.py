@@ -31,6 +31,12 @@ SANITIZER = re.compile(r"(Address|Leak|Memory|Thread|UndefinedBehavior)Sanitizer
 PIPE_MOST = 1 << 20
 PIPE_USUAL = 64 << 10
 
+# What the search for leaks says when its process, which is ending, is killed meanwhile.
+KILLED_SEARCH = re.compile(r"==\d+==Unable to get registers from thread \d+\.")
+
+# How a reload or an upgrade ends.
+CHANGES = ("reloaded", "upgraded", "change_refused")
+
 # As whom usher's processes run when we are root.
 ACCOUNT = "nobody"
 
@@ -302,7 +308,7 @@ class Usher:
                 self.lines.append(line)
                 if event:
                     self.events.append(event)
-                else:
+                elif not KILLED_SEARCH.fullmatch(line):
                     self.stray.append(line)
                 self._news.notify_all()
         self.process.popen.stderr.close()
@@ -386,6 +392,48 @@ class Usher:
         before = self.mark()
         self.process.send_signal(signal.SIGHUP)
         self.wait_event("certificates_renewed", after=before)
+
+    def rewrite(self, config: str) -> None:
+        """Another configuration in place of its own, in one step; usher is not told."""
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(config)
+        fresh.rename(self.config)
+
+    def change(self, number: int = signal.SIGHUP) -> Event:
+        """Has it reload (SIGHUP) or upgrade (SIGUSR2), and waits for how that went."""
+        before = self.mark()
+        self.process.send_signal(number)
+        return self.wait_change(before)
+
+    def wait_change(self, after: int, timeout: float = 60) -> Event:
+        """The first `reloaded`, `upgraded` or `change_refused` behind so many events."""
+        end = time.monotonic() + timeout
+        seen = after
+        while True:
+            fresh = self.events_after(seen)
+            for event in fresh:
+                if event.name in CHANGES:
+                    return event
+            seen += len(fresh)
+            if time.monotonic() > end or not self._reader.is_alive():
+                tail = "\n".join(self.lines[-30:])
+                raise TimeoutError(f"usher did not log how a change went; its last lines:\n{tail}")
+
+    def reload(self) -> Event:
+        """It must succeed."""
+        event = self.change(signal.SIGHUP)
+        assert event.name == "reloaded", event
+        return event
+
+    def upgrade(self) -> Event:
+        """Goes over to what stands where it was started from. It must succeed."""
+        event = self.change(signal.SIGUSR2)
+        assert event.name == "upgraded", event
+        return event
+
+    def control_pid(self) -> int:
+        """The control that decides now; pid("control") may be one that was given up."""
+        return int(self.find("control_begun")[-1]["pid"])
 
     def has_ended(self) -> bool:
         return not self.process.is_running()
