@@ -181,6 +181,9 @@ static int ask(struct ctl_link *link, struct ctl_show *show, const struct ctl_li
     if (ctl_link_send(link, request, &err) != 0)
         return unreachable(show, &err);
     code = take(link, show, &done);
+    if (code == CLI_OK && is_change(show->command) &&
+        json_integer_value(json_object_get(done, "generation")) > 0)
+        ctl_settle(link);
     if (code == CLI_OK && line->is_wait)
         code = wait_for(link, show, request, &before, done);
     else if (code == CLI_OK)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum {
+    SETTLE_FIRST_MS = 5,
     LOOK_FIRST_MS = 100,
     LOOK_LAST_MS = 1000,
     RETRIES = 30, /* at LOOK_LAST_MS: while control is replaced */
@@ -83,6 +84,32 @@ static int ask_status(struct ctl_link *link, json_t **out_done, struct err *err)
 
     json_decref(request);
     return result;
+}
+
+void ctl_settle(struct ctl_link *link)
+{
+    /* The one that answered has ended, or is about to. */
+    ctl_link_done(link);
+    for (unsigned i = 0, ms = SETTLE_FIRST_MS; i < RETRIES; i++) {
+        struct err err;
+        json_t *done;
+        bool is_settled;
+
+        if (ask_status(link, &done, &err) != 0) {
+            /* Cut once more, by another change; else there is nothing to wait for, be it that the
+             * socket is elsewhere now. */
+            if (err.code != ECONNRESET)
+                return;
+            ctl_link_done(link);
+        } else {
+            is_settled = json_is_true(json_object_get(done, "recovered"));
+            json_decref(done);
+            if (is_settled)
+                return;
+        }
+        sleep_ms(ms);
+        ms = ms * 2 < LOOK_LAST_MS ? ms * 2 : LOOK_LAST_MS;
+    }
 }
 
 int ctl_before(struct ctl_link *link, struct ctl_before *out_before, struct err *err)

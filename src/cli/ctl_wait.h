@@ -1,4 +1,4 @@
-/* usher ctl move --wait: looks until what was begun is over. */
+/* What usher ctl waits for beyond an answer: a move that was begun, a control that is new. */
 #ifndef USHER_CLI_CTL_WAIT_H
 #define USHER_CLI_CTL_WAIT_H
 
@@ -12,6 +12,10 @@
  * error that was answered (code 0), or that of the connection (its code). `rows` may be NULL. */
 int ctl_ask(struct ctl_link *link, const json_t *request, json_t *rows, json_t **out_done,
             struct err *err) MUST_CHECK;
+
+/* After a reload or an upgrade: returns when the new control has heard from all workers, and so can
+ * be asked for anything; or when that cannot be seen or takes very long. */
+void ctl_settle(struct ctl_link *link);
 
 /* Since which control moves are known: one that replaces another behind a crash takes up none, one
  * that comes with a reload or an upgrade takes up all. And how many were given up. */

@@ -290,11 +290,11 @@ void value_print_text(const char *text, FILE *out)
     putc('"', out);
 }
 
-/* In the largest unit that divides the number. */
+/* In the largest unit that divides the number; no time at all in seconds. */
 static void print_number(const struct setting *s, uint64_t number, FILE *out)
 {
     const struct numeral *numeral = numeral_of(s);
-    const struct unit *unit = &numeral->units[0];
+    const struct unit *unit = &numeral->units[number == 0 && s->kind == KIND_DURATION ? 1 : 0];
 
     for (size_t i = 1; number > 0 && i < numeral->n; i++)
         if (number % numeral->units[i].factor == 0)

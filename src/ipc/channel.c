@@ -296,7 +296,8 @@ static void receive(struct channel *ch)
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
             return;
         if (n <= 0) {
-            fail(ch, n == 0 ? "the peer is gone" : strerror(errno));
+            /* A reset is the end of a peer that had not read all. */
+            fail(ch, n == 0 || errno == ECONNRESET ? "the peer is gone" : strerror(errno));
             return;
         }
         why = take_packet(ch, slice_of(packet, (size_t)n), take_fd(&mh));

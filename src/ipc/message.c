@@ -32,11 +32,12 @@ static const struct shape shapes[MSG_TYPE_COUNT] = {
     [MSG_ALIVE] = {"ALIVE", 0, false, false},
     [MSG_STUCK] = {"STUCK", sizeof(struct msg_stuck), false, false},
     [MSG_CHANGE] = {"CHANGE", sizeof(struct msg_change), false, false},
+    [MSG_BEGUN] = {"BEGUN", 0, false, false},
     [MSG_STATE] = {"STATE", 0, false, true},
     [MSG_RULES] = {"RULES", 0, false, true},
     [MSG_PORT] = {"PORT", sizeof(struct msg_port), false, false},
     [MSG_SOCKET] = {"SOCKET", 0, false, true},
-    [MSG_TOLD] = {"TOLD", 0, true, false},
+    [MSG_TOLD] = {"TOLD", sizeof(struct msg_told), true, false},
     [MSG_PREPARED] = {"PREPARED", sizeof(struct msg_prepared), true, false},
     [MSG_NAME] = {"NAME", sizeof(struct msg_name), true, false},
     [MSG_OPEN] = {"OPEN", sizeof(struct msg_open), false, false},
@@ -71,6 +72,7 @@ _Static_assert(sizeof(struct msg_retire) == 8, "retire");
 _Static_assert(sizeof(struct msg_change) == 8, "change");
 _Static_assert(sizeof(struct msg_changed) == 8, "changed");
 _Static_assert(sizeof(struct msg_port) == 32, "port");
+_Static_assert(sizeof(struct msg_told) == 8, "told");
 _Static_assert(sizeof(struct msg_prepared) == 24, "prepared");
 _Static_assert(sizeof(struct msg_name) == 16, "name");
 _Static_assert(sizeof(struct msg_open) == 32, "open");

@@ -84,13 +84,14 @@ enum msg_type {
     MSG_ALIVE = 34,  /* my loop turns; again and again, as often as the setting `watchdog` asks */
     MSG_STUCK = 35,  /* control: this worker does not replay, and so nobody can log in: end it */
     MSG_CHANGE = 36, /* control: an operator wants a reload or an upgrade */
+    MSG_BEGUN = 37,  /* at work */
     /* the parent and who prepares a change (parent/prepare.h): CONF, COUNTERS and STATE to it, then
      * from it COUNTERS, CONF, RULES, FILEs, PORTs with SOCKETs, TOLDs, and PREPARED last */
     MSG_STATE = 48,  /* *what the parent would hand over to the next program (parent/handover.h) */
     MSG_RULES = 49,  /* *the configuration with the rules of directories */
     MSG_PORT = 50,   /* an address of a listener */
     MSG_SOCKET = 51, /* *a listening socket, beside those that are open, for the PORT before it */
-    MSG_TOLD = 52,   /* tail: a line for the operator: what changes; or what is wrong */
+    MSG_TOLD = 52,   /* a line for the operator: what changes; or what is wrong */
     MSG_PREPARED = 53,
     /* worker to control */
     MSG_NAME = 64, /* what an index in the messages below stands for; all, before any of them */
@@ -211,6 +212,12 @@ struct msg_changed {
 struct msg_port {
     struct addr addr;
     uint32_t listener; /* index into the new configuration */
+};
+
+/* Tail: the line. */
+struct msg_told {
+    uint32_t is_mistake; /* the change cannot be */
+    uint32_t reserved;
 };
 
 /* The unix socket for operators: as it was; a new one came with DOOR; there shall be none. */

@@ -227,7 +227,10 @@ static int begin(struct frame *f, const struct msg_begin *m, struct err *err)
     c->has_begun = true;
     c->self.epoch = m->epoch;
     c->peers = m->peers;
-    return c->role->on_begin ? c->role->on_begin(c, err) : 0;
+    if (c->role->on_begin && c->role->on_begin(c, err) < 0)
+        return -1;
+    channel_send(&c->parent, MSG_BEGUN, 0, NULL, slice_of(NULL, 0), -1);
+    return 0;
 }
 
 static void stop(struct frame *f)

@@ -242,12 +242,11 @@ static void close_one(struct accepting *a)
     free(a);
 }
 
-/* By the deadline from now on: no event tells that a queue is empty, or that another process, which
+/* What is left, by a deadline: no event tells that a queue is empty, or that another process, which
  * has the same socket, has taken who waited there. */
 void accept_retire(struct worker *w)
 {
     watch_all(w, 0);
-    deadline_set(w->loop, &w->accept_again, 0);
 }
 
 bool accept_rest(struct worker *w)

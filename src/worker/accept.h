@@ -26,10 +26,10 @@ void accept_take(struct worker *w, int fd, unsigned listener);
 /* Accepts from now on. */
 void accept_begin(struct worker *w);
 
-/* The worker retires: retire_go_on() is called soon. */
+/* The worker retires: it takes no more but by accept_rest(). */
 void accept_retire(struct worker *w);
 
-/* Behind that: accepts some of those that wait, and closes the sockets where nobody does; after
+/* Accepts some of those that wait, and closes the sockets where nobody does; after
  * ACCEPT_REST_MAX all of them. True when none is open any more; else retire_go_on() is called
  * again.
  */

@@ -79,10 +79,8 @@ void retire_begin(struct worker *w, const struct msg_retire *m)
      * successor's. */
     if (!w->child->has_begun)
         accept_end(w);
-    if (list_empty(&w->accepting))
-        settle(w);
-    else
-        accept_retire(w);
+    accept_retire(w);
+    retire_go_on(w);
 }
 
 void retire_end(struct worker *w)

@@ -141,7 +141,7 @@ def test_with_a_broken_file_nothing_changes(start_front, store, authority, fault
     before = set(shown_by_each_worker(usher, authority).values())
     BROKEN[fault](store)
     mark = hang_up(usher)
-    refused = usher.wait_event("certificates_refused", after=mark)
+    refused = usher.wait_event("change_refused", after=mark)
     assert store.files.certificate.name in refused["detail"] or store.files.key.name in refused["detail"]
     # A worker that is started now is given what was good, too.
     os.kill(usher.pid("worker", slot=0), signal.SIGKILL)
@@ -153,7 +153,7 @@ def test_with_a_broken_file_nothing_changes(start_front, store, authority, fault
 def test_what_was_refused_may_be_put_right(start_front, store, authority):
     usher = start_front()
     store.files.certificate.write_text("")
-    usher.wait_event("certificates_refused", after=hang_up(usher))
+    usher.wait_event("change_refused", after=hang_up(usher))
     serial = store.put(store.issue())
     usher.renew()
     wait_shown(usher, authority, serial)
@@ -167,7 +167,7 @@ def test_one_broken_file_of_many_keeps_all_as_they_were(start_front, store, auth
     usher = start_front(certificates={"more": kept})
     serial = store.put(store.issue())
     kept.key.write_text("")
-    refused = usher.wait_event("certificates_refused", after=hang_up(usher))
+    refused = usher.wait_event("change_refused", after=hang_up(usher))
     assert "more.crt" in refused["detail"] and "more.key" in refused["detail"]
     assert serial not in shown_by_each_worker(usher, authority).values()
 
@@ -189,7 +189,7 @@ def test_a_worker_that_is_started_meanwhile_shows_the_newest(start_front, store,
         os.kill(usher.pid("worker", slot=0), signal.SIGKILL)
         mark = hang_up(usher)
         usher.wait_events("process_started", started, role="worker", slot=0)
-        usher.wait_event("certificates_renewed", after=mark)
+        usher.wait_event("reloaded", after=mark)
         wait_shown(usher, authority, serial)
 
 
@@ -199,7 +199,7 @@ def test_many_signals_in_a_row_end_with_the_newest(start_front, store, authority
         serial = store.put(store.issue())
         for _ in range(10):
             mark = hang_up(usher)
-    usher.wait_event("certificates_renewed", after=mark)
+    usher.wait_event("reloaded", after=mark)
     wait_shown(usher, authority, serial)
 
 
@@ -271,18 +271,20 @@ def test_whom_to_believe_of_backends_is_renewed_too(
     wait_until(lambda: status() == "OK", 20, "the backend is trusted")
 
 
-def test_the_configuration_is_not_read_again(start_front, store, authority):
+def test_with_a_configuration_that_is_none_certificates_stay_too(start_front, store, authority):
     usher = start_front()
+    before = set(shown_by_each_worker(usher, authority).values())
     usher.config.write_text("this is no configuration {\n")
-    serial = store.put(store.issue())
-    usher.renew()
-    wait_shown(usher, authority, serial)
+    store.put(store.issue())
+    usher.wait_event("change_refused", after=hang_up(usher))
+    assert set(shown_by_each_worker(usher, authority).values()) == before
 
 
-def test_without_tls_there_is_nothing_to_read(start_scripted, start_usher):
+def test_without_tls_there_is_nothing_to_renew(start_scripted, start_usher):
     usher = start_usher({"mail1": start_scripted(answering())}, listeners={"plain": Listener()})
     usher.renew()
-    assert usher.find("certificates_renewed")[0]["files"] == "0"
+    assert usher.find("reloaded")[0]["files"] == "0"
+    assert not usher.find("certificates_renewed")
 
 
 # --- doubts -----------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def test_a_password_that_becomes_bad_leaves_the_old_one_in_use(
     password_file.write_text("\n")
     mark = usher.mark()
     usher.process.send_signal(signal.SIGHUP)
-    refused = usher.wait_event("certificates_refused", after=mark)
+    refused = usher.wait_event("change_refused", after=mark)
     assert f"pool main: check_password: {password_file} has an empty first line" in refused["detail"]
     stays_up(usher)
 

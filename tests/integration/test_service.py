@@ -92,7 +92,7 @@ def test_the_status_tells_how_it_goes(manager, start):
     assert re.search(r"1 connections, 1 logins, 0 refused", manager.wait("STATUS")["STATUS"])
 
 
-def test_a_renewal_that_is_refused_is_told_until_one_succeeds(manager, start, folder, authority):
+def test_a_reload_that_is_refused_is_told_until_one_succeeds(manager, start, folder, authority):
     own = authority.issue("renewed", "localhost")
     usher = start(env=manager.env, certificates={"more": own})
     manager.wait("READY")
@@ -100,10 +100,10 @@ def test_a_renewal_that_is_refused_is_told_until_one_succeeds(manager, start, fo
     own.certificate.write_bytes(b"no certificate")
     usher.process.send_signal(signal.SIGHUP)
     manager.wait("RELOADING")
-    assert "certificates_refused" in manager.wait("READY")["STATUS"]
+    assert "change_refused" in manager.wait("READY")["STATUS"]
     own.certificate.write_bytes(good)
     usher.renew()
-    assert "certificates_refused" not in manager.wait("READY")["STATUS"]
+    assert "change_refused" not in manager.wait("READY")["STATUS"]
 
 
 def test_a_start_that_fails_tells_why(stack, manager, start):

@@ -388,10 +388,10 @@ class Usher:
         return [pid for pid in latest.values() if is_alive(pid)]
 
     def renew(self) -> None:
-        """Has it read its files again, and waits until it has, all of them being good."""
+        """Has it read configuration and files again, and waits until it has, all being good."""
         before = self.mark()
         self.process.send_signal(signal.SIGHUP)
-        self.wait_event("certificates_renewed", after=before)
+        self.wait_event("reloaded", after=before)
 
     def rewrite(self, config: str) -> None:
         """Another configuration in place of its own, in one step; usher is not told."""
