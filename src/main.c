@@ -18,14 +18,15 @@
 #include <string.h>
 #include <unistd.h>
 
-static int serve(int argc, char **argv)
+static int serve(const char *program, int argc, char **argv)
 {
     struct cli_options options;
     struct conf *conf;
 
     if (cli_options(argc, argv, &options) != CLI_OK)
         return CLI_USAGE;
-    return cli_load(options.file, &conf) == CLI_OK ? parent_serve(conf, options.file) : CLI_FAILED;
+    return cli_load(options.file, &conf) == CLI_OK ? parent_serve(conf, options.file, program)
+                                                   : CLI_FAILED;
 }
 
 /* `--role NAME`: what parent/processes.c executes us as. */
@@ -100,6 +101,6 @@ int main(int argc, char **argv)
     if (strcmp(word, "login") == 0)
         return cli_login(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
-        return serve(argc - 1, argv + 1);
+        return serve(argv[0], argc - 1, argv + 1);
     return cli_unknown(word);
 }

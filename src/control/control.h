@@ -14,12 +14,12 @@ struct operate;
 struct control_door {
     /* `fd` is the listening socket, now the door's, also on failure. Nobody is let in yet. */
     int (*open)(struct child *child, int fd, struct door **out_door, struct err *err);
-    /* Once: lets people in. `operate` outlives the door. Something was done or asked that may change
-     * when control is due: the door calls `changed`. */
+    /* Once: lets people in. `operate` outlives the door. Something was done or asked that may
+     * change when control is due: the door calls `changed`. */
     void (*begin)(struct door *door, struct operate *operate, void (*changed)(void *arg),
                   void *arg);
-    /* Control ends: nothing more is taken or begun. What has been answered to the end is sent, which
-     * is waited for, `limit_ms` at most. */
+    /* Control ends: nothing more is taken or begun. What has been answered to the end is sent,
+     * which is waited for, `limit_ms` at most. */
     void (*finish)(struct door *door, unsigned limit_ms);
     /* Clears *door; harmless when it is NULL. */
     void (*close)(struct door **door);

@@ -37,8 +37,11 @@ static struct loop *loop;
 static struct channels all;
 static struct end end;
 
-static const struct msg_hello hello = {
-    .magic = IPC_MAGIC, .version = IPC_VERSION, .oldest = IPC_OLDEST, .role = ROLE_WORKER, .instance = 9};
+static const struct msg_hello hello = {.magic = IPC_MAGIC,
+                                       .version = IPC_VERSION,
+                                       .oldest = IPC_OLDEST,
+                                       .role = ROLE_WORKER,
+                                       .instance = 9};
 
 /* ---- What the channel does ---- */
 
@@ -85,7 +88,8 @@ static bool is_good_hello(const struct msg *m)
     if (m->type != MSG_HELLO)
         return false;
     memcpy(&h, m->body, sizeof h);
-    return h.magic == IPC_MAGIC && h.oldest <= IPC_VERSION && h.version >= IPC_OLDEST && h.role < ROLE_COUNT;
+    return h.magic == IPC_MAGIC && h.oldest <= IPC_VERSION && h.version >= IPC_OLDEST &&
+           h.role < ROLE_COUNT;
 }
 
 static void model_packet(struct model *model, struct slice packet, size_t fds)

@@ -105,7 +105,8 @@ static inline void wait_for_others(struct call *call)
     if (is_changing(&control))
         change();
     else
-        tell_facts(&control, control.questions, reply.status, reply.directory, reply.text,
+        tell_facts(&control, control.questions, reply.status,
+                   reply.directory ? reply.directory : "", reply.text ? reply.text : "",
                    reply.age_ms);
     assert_int_equal(times_told, 1);
     assert_true(call_is_told(call));

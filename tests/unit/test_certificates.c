@@ -35,7 +35,7 @@ static void on_finding(void *arg, const struct certificates_finding *finding)
 /* Takes over the text. */
 static void give(const char *name, char *pem)
 {
-    all[files.n++] = (struct given_file){name, -1, pem, strlen(pem)};
+    all[files.n++] = (struct given_file){(char *)(uintptr_t)name, -1, pem, strlen(pem)};
 }
 
 /* A certificate for a.example.org that ends in `days`, as the only one of the configuration. */

@@ -690,7 +690,7 @@ static unsigned for_each_alone(on_member *act)
         if (w.of)
             act(w.of, w.key, json_object_get(w.of, w.key), w.state);
         json_decref(w.state);
-            end(&p);
+        end(&p);
         if (!w.of)
             return n;
     }

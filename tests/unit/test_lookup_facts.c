@@ -141,7 +141,8 @@ static void on_closed(struct channel *ch, const char *why)
 static void join(void)
 {
     static const struct channel_events events = {.on_message = on_message, .on_closed = on_closed};
-    static const struct msg_hello self = {IPC_MAGIC, IPC_VERSION, IPC_OLDEST, ROLE_LOOKUP, 0, 0, 1, 0, 0};
+    static const struct msg_hello self = {IPC_MAGIC, IPC_VERSION, IPC_OLDEST, ROLE_LOOKUP, 0, 0,
+                                          1,         0,           0};
     struct err err;
     int fds[2];
 

@@ -165,6 +165,13 @@ static void fill_change(struct sample *s)
 
 /* --- who prepares a change ------------------------------------------------------------------- */
 
+static void fill_told(struct sample *s)
+{
+    BODY(msg_told);
+    PUT(is_mistake, 1);
+    PUT(reserved, 0);
+}
+
 static void fill_port(struct sample *s)
 {
     BODY(msg_port);
@@ -373,11 +380,12 @@ static const struct sample samples[] = {
     {.type = MSG_ALIVE},
     {.type = MSG_STUCK, .fill = fill_stuck},
     {.type = MSG_CHANGE, .fill = fill_change},
+    {.type = MSG_BEGUN},
     {.type = MSG_STATE},
     {.type = MSG_RULES},
     {.type = MSG_PORT, .fill = fill_port},
     {.type = MSG_SOCKET},
-    {.type = MSG_TOLD, .tail = "workers: 4 -> 8"},
+    {.type = MSG_TOLD, .fill = fill_told, .tail = "workers: 4 -> 8"},
     {.type = MSG_PREPARED, .fill = fill_prepared, .tail = "0.2.0"},
     {.type = MSG_NAME, .fill = fill_name, .tail = "mail1"},
     {.type = MSG_OPEN, .fill = fill_open},
