@@ -1,10 +1,10 @@
 /* A reload or an upgrade, step by step:
  *
- *     prepare      another process, of the program that will run, reads and checks the
- * configuration and all that it names, and opens what is not open yet (prepare.h) candidates
- * control, lookup and workers of that program check themselves with it commit       the candidates
- * become the current generation; an upgrade has this process become the new program first
- * (upgrade.c)
+ * prepare:    another process, of the program that will run, reads and checks the configuration and
+ *             all that it names, and opens what is not open yet (prepare.h)
+ * candidates: control, lookup and workers of that program check themselves with it
+ * commit:     the candidates become the current generation (commit.c); an upgrade has this process
+ *             become the new program first (upgrade.c)
  *
  * Until the commit nothing has happened that anybody could see, and whatever fails ends the change.
  */
@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ static struct process *find_asker(struct parent *p, const struct change_asker *a
     return control->pid && control->instance == asker->instance ? control : NULL;
 }
 
-static void say(struct parent *p, const struct change_asker *asker, enum change_status status,
+void change_say(struct parent *p, const struct change_asker *asker, enum change_status status,
                 uint32_t generation, const char *text)
 {
     const struct msg_changed m = {.status = status, .generation = generation};
@@ -55,11 +56,12 @@ static void say(struct parent *p, const struct change_asker *asker, enum change_
 static void tell(struct parent *p, const char *text)
 {
     log_detail(LOG_CHANGE_TOLD, "%s", text);
-    say(p, &p->change->asker, CHANGE_TOLD, 0, text);
+    change_say(p, &p->change->asker, CHANGE_TOLD, 0, text);
 }
 
-static void refuse(struct parent *p, const struct change_asker *asker, enum change_kind what,
-                   const char *why)
+/* `said`: to the operator, who has been told the rest already. */
+static void refuse_saying(struct parent *p, const struct change_asker *asker, enum change_kind what,
+                          const char *why, const char *said)
 {
     struct log_line l;
 
@@ -67,7 +69,13 @@ static void refuse(struct parent *p, const struct change_asker *asker, enum chan
     log_str(&l, "what", what == CHANGE_RELOAD ? "reload" : "upgrade");
     log_str(&l, "detail", why);
     log_end(&l);
-    say(p, asker, CHANGE_REFUSED, 0, why);
+    change_say(p, asker, CHANGE_REFUSED, 0, said);
+}
+
+static void refuse(struct parent *p, const struct change_asker *asker, enum change_kind what,
+                   const char *why)
+{
+    refuse_saying(p, asker, what, why, why);
 }
 
 /* --- beginning and end
@@ -91,8 +99,25 @@ struct change *change_new(struct parent *p, enum change_kind what)
     return c;
 }
 
+/* Signals that we act on wait, from now on or no more; for the next program, if it comes to that.
+ */
+static void hold_signals(struct change *c, bool is_held)
+{
+    static const int acted_on[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, SIGCHLD};
+    sigset_t set;
+
+    if (c->is_held == is_held)
+        return;
+    c->is_held = is_held;
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof acted_on / sizeof *acted_on; i++)
+        sigaddset(&set, acted_on[i]);
+    sigprocmask(is_held ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 void change_free(struct change **c)
 {
+    hold_signals(*c, false);
     deadline_clear(&(*c)->limit);
     deadline_clear(&(*c)->again);
     ports_close(&(*c)->ports);
@@ -103,7 +128,7 @@ void change_free(struct change **c)
     *c = NULL;
 }
 
-static void end(struct parent *p, bool is_refused)
+void change_end(struct parent *p, bool is_refused)
 {
     if (p->next) {
         struct generation *g = p->next;
@@ -120,14 +145,46 @@ static void end(struct parent *p, bool is_refused)
 static __attribute__((format(printf, 2, 3))) void change_refuse(struct parent *p, const char *fmt,
                                                                 ...)
 {
-    char why[512];
+    char why[IPC_TEXT_MAX + 1];
     va_list args;
 
     va_start(args, fmt);
     vsnprintf(why, sizeof why, fmt, args);
     va_end(args);
     refuse(p, &p->change->asker, p->change->what, why);
-    end(p, true);
+    change_end(p, true);
+}
+
+/* All lines but that of an only mistake have been told; the log's readers are told the first again,
+ * with the event that they look for. */
+static void refuse_mistakes(struct parent *p)
+{
+    struct change *c = p->change;
+    char why[IPC_TEXT_MAX + 128], said[128];
+
+    if (c->mistakes_n <= 1) {
+        change_refuse(p, "%s; nothing was changed",
+                      c->mistakes_n ? c->mistake : "the configuration is not good");
+        return;
+    }
+    snprintf(why, sizeof why, "%s (and %u more); nothing was changed", c->mistake,
+             c->mistakes_n - 1);
+    snprintf(said, sizeof said, "%u mistakes; nothing was changed", c->mistakes_n);
+    refuse_saying(p, &c->asker, c->what, why, said);
+    change_end(p, true);
+}
+
+static void take_mistake(struct parent *p, const char *text)
+{
+    struct change *c = p->change;
+
+    if (++c->mistakes_n == 1) {
+        snprintf(c->mistake, sizeof c->mistake, "%s", text);
+        return;
+    }
+    if (c->mistakes_n == 2)
+        tell(p, c->mistake);
+    tell(p, text);
 }
 
 void change_give_up(struct parent *p)
@@ -149,6 +206,11 @@ static void on_limit(struct deadline *d)
                       "the %s has not read the configuration within %u s (reload_timeout); nothing "
                       "was changed",
                       c->what == CHANGE_UPGRADE ? "new program" : "process that prepares it",
+                      limit_s);
+    else if (generation_is_ready(p->next))
+        change_refuse(p,
+                      "a process has not taken what it was told within %u s (reload_timeout); "
+                      "nothing was changed",
                       limit_s);
     else
         change_refuse(p,
@@ -186,6 +248,8 @@ static int keep_port(struct change *c, const struct msg_port *m, struct err *err
 {
     static const struct conf_listener unnamed = {.title = "", .address = ""};
 
+    if (m->listener >= CONF_LISTENERS_MAX)
+        return err_set(err, 0, "the new program has more listeners than there can be");
     /* Titles are the configuration's, which is read again when they are needed. */
     return ports_add(&c->ports, &unnamed, m->listener, &m->addr, CONF_WORKERS_MAX, err) ? 0 : -1;
 }
@@ -263,8 +327,19 @@ static void finish_without_candidates(struct parent *p)
     log_uint(&l, "files", c->prepared.files_n);
     log_uint(&l, "workers", p->current->workers_n);
     log_end(&l);
-    say(p, &c->asker, CHANGE_DONE, 0, "");
-    end(p, false);
+    change_say(p, &c->asker, CHANGE_DONE, 0, "");
+    change_end(p, false);
+}
+
+static void tell_files(struct parent *p)
+{
+    char text[128];
+
+    if (p->change->prepared.files_n == 0)
+        return;
+    snprintf(text, sizeof text, "files of certificates, keys and passwords: %u changed",
+             p->change->prepared.files_n);
+    tell(p, text);
 }
 
 static void on_prepared(struct parent *p, const struct msg_prepared *m)
@@ -276,14 +351,16 @@ static void on_prepared(struct parent *p, const struct msg_prepared *m)
     c->prepared.files_n = (uint32_t)files_differ(&p->current->files, &p->next->files);
     c->is_prepared = true;
     if (!m->is_good) {
-        change_refuse(p, "the configuration is not good; nothing was changed");
+        refuse_mistakes(p);
         return;
     }
-    if (m->workers_n == 0 || m->workers_n > CONF_WORKERS_MAX || p->next->conf_fd < 0 ||
-        p->next->rules_fd < 0 || p->next->counters_fd < 0) {
+    if (m->workers_n == 0 || m->workers_n > CONF_WORKERS_MAX || m->door > DOOR_NONE ||
+        (m->door == DOOR_NEW && !c->door_path) || p->next->conf_fd < 0 || p->next->rules_fd < 0 ||
+        p->next->counters_fd < 0) {
         change_refuse(p, "the new program has left something out; nothing was changed");
         return;
     }
+    tell_files(p);
     if (c->what == CHANGE_RELOAD && m->changes_n == 0) {
         finish_without_candidates(p);
         return;
@@ -333,7 +410,10 @@ static void on_preparing(struct channel *ch, const struct msg *m)
         char text[IPC_TEXT_MAX + 1];
 
         snprintf(text, sizeof text, "%.*s", SLICE_ARG(m->tail));
-        tell(p, text);
+        if (((const struct msg_told *)m->body)->is_mistake)
+            take_mistake(p, text);
+        else
+            tell(p, text);
     } else if (m->type == MSG_PREPARED) {
         snprintf(p->next->version, sizeof p->next->version, "%.*s", SLICE_ARG(m->tail));
         on_prepared(p, m->body);
@@ -342,15 +422,22 @@ static void on_preparing(struct channel *ch, const struct msg *m)
     }
 }
 
+void change_closed(struct process *pr, const char *why)
+{
+    struct parent *p = pr->parent;
+
+    /* Its death comes as SIGCHLD too, which tells more. A program that does not speak as we do
+     * lives on. */
+    if (pr->generation == p->next && pr->pid && strcmp(why, "the peer is gone") != 0)
+        change_refuse(p, "the new program cannot be spoken with: %s; nothing was changed", why);
+}
+
 static void on_closed(struct channel *ch, const char *why)
 {
     struct process *pr = CONTAINER(ch, struct process, channel);
-    struct parent *p = pr->parent;
 
-    /* Its death comes as SIGCHLD too. A program that does not speak as we do lives on. */
-    if (pr->generation == p->next && !p->change->is_prepared && pr->pid &&
-        strcmp(why, "the peer is gone") != 0)
-        change_refuse(p, "the new program cannot be spoken with: %s; nothing was changed", why);
+    if (pr->generation == pr->parent->next && !pr->parent->change->is_prepared)
+        change_closed(pr, why);
 }
 
 static int start_preparing(struct parent *p, struct err *err)
@@ -462,24 +549,29 @@ void change_ended(struct process *pr, int status)
             p->change->what == CHANGE_UPGRADE ? "new program" : "process that prepares it", how);
 }
 
-/* What is queued for children would not outlive the program that we are. */
+/* What is queued for children would not outlive the program that we are; */
 static void has_unsent(struct process *pr, void *arg)
 {
     if (pr->pid && pr->channel.is_open && !channel_is_empty(&pr->channel))
         *(bool *)arg = true;
 }
 
+/* nor would signals that have come, but were not acted on yet: the loop does so before it comes
+ * here again. */
 static void become_the_next(struct parent *p)
 {
+    struct change *c = p->change;
     bool is_waiting = false;
     struct err err;
 
     channels_flush(&p->channels);
     processes_each(p, has_unsent, &is_waiting);
-    if (is_waiting)
-        deadline_set(p->loop, &p->change->again, AGAIN_MS);
-    else if (upgrade_execute(p, &err) < 0)
+    if (is_waiting || !c->is_held) {
+        hold_signals(c, !is_waiting);
+        deadline_set(p->loop, &c->again, AGAIN_MS);
+    } else if (upgrade_execute(p, &err) < 0) {
         change_refuse(p, "%s; nothing was changed", err.text);
+    }
 }
 
 static void on_again(struct deadline *d)
@@ -497,94 +589,4 @@ void change_ready(struct parent *p)
         become_the_next(p);
     else if (change_commit(p, &err) < 0)
         change_refuse(p, "%s; nothing was changed", err.text);
-}
-
-/* --- commit
- * ------------------------------------------------------------------------------------------------
- */
-
-/* The configuration as it was prepared, which is known to be good. */
-int change_load(int fd, struct conf **out_conf, struct err *err)
-{
-    off_t size = lseek(fd, 0, SEEK_END);
-    char *text = size < 0 ? NULL : calloc(1, (size_t)size + 1);
-    int done;
-
-    if (!text || pread(fd, text, (size_t)size, 0) != size) {
-        free(text);
-        return err_set(err, ENOMEM, "cannot take over the configuration");
-    }
-    done = conf_load_text(text, "configuration", out_conf, err);
-    wipe(text, (size_t)size);
-    free(text);
-    return done;
-}
-
-static int name_ports(struct ports *ports, const struct conf *conf, struct err *err)
-{
-    for (size_t i = 0; i < ports->n; i++) {
-        if (ports->all[i].listener >= conf->listeners_n ||
-            ports_name(&ports->all[i], &conf->listeners[ports->all[i].listener]) < 0)
-            return err_set(err, 0, "a socket of a listener that there is not");
-    }
-    return 0;
-}
-
-static void take_door(struct parent *p)
-{
-    struct change *c = p->change;
-
-    if (c->prepared.door == DOOR_KEPT)
-        return;
-    door_close(p);
-    p->door = c->door;
-    p->door_path = c->door_path;
-    c->door.fd = -1;
-    c->door_path = NULL;
-}
-
-static void log_change(const struct parent *p, const char *before)
-{
-    const struct change *c = p->change;
-    struct log_line l;
-
-    log_begin(&l, c->what == CHANGE_UPGRADE ? LOG_UPGRADED : LOG_RELOADED);
-    log_uint(&l, "generation", p->current->number);
-    if (c->what == CHANGE_UPGRADE) {
-        log_str(&l, "version", p->current->version);
-        log_str(&l, "before", before);
-    } else {
-        log_uint(&l, "changes", c->prepared.changes_n);
-        log_uint(&l, "files", c->prepared.files_n);
-    }
-    log_uint(&l, "workers", p->current->workers_n);
-    log_end(&l);
-}
-
-int change_commit(struct parent *p, struct err *err)
-{
-    struct change *c = p->change;
-    struct conf *conf;
-    char before[VERSION_TEXT];
-
-    if (change_load(p->next->rules_fd, &conf, err) < 0)
-        return -1;
-    if (name_ports(&c->ports, conf, err) < 0 || ports_take_over(&c->ports, &p->ports, err) < 0) {
-        conf_free(&conf);
-        return -1;
-    }
-    memcpy(before, p->current->version, sizeof before);
-    log_open(p->log_fd, (enum log_level)conf->global.log_level);
-    ports_log(&c->ports, conf, &p->ports);
-    take_door(p);
-    /* Before the control that asked is told to end. */
-    say(p, &c->asker, CHANGE_DONE, p->next->number, "");
-    generation_switch(p, conf, &c->ports);
-    close_fd(&p->current->program_fd);
-    tickets_resume(p);
-    watchdog_begin(p);
-    renew_look(p);
-    log_change(p, before);
-    end(p, false);
-    return 0;
 }

@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How long a control may take to write down what its successor shall know. */
-enum { CONTROL_LIMIT_MS = 5000 };
+/* How long a process may take to end, which for a control means to write down what its successor
+ * shall know. */
+enum { LEAVE_LIMIT_MS = 5000 };
 
 static const struct slice no_tail = {NULL, 0};
 
@@ -93,6 +94,20 @@ bool generation_is_ready(struct generation *g)
     return !is_waiting;
 }
 
+static void is_idle(struct process *pr, void *arg)
+{
+    if (!pr->is_at_work && pr->role != ROLE_PREPARE)
+        *(bool *)arg = true;
+}
+
+bool generation_is_at_work(struct generation *g)
+{
+    bool is_waiting = false;
+
+    generation_each(g, is_idle, &is_waiting);
+    return !is_waiting;
+}
+
 static void is_running(struct process *pr, void *arg)
 {
     if (pr->pid)
@@ -111,11 +126,71 @@ void generation_tidy(struct parent *p)
     }
 }
 
+static void on_tidy(struct deadline *d)
+{
+    generation_tidy(CONTAINER(d, struct parent, tidy));
+}
+
 void generation_give_up(struct generation *g)
 {
     g->is_given_up = true;
     list_append(&g->parent->past, &g->node);
     generation_each(g, process_kill, NULL);
+    /* Perhaps none of its processes was ever started, so that the end of none will tell. */
+    if (!deadline_is_set(&g->parent->tidy))
+        deadline_set(g->parent->loop, &g->parent->tidy, 0);
+}
+
+/* --- those that are to end ---------------------------------------------------------------------
+ */
+
+/* When the next of them has to have ended; in milliseconds. */
+struct leaving {
+    uint64_t next_ms;
+};
+
+static void see_off(struct process *pr, void *arg)
+{
+    struct parent *p = pr->parent;
+    const uint64_t now_ms = loop_now_ms(p->loop);
+    struct leaving *l = arg;
+
+    if (!pr->pid || pr->told_ms == 0)
+        return;
+    if (now_ms - pr->told_ms >= LEAVE_LIMIT_MS)
+        process_kill_stuck(pr, NULL);
+    else if (pr->told_ms + LEAVE_LIMIT_MS - now_ms < l->next_ms)
+        l->next_ms = pr->told_ms + LEAVE_LIMIT_MS - now_ms;
+}
+
+static void on_leave_limit(struct deadline *d)
+{
+    struct parent *p = CONTAINER(d, struct parent, leave_limit);
+    struct leaving l = {UINT64_MAX};
+
+    processes_each(p, see_off, &l);
+    if (l.next_ms != UINT64_MAX)
+        deadline_set(p->loop, d, l.next_ms);
+}
+
+void generation_init_limits(struct parent *p)
+{
+    deadline_init(&p->leave_limit, on_leave_limit);
+    deadline_init(&p->tidy, on_tidy);
+}
+
+/* Also those that the program before us has told. */
+static void set_limit(struct process *pr, void *ignored)
+{
+    struct parent *p = pr->parent;
+
+    (void)ignored;
+    if (!pr->pid || pr->told_ms > 0 || pr->generation == p->current ||
+        pr->generation->is_given_up || (pr->role == ROLE_WORKER && pr->has_begun))
+        return;
+    pr->told_ms = loop_now_ms(p->loop);
+    if (!deadline_is_set(&p->leave_limit))
+        deadline_set(p->loop, &p->leave_limit, LEAVE_LIMIT_MS);
 }
 
 /* --- the change of generations -----------------------------------------------------------------
@@ -138,12 +213,6 @@ static void retire(struct process *pr, void *ignored)
     process_stop(pr);
 }
 
-static void join_with_lookup(struct process *pr, void *lookup)
-{
-    if (pr->role == ROLE_WORKER)
-        process_join(pr, lookup);
-}
-
 void generation_switch(struct parent *p, struct conf *conf, struct ports *ports)
 {
     struct generation *old = p->current;
@@ -161,9 +230,9 @@ void generation_switch(struct parent *p, struct conf *conf, struct ports *ports)
      * not listened on any more is the old workers'. */
     channels_flush(&p->channels);
     drop_given(old);
-    if (old->control.pid)
-        deadline_set(p->loop, &p->control_limit, CONTROL_LIMIT_MS);
+    processes_each(p, set_limit, NULL);
+    /* All is said long ago; it hangs if it still lives. */
+    process_kill(&p->current->preparer, NULL);
+    /* Each joins itself with all that works already, workers of the past included. */
     generation_each(p->current, process_begin_if_due, NULL);
-    /* Lookup has begun now; control will join itself with all when it begins. */
-    generation_each(old, join_with_lookup, &p->current->lookup);
 }

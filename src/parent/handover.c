@@ -21,9 +21,32 @@ static json_t *number(uint64_t n)
     return json_integer((json_int_t)n);
 }
 
-static json_t *text_or_null(const char *text)
+/* JSON has characters where paths and titles have bytes: each byte becomes the character of its
+ * number. NULL becomes null. */
+static json_t *print_text(const char *text)
 {
-    return text ? json_string(text) : json_null();
+    const size_t n = text ? strlen(text) : 0;
+    char *chars = text ? malloc(2 * n + 1) : NULL;
+    size_t chars_n = 0;
+    json_t *done;
+
+    if (!text)
+        return json_null();
+    if (!chars)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned char byte = (unsigned char)text[i];
+
+        if (byte < 0x80) {
+            chars[chars_n++] = text[i];
+        } else {
+            chars[chars_n++] = (char)(0xc0 | byte >> 6);
+            chars[chars_n++] = (char)(0x80 | (byte & 0x3f));
+        }
+    }
+    done = json_stringn(chars, chars_n);
+    free(chars);
+    return done;
 }
 
 static json_t *print_fds(const int *fds, unsigned n)
@@ -43,9 +66,10 @@ static json_t *print_port(const struct port *port)
 {
     char text[ADDR_TEXT];
 
-    return json_pack("{s:o, s:s, s:s, s:s, s:b, s:o}", "listener", number(port->listener), "title",
-                     port->title, "address", port->address, "at", addr_format(&port->addr, text),
-                     "passed", port->is_passed, "fds", print_fds(port->fds, port->fds_n));
+    return json_pack("{s:o, s:o, s:o, s:s, s:b, s:o}", "listener", number(port->listener), "title",
+                     print_text(port->title), "address", print_text(port->address), "at",
+                     addr_format(&port->addr, text), "passed", port->is_passed, "fds",
+                     print_fds(port->fds, port->fds_n));
 }
 
 static json_t *print_ports(const struct ports *ports)
@@ -63,7 +87,7 @@ static json_t *print_ports(const struct ports *ports)
 
 static json_t *print_door(const struct local *door, const char *path)
 {
-    return json_pack("{s:i, s:o, s:o, s:o}", "fd", door->fd, "path", text_or_null(path), "dev",
+    return json_pack("{s:i, s:o, s:o, s:o}", "fd", door->fd, "path", print_text(path), "dev",
                      number((uint64_t)door->dev), "ino", number((uint64_t)door->ino));
 }
 
@@ -72,8 +96,9 @@ static json_t *print_files(const struct files *files)
     json_t *all = json_array();
 
     for (size_t i = 0; i < files->n; i++) {
-        if (json_array_append_new(all, json_pack("{s:s, s:i}", "name", files->all[i].name, "fd",
-                                                 files->all[i].fd)) < 0) {
+        if (json_array_append_new(all,
+                                  json_pack("{s:o, s:i}", "name", print_text(files->all[i].name),
+                                            "fd", files->all[i].fd)) < 0) {
             json_decref(all);
             return NULL;
         }
@@ -115,8 +140,9 @@ static json_t *print_generation(struct generation *g, const char *place)
         json_decref(processes.all);
         processes.all = NULL;
     }
-    return json_pack("{s:s, s:o, s:s, s:b, s:i, s:o, s:i, s:i, s:o, s:o}", "place", place, "number",
-                     number(g->number), "version", g->version, "given_up", g->is_given_up, "counters", g->counters_fd,
+    return json_pack("{s:s, s:o, s:o, s:b, s:o, s:i, s:o, s:i, s:i, s:o, s:o}", "place", place,
+                     "number", number(g->number), "version", print_text(g->version), "given_up",
+                     g->is_given_up, "watchdog", number(g->watchdog_ms), "counters", g->counters_fd,
                      "workers", number(g->workers_n), "conf", g->conf_fd, "rules", g->rules_fd,
                      "files", print_files(&g->files), "processes", processes.all);
 }
@@ -168,7 +194,14 @@ static json_t *print_bytes(const unsigned char *bytes, size_t n)
 
 static json_t *print_counts(const struct parent *p)
 {
-    return json_pack("{s:o, s:o}", "instance", number(p->last_instance), "epoch", number(p->epoch));
+    return json_pack("{s:o, s:o, s:o}", "instance", number(p->last_instance), "epoch",
+                     number(p->epoch), "rotated", number(p->rotated_ms));
+}
+
+static json_t *print_asked(const struct parent *p)
+{
+    return json_pack("{s:b, s:b}", "reload", p->is_asked[CHANGE_RELOAD], "upgrade",
+                     p->is_asked[CHANGE_UPGRADE]);
 }
 
 static json_t *print_counters(const struct parent *p)
@@ -188,13 +221,13 @@ static json_t *print_counters(const struct parent *p)
 static json_t *print_state(const struct parent *p)
 {
     return json_pack(
-        "{s:i, s:i, s:s, s:s, s:s, s:i, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:i, s:i, s:s, s:o, s:o, s:i, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
         "usher_state", HANDOVER_VERSION, "oldest", HANDOVER_OLDEST, "version", USHER_VERSION,
-        "program", p->program, "configuration", p->conf_path, "log", p->log_fd, "counters",
-        print_counters(p), "shared", print_fds(p->shared_fds, SHARED_COUNT), "notes",
-        p->notes_fd, "last", print_counts(p), "tickets",
+        "program", print_text(p->program), "configuration", print_text(p->conf_path), "log",
+        p->log_fd, "counters", print_counters(p), "shared", print_fds(p->shared_fds, SHARED_COUNT),
+        "notes", p->notes_fd, "last", print_counts(p), "asked", print_asked(p), "tickets",
         print_bytes(&p->tickets.keys[0][0], sizeof p->tickets.keys), "notify",
-        text_or_null(p->service.socket), "watchdog", number(p->service.watchdog_ms), "door",
+        print_text(p->service.socket), "watchdog", number(p->service.watchdog_ms), "door",
         print_door(&p->door, p->door_path), "ports", print_ports(&p->ports), "generations",
         print_generations(p));
 }

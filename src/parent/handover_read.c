@@ -45,6 +45,16 @@ static uint64_t number(struct reading *r, json_t *of, const char *key, uint64_t 
     return 0;
 }
 
+/* Of what is counted from 1. */
+static uint64_t positive(struct reading *r, json_t *of, const char *key, uint64_t most)
+{
+    const uint64_t n = number(r, of, key, most);
+
+    if (n == 0)
+        fail(r, key);
+    return n;
+}
+
 static bool truth(struct reading *r, json_t *of, const char *key)
 {
     json_t *found = json_object_get(of, key);
@@ -54,26 +64,51 @@ static bool truth(struct reading *r, json_t *of, const char *key)
     return json_is_true(found);
 }
 
-/* Without NUL inside, as Jansson has it. */
-static const char *text(struct reading *r, json_t *of, const char *key)
+/* A word of ours, which is ASCII. Without NUL inside, as Jansson has it. */
+static const char *word(struct reading *r, json_t *of, const char *key)
 {
     json_t *found = member(r, of, key, JSON_STRING);
 
     return found ? json_string_value(found) : "";
 }
 
-/* On the heap; NULL for null. */
-static char *copy(struct reading *r, json_t *of, const char *key)
+/* The bytes of which handover.c has made characters. Returns false when it did not make these. */
+static bool to_bytes(char *text)
 {
-    json_t *found = json_object_get(of, key);
-    char *made;
+    char *out = text;
 
-    if (json_is_null(found))
-        return NULL;
-    made = strdup(text(r, of, key));
-    if (!made)
-        fail(r, key);
-    return made;
+    for (const char *in = text; *in; out++) {
+        const unsigned char c = (unsigned char)*in++;
+
+        if (c < 0x80) {
+            *out = (char)c;
+            continue;
+        }
+        if (c != 0xc2 && c != 0xc3)
+            return false;
+        *out = (char)(c << 6 | (*in++ & 0x3f));
+    }
+    *out = '\0';
+    return true;
+}
+
+/* On the heap; NULL when it has failed. */
+static char *text(struct reading *r, json_t *of, const char *key)
+{
+    json_t *found = member(r, of, key, JSON_STRING);
+    char *made = found ? strdup(json_string_value(found)) : NULL;
+
+    if (made && to_bytes(made))
+        return made;
+    free(made);
+    fail(r, key);
+    return NULL;
+}
+
+/* The same, and NULL for null. */
+static char *text_or_null(struct reading *r, json_t *of, const char *key)
+{
+    return json_is_null(json_object_get(of, key)) ? NULL : text(r, of, key);
 }
 
 /* A descriptor of ours from now on; -1: none. */
@@ -109,30 +144,39 @@ static void read_address(struct reading *r, json_t *of, struct addr *out)
     uint16_t port;
 
     *out = (struct addr){0};
-    if (addr_split(slice_str(text(r, of, "at")), &host, &port, &ignored) != 0 ||
+    if (addr_split(slice_str(word(r, of, "at")), &host, &port, &ignored) != 0 ||
         !addr_parse_ip(host, port, out))
         fail(r, "at");
 }
 
-static void read_port(struct reading *r, json_t *of, struct ports *ports)
+static struct port *add_port(struct reading *r, json_t *of, struct ports *ports,
+                             const struct conf_listener *words, size_t fds_n)
 {
-    const struct conf_listener words = {.title = text(r, of, "title"),
-                                        .address = text(r, of, "address")};
-    json_t *fds = member(r, of, "fds", JSON_ARRAY);
-    struct port *port;
+    const unsigned listener = (unsigned)number(r, of, "listener", CONF_LISTENERS_MAX - 1);
+    struct port *port = NULL;
     struct addr addr;
 
     read_address(r, of, &addr);
-    if (json_array_size(fds) > PASSED_MOST)
+    if (fds_n > PASSED_MOST + CONF_WORKERS_MAX)
         fail(r, "fds");
-    if (r->has_failed)
-        return;
-    port = ports_add(ports, &words, (unsigned)number(r, of, "listener", CONF_LISTENERS_MAX), &addr,
-                     (unsigned)json_array_size(fds), r->err);
-    if (!port) {
-        r->has_failed = true;
-        return;
+    if (!r->has_failed) {
+        port = ports_add(ports, words, listener, &addr, (unsigned)fds_n, r->err);
+        r->has_failed = !port;
     }
+    return port;
+}
+
+static void read_port(struct reading *r, json_t *of, struct ports *ports)
+{
+    char *title = text(r, of, "title"), *address = text(r, of, "address");
+    const struct conf_listener words = {.title = title, .address = address};
+    json_t *fds = member(r, of, "fds", JSON_ARRAY);
+    struct port *port = add_port(r, of, ports, &words, json_array_size(fds));
+
+    free(title);
+    free(address);
+    if (!port)
+        return;
     port->is_passed = truth(r, of, "passed");
     for (size_t i = 0; i < json_array_size(fds); i++)
         port->fds[port->fds_n++] = take_fd(r, json_array_get(fds, i), "fds");
@@ -153,7 +197,7 @@ static void read_door(struct reading *r, json_t *of, struct local *door, char **
     door->fd = fd_of(r, found, "fd");
     door->dev = (dev_t)number(r, found, "dev", INT64_MAX);
     door->ino = (ino_t)number(r, found, "ino", INT64_MAX);
-    *out_path = copy(r, found, "path");
+    *out_path = text_or_null(r, found, "path");
 }
 
 static void read_files(struct reading *r, json_t *of, struct files *files)
@@ -162,17 +206,20 @@ static void read_files(struct reading *r, json_t *of, struct files *files)
 
     for (size_t i = 0; i < json_array_size(all) && !r->has_failed; i++) {
         json_t *one = json_array_get(all, i);
-        const char *name = text(r, one, "name");
+        char *name = text(r, one, "name");
         int fd = fd_of(r, one, "fd");
 
+        if (r->has_failed)
+            close_fd(&fd);
         if (fd >= 0 && files_add(files, slice_str(name), fd, r->err) < 0)
             r->has_failed = true;
+        free(name);
     }
 }
 
 static struct process *place_of(struct reading *r, struct generation *g, json_t *of)
 {
-    const char *role = text(r, of, "role");
+    const char *role = word(r, of, "role");
     unsigned slot = (unsigned)number(r, of, "slot", CONF_WORKERS_MAX - 1);
 
     if (strcmp(role, role_name(ROLE_CONTROL)) == 0)
@@ -196,12 +243,16 @@ static void read_process(struct reading *r, json_t *of, struct generation *g)
         .oldest = (uint16_t)number(r, of, "ipc_oldest", UINT16_MAX),
         .role = (uint8_t)number(r, of, "peer_role", ROLE_COUNT),
     };
-    const pid_t pid = (pid_t)number(r, of, "pid", INT32_MAX);
+    const uint32_t instance = (uint32_t)positive(r, of, "instance", UINT32_MAX);
+    const pid_t pid = (pid_t)positive(r, of, "pid", INT32_MAX);
     int fd;
 
+    /* There is one already. */
+    if (!r->has_failed && pr->instance > 0)
+        fail(r, "role");
     if (r->has_failed)
         return;
-    pr->instance = (uint32_t)number(r, of, "instance", UINT32_MAX);
+    pr->instance = instance;
     pr->started_s = number(r, of, "started", INT64_MAX);
     pr->is_ready = truth(r, of, "ready");
     pr->has_begun = truth(r, of, "begun");
@@ -229,6 +280,15 @@ static void put_generation(struct reading *r, struct generation *g, const char *
     }
 }
 
+static void read_version(struct reading *r, json_t *of, struct generation *g)
+{
+    char *version = text(r, of, "version");
+
+    if (version)
+        snprintf(g->version, sizeof g->version, "%s", version);
+    free(version);
+}
+
 static void read_generation(struct reading *r, json_t *of)
 {
     json_t *processes = member(r, of, "processes", JSON_ARRAY);
@@ -239,14 +299,15 @@ static void read_generation(struct reading *r, json_t *of)
         return;
     }
     g->number = (uint32_t)number(r, of, "number", UINT32_MAX);
-    snprintf(g->version, sizeof g->version, "%s", text(r, of, "version"));
+    read_version(r, of, g);
     g->is_given_up = truth(r, of, "given_up");
+    g->watchdog_ms = (uint32_t)number(r, of, "watchdog", UINT32_MAX);
     generation_set_workers(g, (unsigned)number(r, of, "workers", CONF_WORKERS_MAX));
     g->counters_fd = fd_of(r, of, "counters");
     g->conf_fd = fd_of(r, of, "conf");
     g->rules_fd = fd_of(r, of, "rules");
     read_files(r, of, &g->files);
-    put_generation(r, g, text(r, of, "place"));
+    put_generation(r, g, word(r, of, "place"));
     for (size_t i = 0; i < json_array_size(processes); i++)
         read_process(r, json_array_get(processes, i), g);
 }
@@ -257,6 +318,8 @@ static void read_change(struct reading *r, json_t *of)
     struct change *c;
 
     if (json_is_null(found))
+        return;
+    if (!member(r, of, "change", JSON_OBJECT))
         return;
     c = r->p->change = change_new(r->p, (enum change_kind)number(r, found, "what", CHANGE_UPGRADE));
     if (!c) {
@@ -278,7 +341,7 @@ static int digit(char c)
 
 static void read_tickets(struct reading *r, json_t *of)
 {
-    const char *hex = text(r, of, "tickets");
+    const char *hex = word(r, of, "tickets");
     unsigned char *keys = &r->p->tickets.keys[0][0];
 
     if (strlen(hex) != 2 * sizeof r->p->tickets.keys) {
@@ -326,6 +389,15 @@ static void read_counts(struct reading *r, json_t *of)
 
     r->p->last_instance = (uint32_t)number(r, last, "instance", UINT32_MAX);
     r->p->epoch = (uint32_t)number(r, last, "epoch", UINT32_MAX);
+    r->p->rotated_ms = number(r, last, "rotated", INT64_MAX);
+}
+
+static void read_asked(struct reading *r, json_t *of)
+{
+    json_t *asked = member(r, of, "asked", JSON_OBJECT);
+
+    r->p->is_asked[CHANGE_RELOAD] = truth(r, asked, "reload");
+    r->p->is_asked[CHANGE_UPGRADE] = truth(r, asked, "upgrade");
 }
 
 static void read_state(struct reading *r, json_t *state)
@@ -340,18 +412,19 @@ static void read_state(struct reading *r, json_t *state)
     }
     p->log_fd = fd_of(r, state, "log");
     p->notes_fd = fd_of(r, state, "notes");
-    p->program = copy(r, state, "program");
-    p->conf_path = copy(r, state, "configuration");
-    p->service.socket = copy(r, state, "notify");
+    p->program = text(r, state, "program");
+    p->conf_path = text(r, state, "configuration");
+    p->service.socket = text_or_null(r, state, "notify");
     p->service.watchdog_ms = (uint32_t)number(r, state, "watchdog", UINT32_MAX);
     read_memory(r, state);
     read_tickets(r, state);
     read_door(r, state, &p->door, &p->door_path);
     read_ports(r, state, &p->ports);
-    for (size_t i = 0; i < json_array_size(generations); i++)
+    for (size_t i = 0; i < json_array_size(generations) && !r->has_failed; i++)
         read_generation(r, json_array_get(generations, i));
     read_change(r, state);
     read_counts(r, state);
+    read_asked(r, state);
     if (!p->current || !p->program || !p->conf_path)
         fail(r, "generations");
 }
@@ -362,7 +435,7 @@ static int check_version(json_t *state, struct err *err)
     json_int_t oldest = json_integer_value(json_object_get(state, "oldest"));
     const char *program = json_string_value(json_object_get(state, "version"));
 
-    if (version >= HANDOVER_OLDEST && oldest <= HANDOVER_VERSION)
+    if (version >= HANDOVER_OLDEST && oldest >= 1 && oldest <= HANDOVER_VERSION)
         return 0;
     return err_set(err, EPROTO,
                    "usher %s leaves its state in version %lld (readable from %lld on), and "

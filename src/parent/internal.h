@@ -43,13 +43,15 @@ struct process {
     pid_t pid;         /* 0: none */
     struct sign sign;  /* of life */
     struct channel channel;
-    bool is_ready;  /* it has checked itself */
-    bool has_begun; /* it works, and others are joined with it */
+    bool is_ready;   /* it has checked itself */
+    bool has_begun;  /* it was told to work, and others are joined with it */
+    bool is_at_work; /* it has said so */
     uint64_t started_ms;
     uint64_t started_s;               /* since 1970 */
     uint64_t rejoined_ms[ROLE_COUNT]; /* when it was last given a channel that it had asked for */
     uint32_t restart_ms;              /* pause before the last restart */
     struct deadline restart;
+    uint64_t told_ms; /* when one of a past generation was told to end at once; 0: it was not */
 };
 
 enum { VERSION_TEXT = 32 };
@@ -63,10 +65,12 @@ struct generation {
     struct process control, lookup, *workers;
     struct process preparer; /* of the change that leads to it; it ends before they begin */
     unsigned workers_n;
-    bool is_given_up; /* it never was current */
+    uint32_t watchdog_ms; /* by which its processes give signs of life; 0: they are not watched, as
+                             while reload_timeout holds for them */
+    bool is_given_up;     /* it never was current */
     /* What its processes are given. None of it is there any more once it is past. */
-    int program_fd;        /* -1: what the parent itself runs */
-    int counters_fd;       /* where its processes count; what is another program's is in the tally too */
+    int program_fd;  /* -1: what the parent itself runs */
+    int counters_fd; /* where its processes count; what is another program's is in the tally too */
     int conf_fd, rules_fd; /* the configuration without the rules of directories, and with them */
     struct files files;    /* whole and good */
 };
@@ -82,13 +86,14 @@ struct parent {
     struct change *change;             /* under way; NULL: none */
     bool is_asked[CHANGE_UPGRADE + 1]; /* by a signal, for when this can be done */
     char *program, *conf_path;         /* where an upgrade finds the program; absolute */
-    struct tally *tally; /* of all counters */
+    struct tally *tally;               /* of all counters */
     int log_fd;
     int shared_fds[SHARED_COUNT];
-    int notes_fd; /* what the last control has left for the next; -1: nothing */
+    int notes_fd;         /* what the last control has left for the next; -1: nothing */
     struct deadline look; /* at the dates of certificates */
     struct msg_tickets tickets;
-    struct deadline rotate; /* the keys of tickets */
+    uint64_t rotated_ms;    /* when the keys of tickets last were */
+    struct deadline rotate; /* them */
     struct service service;
     struct silence silence;
     struct deadline watch; /* when to look whether a child is silent for too long */
@@ -97,9 +102,9 @@ struct parent {
     struct local door;
     char *door_path;
     uint32_t last_instance, epoch;
-    struct deadline
-        control_limit; /* when a control that was told to end for its successor has to */
-    bool is_ready;     /* all processes were up once */
+    struct deadline leave_limit; /* when one of a past generation that was told to end has to */
+    struct deadline tidy;        /* generation_tidy() */
+    bool is_ready;               /* all processes were up once */
     bool is_stopping;
     bool has_failed;
     uint64_t stop_asked_ms; /* when a signal asked for it */
@@ -116,8 +121,10 @@ int resources_conf(const struct conf *conf, int *out_conf_fd, int *out_rules_fd,
 /* The state directory: made, and owned by the user that we become. */
 int resources_state(const struct conf *conf, struct err *err) MUST_CHECK;
 
-/* Where the program and the configuration are, for reloads and upgrades: absolute. */
-int resources_paths(struct parent *p, const char *conf_path, struct err *err) MUST_CHECK;
+/* Where the program, which was called by this name, and the configuration are, for reloads and
+ * upgrades: absolute. */
+int resources_paths(struct parent *p, const char *program, const char *conf_path,
+                    struct err *err) MUST_CHECK;
 
 /* As many descriptors as we may have: children inherit it. */
 void resources_limits(void);
@@ -163,7 +170,8 @@ void service_end(struct parent *p);
 
 void watchdog_init(struct parent *p);
 
-/* From now on children must give signs of life, if the configuration wants it. */
+/* From now on those of the current generation must give signs of life, if its configuration wants
+ * it; those before it go on as theirs says. */
 void watchdog_begin(struct parent *p);
 
 /* This one has just been started. */
@@ -187,15 +195,16 @@ int process_start(struct process *pr, struct err *err) MUST_CHECK;
 /* The same without giving it anything: the channel is the caller's to open. */
 int process_spawn(struct process *pr, int *out_fd, struct err *err) MUST_CHECK;
 
+/* spawn.c: forks, and executes the program of its generation with `channel`, which stays the
+ * caller's. */
+int process_fork(const struct process *pr, int channel, pid_t *out_pid, struct err *err) MUST_CHECK;
+
 /* The events of a child's channel; for one that was opened by another program of this process. */
 extern const struct channel_events process_events;
 
 /* Has it begin if it is ready, of the current generation, and nobody else does its work any more.
  */
 void process_begin_if_due(struct process *pr, void *ignored);
-
-/* Joins a worker of an earlier generation with what works now in this role. */
-void process_join(struct process *pr, struct process *with);
 
 /* A child was reaped; its place is filled again unless we stop or it is of the past. */
 void process_ended(struct process *pr, int status);
@@ -210,8 +219,9 @@ void process_give_tickets(struct process *pr, void *ignored);
 /* Tells it to end; harmless when it does not run. */
 void process_stop(struct process *pr);
 
-/* Ends it without asking. */
+/* Ends it without asking; the second tells the log. */
 void process_kill(struct process *pr, void *ignored);
+void process_kill_stuck(struct process *pr, void *ignored);
 
 /* Calls each(process, arg) for control, lookup, who prepares, and the workers: of a generation; of
  * all. Those that do not run have no pid. */
@@ -247,11 +257,19 @@ int generation_start(struct generation *g, struct err *err) MUST_CHECK;
 /* Whether control, lookup and all workers have said READY. */
 bool generation_is_ready(struct generation *g);
 
+/* Whether they have said BEGUN. */
+bool generation_is_at_work(struct generation *g);
+
 /* The candidates (p->next) become the current generation, with these ports and by this
  * configuration, which it takes over; those that were current retire. */
 void generation_switch(struct parent *p, struct conf *conf, struct ports *ports);
 
-/* Forgets those of whom no process lives; not while processes_each() passes over them. */
+/* Ends processes of past generations that were told to, but have not: a control's successor, and
+ * everybody who wants to log in, waits for it. */
+void generation_init_limits(struct parent *p);
+
+/* Forgets those of whom no process lives; only from the loop or when children are reaped, since
+ * whoever works with a process or its channel needs it to the end. */
 void generation_tidy(struct parent *p);
 
 /* --- change.c: reload and upgrade
@@ -264,6 +282,9 @@ void change_begin(struct parent *p, enum change_kind what, struct process *asker
 
 /* Begins what a signal has asked for meanwhile. */
 void change_next(struct parent *p);
+
+/* The channel of a candidate, or of who prepares, has ended; `why` as in ipc/channel.h. */
+void change_closed(struct process *pr, const char *why);
 
 /* A candidate, or who prepares, has ended or got ready. */
 void change_ended(struct process *pr, int status);
@@ -308,7 +329,8 @@ void tickets_init(struct parent *p);
 /* Makes keys, and has them change from now on. */
 int tickets_begin(struct parent *p, struct err *err) MUST_CHECK;
 
-/* The keys are there: has them change from now on as the configuration says. */
+/* The keys are there: has them change as the configuration says, counted from when they last did;
+ * and workers know how long they last. */
 void tickets_resume(struct parent *p);
 
 /* Wipes them. */
@@ -330,9 +352,6 @@ void parent_on_stuck(struct parent *p, uint32_t instance);
 
 /* A process has ended and is not replaced: we stop, or could not start. */
 void parent_on_ended(struct parent *p);
-
-/* Acts on the deaths of children. */
-void parent_reap(struct parent *p);
 
 /* Begins to end everything; `has_failed`: with exit code 1. */
 void parent_stop(struct parent *p, bool has_failed);

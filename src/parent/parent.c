@@ -23,7 +23,7 @@ void parent_on_ready(struct parent *p)
 {
     struct log_line l;
 
-    if (p->is_ready || p->is_stopping || !generation_is_ready(p->current))
+    if (p->is_ready || p->is_stopping || !generation_is_at_work(p->current))
         return;
     p->is_ready = true;
     log_begin(&l, LOG_READY);
@@ -103,22 +103,6 @@ void parent_stop(struct parent *p, bool has_failed)
     parent_on_ended(p);
 }
 
-static void kill_stuck(struct process *pr, void *arg)
-{
-    struct log_line l;
-
-    (void)arg;
-    if (!pr->pid)
-        return;
-    log_begin(&l, LOG_PROCESS_STUCK);
-    log_str(&l, "role", role_name(pr->role));
-    if (pr->role == ROLE_WORKER)
-        log_uint(&l, "slot", pr->slot);
-    log_uint(&l, "pid", (uint64_t)pr->pid);
-    log_end(&l);
-    kill(pr->pid, SIGKILL);
-}
-
 struct stuck {
     uint32_t instance;
 };
@@ -128,7 +112,7 @@ static void kill_if_stuck(struct process *pr, void *arg)
     const struct stuck *stuck = arg;
 
     if (pr->role == ROLE_WORKER && pr->pid && pr->instance == stuck->instance)
-        kill_stuck(pr, NULL);
+        process_kill_stuck(pr, NULL);
 }
 
 void parent_on_stuck(struct parent *p, uint32_t instance)
@@ -141,7 +125,7 @@ void parent_on_stuck(struct parent *p, uint32_t instance)
 static void kill_stuck_worker(struct process *pr, void *ignored)
 {
     if (pr->role == ROLE_WORKER)
-        kill_stuck(pr, ignored);
+        process_kill_stuck(pr, ignored);
 }
 
 static void on_stop_limit(struct deadline *d)
@@ -150,25 +134,12 @@ static void on_stop_limit(struct deadline *d)
 
     p->has_failed = true;
     if (!are_workers_running(p)) {
-        processes_each(p, kill_stuck, NULL);
+        processes_each(p, process_kill_stuck, NULL);
         return;
     }
     /* Control and lookup have not been told to end yet: they are when the last worker is gone. */
     processes_each(p, kill_stuck_worker, NULL);
     deadline_set(p->loop, &p->stop_limit, p->conf->global.stop_timeout);
-}
-
-static void kill_stuck_control(struct process *pr, void *ignored)
-{
-    if (pr->role == ROLE_CONTROL && pr->generation != pr->parent->current &&
-        pr->generation != pr->parent->next)
-        kill_stuck(pr, ignored);
-}
-
-/* Its successor, and everybody who wants to log in, waits for its end. */
-static void on_control_limit(struct deadline *d)
-{
-    processes_each(CONTAINER(d, struct parent, control_limit), kill_stuck_control, NULL);
 }
 
 /* --- signals
@@ -185,7 +156,7 @@ static void on_stop_signal(void *arg, int signal)
          * both the process and its group, and that is one wish. */
         if (loop_now_ms(p->loop) - p->stop_asked_ms >= AGAIN_MS) {
             p->has_failed = true;
-            processes_each(p, kill_stuck, NULL);
+            processes_each(p, process_kill_stuck, NULL);
         }
         return;
     }
@@ -208,11 +179,13 @@ static void match_death(struct process *pr, void *arg)
         d->found = pr;
 }
 
-void parent_reap(struct parent *p)
+static void on_child(void *arg, int signal)
 {
+    struct parent *p = arg;
     struct death d;
     int status;
 
+    (void)signal;
     /* As process 1 of a container we are given other people's orphans too: they match none. */
     while ((d.pid = waitpid(-1, &status, WNOHANG)) > 0) {
         d.found = NULL;
@@ -221,12 +194,6 @@ void parent_reap(struct parent *p)
             process_ended(d.found, status);
     }
     generation_tidy(p);
-}
-
-static void on_child(void *arg, int signal)
-{
-    (void)signal;
-    parent_reap(arg);
 }
 
 static void on_change_signal(void *arg, int signal)
@@ -329,7 +296,6 @@ static int serve_on(struct parent *p, int state_fd, struct err *err)
 {
     if (begin_loop(p, err) < 0 || upgrade_resume(p, state_fd, err) < 0 || take_signals(p, err) < 0)
         return -1;
-    watchdog_begin(p);
     upgrade_finish(p);
     loop_run(p->loop);
     log_stopped(p);
@@ -340,13 +306,11 @@ _Static_assert(SHARED_COUNT == 3, "the initialiser below");
 
 void parent_init(struct parent *p)
 {
-    *p = (struct parent){.log_fd = -1,
-                         .notes_fd = -1,
-                         .shared_fds = {-1, -1, -1},
-                         .door = {.fd = -1}};
+    *p = (struct parent){
+        .log_fd = -1, .notes_fd = -1, .shared_fds = {-1, -1, -1}, .door = {.fd = -1}};
     list_init(&p->past);
     deadline_init(&p->stop_limit, on_stop_limit);
-    deadline_init(&p->control_limit, on_control_limit);
+    generation_init_limits(p);
     renew_init(p);
     tickets_init(p);
     service_init(p);
@@ -356,7 +320,8 @@ void parent_init(struct parent *p)
 void parent_free(struct parent *p)
 {
     deadline_clear(&p->stop_limit);
-    deadline_clear(&p->control_limit);
+    deadline_clear(&p->leave_limit);
+    deadline_clear(&p->tidy);
     deadline_clear(&p->look);
     tickets_end(p);
     watchdog_end(p);
@@ -389,7 +354,7 @@ static int end(struct parent *p, int done, const struct err *err)
     return done < 0 || p->has_failed ? 1 : 0;
 }
 
-int parent_serve(struct conf *conf, const char *conf_path)
+int parent_serve(struct conf *conf, const char *conf_path, const char *program)
 {
     struct parent p;
     struct err err;
@@ -406,7 +371,7 @@ int parent_serve(struct conf *conf, const char *conf_path)
     resources_limits();
     service_begin(&p);
     if (done == 0)
-        done = resources_paths(&p, conf_path, &err);
+        done = resources_paths(&p, program, conf_path, &err);
     if (done == 0)
         done = serve(&p, &err);
     return end(&p, done, &err);

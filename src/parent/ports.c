@@ -285,6 +285,7 @@ int ports_take_over(struct ports *p, struct ports *old, struct err *err)
 
         if (!from)
             continue;
+        port->is_passed = from->is_passed;
         /* In front: they were there first, and keep their worker slots. */
         memmove(port->fds + from->fds_n, port->fds, port->fds_n * sizeof(int));
         memcpy(port->fds, from->fds, from->fds_n * sizeof(int));

@@ -21,26 +21,40 @@ struct prepare {
     struct channels channels;
     struct turn turn;
     struct channel channel;
-    struct parent parent;     /* as it was left to us: a trial of it */
-    struct conf *old, *conf;  /* old NULL: this program cannot read it */
-    int old_fd;               /* its text */
+    struct parent parent;    /* as it was left to us: a trial of it */
+    struct conf *old, *conf; /* old NULL: this program cannot read it */
+    int old_fd;              /* its text */
     struct tally *tally;
     bool is_done, has_failed; /* PREPARED is said; it could not be */
-    unsigned told_n;
 };
+
+static void say(struct prepare *pp, const char *text, bool is_mistake)
+{
+    const struct msg_told m = {.is_mistake = is_mistake};
+    struct slice s = slice_str(text);
+
+    channel_send(&pp->channel, MSG_TOLD, 0, &m,
+                 slice_sub(s, 0, s.n < IPC_TEXT_MAX ? s.n : IPC_TEXT_MAX), -1);
+}
 
 static void tell(struct prepare *pp, const char *text)
 {
-    struct slice s = slice_str(text);
+    say(pp, text, false);
+}
 
-    pp->told_n++;
-    channel_send(&pp->channel, MSG_TOLD, 0, NULL,
-                 slice_sub(s, 0, s.n < IPC_TEXT_MAX ? s.n : IPC_TEXT_MAX), -1);
+static void tell_mistake(struct prepare *pp, const char *text)
+{
+    say(pp, text, true);
 }
 
 static void on_told(void *arg, const char *text)
 {
     tell(arg, text);
+}
+
+static void on_refused(void *arg, const char *text)
+{
+    tell_mistake(arg, text);
 }
 
 /* --- the configuration
@@ -55,7 +69,7 @@ static void on_mistake(void *arg, const struct conf_where *where, const char *te
         snprintf(line, sizeof line, "%s:%u: %s", where->file, where->line, text);
     else
         snprintf(line, sizeof line, "%s", text);
-    tell(arg, line);
+    tell_mistake(arg, line);
 }
 
 static int load(struct prepare *pp)
@@ -63,7 +77,7 @@ static int load(struct prepare *pp)
     struct err err;
 
     if (conf_load(pp->parent.conf_path, &pp->conf, &err) < 0) {
-        tell(pp, err.text);
+        tell_mistake(pp, err.text);
         return -1;
     }
     return conf_check(pp->conf, true, on_mistake, pp) > 0 ? -1 : 0;
@@ -117,7 +131,8 @@ static size_t compare(struct prepare *pp, int rules_fd)
     char line[128];
     size_t n = pp->old ? conf_diff(pp->old, pp->conf, on_told, pp) : 1;
 
-    if (before != after && pp->old && strcmp(pp->old->global.workers, pp->conf->global.workers) == 0) {
+    if (before != after && pp->old &&
+        strcmp(pp->old->global.workers, pp->conf->global.workers) == 0) {
         snprintf(line, sizeof line, "workers: %u -> %u, as many as there are cores", before, after);
         tell(pp, line);
         n++;
@@ -218,11 +233,11 @@ static bool is_good(struct prepare *pp, struct msg_prepared *m)
     if (load(pp) < 0)
         return false;
     load_old(pp);
-    if (pp->old && conf_diff_refused(pp->old, pp->conf, on_told, pp) > 0)
+    if (pp->old && conf_diff_refused(pp->old, pp->conf, on_refused, pp) > 0)
         return false;
     is_well = gather(pp, m, &files, &ports, &err) == 0;
     if (!is_well)
-        tell(pp, err.text);
+        tell_mistake(pp, err.text);
     files_free(&files);
     ports_close(&ports);
     return is_well;
@@ -266,7 +281,7 @@ static void take_state(struct prepare *pp, int fd)
         prepare(pp);
         return;
     }
-    tell(pp, err.text);
+    tell_mistake(pp, err.text);
     channel_send(&pp->channel, MSG_PREPARED, 0, &m, slice_str(USHER_VERSION), -1);
     pp->is_done = true;
 }

@@ -1,5 +1,4 @@
-/* The life of the children: fork and exec, giving them what they need, joining them, replacing
- * those that die. */
+/* The life of the children: giving them what they need, joining them, replacing those that die. */
 #include "parent/internal.h"
 
 #include "base/log.h"
@@ -22,9 +21,6 @@ enum { YOUNG_MS = 10 * 1000, RESTART_FIRST_MS = 100, RESTART_MOST_MS = 10 * 1000
 
 /* Less than the second after which a child asks for another channel. */
 enum { CROSSED_MS = 500 };
-
-/* Beside those that a child keeps; closed as it is executed. */
-enum { CHILD_FD_PROGRAM = CHILD_FD_LOG + 1 };
 
 static const struct slice no_tail = {NULL, 0};
 
@@ -52,91 +48,12 @@ static bool is_current(const struct process *pr)
     return pr->generation == pr->parent->current;
 }
 
-/* --- fork and exec
- * --------------------------------------------------------------------------------------------------
- */
-
-/* Moves `fd` to `to` where the new program expects it. */
-static int place_fd(int fd, int to)
-{
-    if (fd == to)
-        return fcntl(fd, F_SETFD, 0);
-    return dup2(fd, to);
-}
-
-/* A line of its own, past what waits in the log's memory: those lines are the parent's to write. */
-static _Noreturn void cannot_become(const char *what, int status)
-{
-    struct log_line l;
-    struct err err;
-
-    err_sys(&err, errno, "%s", what);
-    log_begin(&l, LOG_FATAL);
-    log_str(&l, "detail", err.text);
-    l.text[l.len++] = '\n';
-    (void)!write(STDERR_FILENO, l.text, l.len);
-    _exit(status);
-}
-
-/* In the forked child, which leaves the parent's loop, channels and lines of the log alone. */
-static _Noreturn void become(const struct process *pr, int channel, int log, int null)
-{
-    const int program_fd = pr->generation->program_fd;
-    static const char *const titles[ROLE_COUNT] = {
-        "usher: parent", "usher: control", "usher: worker", "usher: lookup", "usher: prepare"};
-    char *argv[] = {(char *)(uintptr_t)titles[pr->role], (char *)(uintptr_t) "--role",
-                    (char *)(uintptr_t)role_name(pr->role), NULL};
-    sigset_t none;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    /* Both above all that they are moved to, so that neither move covers the other. */
-    channel = fcntl(channel, F_DUPFD, CHILD_FD_PROGRAM + 1);
-    log = fcntl(log, F_DUPFD, CHILD_FD_PROGRAM + 1);
-    if (program_fd >= 0 && dup3(program_fd, CHILD_FD_PROGRAM, O_CLOEXEC) < 0 &&
-        program_fd != CHILD_FD_PROGRAM)
-        cannot_become("cannot hand over descriptors", 126);
-    /* What libraries say goes to our description of the log, which appends: by another one, a file
-     * of the log could be written over. */
-    if (place_fd(null, STDIN_FILENO) < 0 || place_fd(null, STDOUT_FILENO) < 0 ||
-        place_fd(log, STDERR_FILENO) < 0 || place_fd(channel, CHILD_FD_PARENT) < 0 ||
-        place_fd(log, CHILD_FD_LOG) < 0)
-        cannot_become("cannot hand over descriptors", 126);
-    /* Also where the host denies close_range(), which containers' hosts once did. */
-    closefrom(program_fd >= 0 ? CHILD_FD_PROGRAM + 1 : CHILD_FD_PROGRAM);
-    /* A function that is looked up when it is first called has the vector registers put aside on
-     * the stack, with the piece of a password that copying may have left in one. */
-    setenv("LD_BIND_NOW", "1", 1);
-    if (program_fd >= 0)
-        execveat(CHILD_FD_PROGRAM, "", argv, environ, AT_EMPTY_PATH);
-    else
-        execv("/proc/self/exe", argv);
-    cannot_become(
-        program_fd >= 0 ? "cannot execute the new program" : "cannot execute /proc/self/exe", 127);
-}
-
-static pid_t spawn(const struct process *pr, int channel, struct err *err)
-{
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    pid_t pid;
-
-    if (null < 0)
-        return err_sys(err, errno, "cannot open /dev/null");
-    pid = fork();
-    if (pid == 0)
-        become(pr, channel, pr->parent->log_fd, null);
-    close(null);
-    if (pid < 0)
-        return err_sys(err, errno, "cannot fork");
-    return pid;
-}
-
 /* --- giving and joining
  * --------------------------------------------------------------------------------------------- */
 
 /* A descriptor of ours, of which the child gets its own. */
-static int try_to_give(struct process *pr, enum msg_type type, const void *body, struct slice tail,
-                       int fd, struct err *err)
+static int give(struct process *pr, enum msg_type type, const void *body, struct slice tail, int fd,
+                struct err *err)
 {
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
@@ -146,21 +63,12 @@ static int try_to_give(struct process *pr, enum msg_type type, const void *body,
     return 0;
 }
 
-static void give(struct process *pr, enum msg_type type, const void *body, struct slice tail,
-                 int fd)
-{
-    struct err err;
-
-    if (try_to_give(pr, type, body, tail, fd, &err) < 0)
-        child_fatal(&err);
-}
-
 static int give_files(struct process *pr, struct err *err)
 {
     const struct files *f = &pr->generation->files;
 
     for (size_t i = 0; i < f->n; i++) {
-        if (try_to_give(pr, MSG_FILE, NULL, slice_str(f->all[i].name), f->all[i].fd, err) < 0)
+        if (give(pr, MSG_FILE, NULL, slice_str(f->all[i].name), f->all[i].fd, err) < 0)
             return -1;
     }
     return 0;
@@ -208,48 +116,47 @@ static bool is_listening(const struct port *port, int fd, const struct process *
     return mended > 0;
 }
 
-static void give_port(struct process *pr, const struct port *port)
+static int give_port(struct process *pr, const struct port *port, struct err *err)
 {
     const struct msg_listener m = {.listener = port->listener};
 
     for (unsigned i = 0; i < port->fds_n; i++) {
         if (port_is_for(port, pr->generation->workers_n, pr->slot, i) &&
-            is_listening(port, port->fds[i], pr))
-            give(pr, MSG_LISTENER, &m, no_tail, port->fds[i]);
+            is_listening(port, port->fds[i], pr) &&
+            give(pr, MSG_LISTENER, &m, no_tail, port->fds[i], err) < 0)
+            return -1;
     }
+    return 0;
 }
 
-static void give_worker(struct process *pr)
+static int give_worker(struct process *pr, struct err *err)
 {
-    struct err err;
-
-    if (give_files(pr, &err) < 0)
-        child_fatal(&err);
     process_give_tickets(pr, NULL);
+    return give_files(pr, err);
 }
 
 /* A candidate is given the door that it will have. */
-static void give_door(struct process *pr)
+static int give_door(struct process *pr, struct err *err)
 {
     const struct local *door = &pr->parent->door;
     const char *path = pr->parent->door_path;
 
     if (!is_current(pr))
         change_door(pr->parent, &door, &path);
-    if (door->fd >= 0)
-        give(pr, MSG_DOOR, NULL, slice_str(path), door->fd);
+    return door->fd < 0 ? 0 : give(pr, MSG_DOOR, NULL, slice_str(path), door->fd, err);
 }
 
-static void give_control(struct process *pr)
+static int give_control(struct process *pr, struct err *err)
 {
     const struct parent *p = pr->parent;
 
     for (uint32_t i = 0; i < SHARED_COUNT; i++) {
         const struct msg_shared m = {.which = i};
 
-        give(pr, MSG_SHARED, &m, no_tail, p->shared_fds[i]);
+        if (give(pr, MSG_SHARED, &m, no_tail, p->shared_fds[i], err) < 0)
+            return -1;
     }
-    give_door(pr);
+    return give_door(pr, err);
 }
 
 static void tell_peer(struct process *pr, const struct process *peer, int fd)
@@ -265,14 +172,16 @@ static void tell_peer(struct process *pr, const struct process *peer, int fd)
     channel_send(&pr->channel, MSG_PEER, 0, &m, slice_str(peer->generation->version), fd);
 }
 
-/* A new channel between two processes. */
+/* A new channel between two processes. Where none can be had they ask for it again. */
 static void join(struct process *one, struct process *other)
 {
     struct err err;
     int fds[2];
 
-    if (channel_pair(fds, &err) < 0)
-        child_fatal(&err);
+    if (channel_pair(fds, &err) < 0) {
+        log_detail(LOG_FATAL, "%s", err.text);
+        return;
+    }
     tell_peer(one, other, fds[0]);
     tell_peer(other, one, fds[1]);
 }
@@ -313,16 +222,11 @@ static void rejoin(struct process *pr, const struct msg_rejoin *m)
                             : m->role == ROLE_LOOKUP ? &p->current->lookup
                                                      : NULL;
 
-    if (!other || !other->has_begun || !may_speak(pr, other) || !may_rejoin(pr, other, now_ms))
+    if (!other || !pr->has_begun || !other->has_begun || !may_speak(pr, other) ||
+        !may_rejoin(pr, other, now_ms))
         return;
     pr->rejoined_ms[other->role] = now_ms;
     join(other, pr);
-}
-
-void process_join(struct process *pr, struct process *with)
-{
-    if (pr->has_begun && with->has_begun && may_speak(pr, with))
-        join(with, pr);
 }
 
 static void give_notes(struct process *pr)
@@ -348,15 +252,30 @@ static void begin_control(struct process *pr, struct msg_begin *m)
     log_end(&l);
 }
 
+static int give_ports(struct process *pr, struct err *err)
+{
+    const struct ports *ports = &pr->parent->ports;
+
+    for (size_t i = 0; i < ports->n; i++) {
+        if (give_port(pr, &ports->all[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* To work, with all that it works with. */
 static void begin(struct process *pr)
 {
     struct parent *p = pr->parent;
     struct msg_begin m = {.epoch = p->epoch};
+    struct err err;
 
-    if (pr->role == ROLE_WORKER) {
-        for (size_t i = 0; i < p->ports.n; i++)
-            give_port(pr, &p->ports.all[i]);
+    if (pr->role == ROLE_WORKER && give_ports(pr, &err) < 0) {
+        /* Who waits in a socket that nobody accepts from would wait in vain: its successor may be
+         * luckier. */
+        log_detail(LOG_FATAL, "%s", err.text);
+        process_kill(pr, NULL);
+        return;
     }
     if (pr->role == ROLE_CONTROL)
         begin_control(pr, &m);
@@ -386,7 +305,7 @@ void process_begin_if_due(struct process *pr, void *ignored)
 {
     (void)ignored;
     if (pr->pid && pr->is_ready && !pr->has_begun && is_current(pr) && !pr->parent->is_stopping &&
-        (pr->role != ROLE_CONTROL || is_alone(pr)))
+        pr->role != ROLE_PREPARE && (pr->role != ROLE_CONTROL || is_alone(pr)))
         begin(pr);
 }
 
@@ -399,7 +318,12 @@ static void on_ready(struct process *pr)
         change_ready(p);
     else
         process_begin_if_due(pr, NULL);
-    parent_on_ready(p);
+}
+
+static void on_begun(struct process *pr)
+{
+    pr->is_at_work = pr->has_begun;
+    parent_on_ready(pr->parent);
 }
 
 /* What it has written for its successor: of the one that was told to end, nobody else's. */
@@ -407,7 +331,8 @@ static bool take_notes(struct process *pr, int fd)
 {
     struct parent *p = pr->parent;
 
-    if (pr->role != ROLE_CONTROL || is_current(pr) || pr->generation == p->next || p->notes_fd >= 0)
+    if (pr->role != ROLE_CONTROL || is_current(pr) || pr->generation == p->next ||
+        pr->generation->is_given_up || p->notes_fd >= 0)
         return false;
     p->notes_fd = fd;
     return true;
@@ -422,6 +347,8 @@ static void on_message(struct channel *ch, const struct msg *m)
     watchdog_heard(pr);
     if (m->type == MSG_READY && !pr->is_ready) {
         on_ready(pr);
+    } else if (m->type == MSG_BEGUN) {
+        on_begun(pr);
     } else if (m->type == MSG_REJOIN) {
         rejoin(pr, m->body);
     } else if (m->type == MSG_STUCK && pr->role == ROLE_CONTROL && is_current(pr)) {
@@ -434,16 +361,19 @@ static void on_message(struct channel *ch, const struct msg *m)
     }
 }
 
-/* The child's death comes as SIGCHLD too, with its status: there it is acted on. */
+/* The child's death comes as SIGCHLD too, with its status: there it is acted on. A candidate may
+ * have closed it alive, as it does not understand us. */
 static void on_closed(struct channel *ch, const char *why)
 {
-    (void)ch;
-    (void)why;
+    struct process *pr = CONTAINER(ch, struct process, channel);
+
+    if (pr->generation == pr->parent->next)
+        change_closed(pr, why);
 }
 
 const struct channel_events process_events = {.on_message = on_message, .on_closed = on_closed};
 
-static void introduce(struct process *pr, int fd)
+static int introduce(struct process *pr, int fd, struct err *err)
 {
     const struct generation *g = pr->generation;
     struct parent *p = pr->parent;
@@ -452,13 +382,23 @@ static void introduce(struct process *pr, int fd)
 
     channel_open(&pr->channel, &p->channels, fd, &self, &process_events);
     /* Lookup alone asks directories; what their rules hold of passwords is no one else's. */
-    give(pr, MSG_CONF, NULL, no_tail, pr->role == ROLE_LOOKUP ? g->rules_fd : g->conf_fd);
-    give(pr, MSG_COUNTERS, NULL, no_tail, g->counters_fd);
-    if (pr->role == ROLE_WORKER)
-        give_worker(pr);
-    if (pr->role == ROLE_CONTROL)
-        give_control(pr);
+    if (give(pr, MSG_CONF, NULL, no_tail, pr->role == ROLE_LOOKUP ? g->rules_fd : g->conf_fd, err) <
+            0 ||
+        give(pr, MSG_COUNTERS, NULL, no_tail, g->counters_fd, err) < 0 ||
+        (pr->role == ROLE_WORKER && give_worker(pr, err) < 0) ||
+        (pr->role == ROLE_CONTROL && give_control(pr, err) < 0))
+        return -1;
     channel_send(&pr->channel, MSG_START, 0, &start, no_tail, -1);
+    return 0;
+}
+
+static void log_process(struct log_line *l, const struct process *pr, enum log_event event)
+{
+    log_begin(l, event);
+    log_str(l, "role", role_name(pr->role));
+    if (pr->role == ROLE_WORKER)
+        log_uint(l, "slot", pr->slot);
+    log_uint(l, "pid", (uint64_t)pr->pid);
 }
 
 void process_stop(struct process *pr)
@@ -476,17 +416,20 @@ void process_kill(struct process *pr, void *ignored)
         kill(pr->pid, SIGKILL);
 }
 
+void process_kill_stuck(struct process *pr, void *ignored)
+{
+    struct log_line l;
+
+    (void)ignored;
+    if (!pr->pid)
+        return;
+    log_process(&l, pr, LOG_PROCESS_STUCK);
+    log_end(&l);
+    kill(pr->pid, SIGKILL);
+}
+
 /* --- start and restart
  * ---------------------------------------------------------------------------------------------- */
-
-static void log_process(struct log_line *l, const struct process *pr, enum log_event event)
-{
-    log_begin(l, event);
-    log_str(l, "role", role_name(pr->role));
-    if (pr->role == ROLE_WORKER)
-        log_uint(l, "slot", pr->slot);
-    log_uint(l, "pid", (uint64_t)pr->pid);
-}
 
 int process_spawn(struct process *pr, int *out_fd, struct err *err)
 {
@@ -496,15 +439,14 @@ int process_spawn(struct process *pr, int *out_fd, struct err *err)
 
     if (channel_pair(fds, err) < 0)
         return -1;
-    pr->pid = spawn(pr, fds[1], err);
-    close(fds[1]);
-    if (pr->pid < 0) {
-        pr->pid = 0;
+    if (process_fork(pr, fds[1], &pr->pid, err) < 0) {
         close(fds[0]);
+        close(fds[1]);
         return -1;
     }
+    close(fds[1]);
     pr->instance = ++p->last_instance;
-    pr->is_ready = pr->has_begun = false;
+    pr->is_ready = pr->has_begun = pr->is_at_work = false;
     pr->started_ms = loop_now_ms(p->loop);
     pr->started_s = (uint64_t)time(NULL);
     watchdog_started(pr);
@@ -520,8 +462,10 @@ int process_start(struct process *pr, struct err *err)
 
     if (process_spawn(pr, &fd, err) < 0)
         return -1;
-    introduce(pr, fd);
-    return 0;
+    if (introduce(pr, fd, err) == 0)
+        return 0;
+    process_kill(pr, NULL);
+    return -1;
 }
 
 static void on_restart(struct deadline *d)
@@ -532,7 +476,8 @@ static void on_restart(struct deadline *d)
     if (pr->parent->is_stopping || process_start(pr, &err) == 0)
         return;
     log_detail(LOG_FATAL, "%s", err.text);
-    deadline_set(pr->parent->loop, &pr->restart, RESTART_MOST_MS);
+    if (!pr->pid)
+        deadline_set(pr->parent->loop, &pr->restart, RESTART_MOST_MS);
 }
 
 void process_init(struct process *pr, struct generation *g, enum role role, unsigned slot)
@@ -553,9 +498,10 @@ static uint32_t pause_before_restart(const struct process *pr)
 /* What was told to end, and did so in order. */
 static bool is_expected(const struct process *pr, int status)
 {
-    return pr->generation->is_given_up ||
-           ((pr->parent->is_stopping || !is_current(pr) || pr->role == ROLE_PREPARE) &&
-            WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    if (pr->generation->is_given_up || (pr->role == ROLE_PREPARE && is_current(pr)))
+        return true;
+    return (pr->parent->is_stopping || !is_current(pr)) && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
 }
 
 static void log_ended(const struct process *pr, int status, bool is_replaced)
@@ -572,26 +518,30 @@ static void log_ended(const struct process *pr, int status, bool is_replaced)
     log_end(&l);
 }
 
+static void log_gone(const struct process *pr)
+{
+    struct log_line l;
+
+    log_begin(&l, LOG_WORKER_GONE);
+    log_uint(&l, "slot", pr->slot);
+    log_uint(&l, "pid", (uint64_t)pr->pid);
+    log_uint(&l, "generation", pr->generation->number);
+    log_end(&l);
+}
+
 static void forget(struct process *pr)
 {
     channel_close(&pr->channel);
-    pr->pid = 0;
-    pr->is_ready = pr->has_begun = false;
+    pr->is_ready = pr->has_begun = pr->is_at_work = false;
 }
 
 /* Of the generations before: nobody takes its place, but a control's successor may be waiting. */
-static void past_ended(struct process *pr, int status)
+static void past_ended(struct process *pr)
 {
     struct parent *p = pr->parent;
-    struct log_line l;
 
     /* Its notes may have come behind the last that we read. */
     channel_receive(&pr->channel);
-    if (pr->role == ROLE_WORKER && is_expected(pr, status) && !pr->generation->is_given_up) {
-        log_process(&l, pr, LOG_WORKER_GONE);
-        log_uint(&l, "generation", pr->generation->number);
-        log_end(&l);
-    }
     forget(pr);
     if (p->is_stopping)
         parent_on_ended(p);
@@ -619,14 +569,20 @@ void process_ended(struct process *pr, int status)
     pr->restart_ms = pause_before_restart(pr);
     if (!is_expected(pr, status))
         log_ended(pr, status, is_current(pr) && p->is_ready && !p->is_stopping);
+    else if (pr->role == ROLE_WORKER && !is_current(pr) && !pr->generation->is_given_up)
+        log_gone(pr);
+    /* The number may be another process' by now. */
+    pr->pid = 0;
     if (is_current(pr) && pr->role != ROLE_PREPARE) {
         current_ended(pr);
     } else if (pr->generation == p->next) {
-        /* What it has told us comes first. */
-        channel_receive(&pr->channel);
+        /* What was prepared comes first. But a candidate that has ended is not ready, whatever it
+         * has said. */
+        if (pr->role == ROLE_PREPARE)
+            channel_receive(&pr->channel);
         forget(pr);
         change_ended(pr, status);
     } else {
-        past_ended(pr, status);
+        past_ended(pr);
     }
 }

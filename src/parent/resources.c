@@ -5,8 +5,8 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -55,18 +55,66 @@ int resources_conf(const struct conf *conf, int *out_conf_fd, int *out_rules_fd,
     return 0;
 }
 
-/* What /proc/self/exe says; and, after the file there was replaced, not what it says then. */
-int resources_paths(struct parent *p, const char *conf_path, struct err *err)
+/* Links are kept as they are, since whoever changes a configuration or a program by putting a link
+ * elsewhere means what it leads to then. NULL with errno. */
+static char *absolute(const char *path)
 {
-    char path[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    char *folder, *whole;
 
-    if (n < 0)
-        return err_sys(err, errno, "cannot read /proc/self/exe");
-    path[n] = '\0';
-    p->program = strdup(path);
-    p->conf_path = realpath(conf_path, NULL);
-    if (!p->program || !p->conf_path)
+    if (path[0] == '/')
+        return strdup(path);
+    folder = getcwd(NULL, 0);
+    if (!folder || asprintf(&whole, "%s/%s", folder, path) < 0)
+        whole = NULL;
+    free(folder);
+    return whole;
+}
+
+static bool is_what_runs(const char *path)
+{
+    struct stat there, here;
+
+    return path && stat(path, &there) == 0 && stat("/proc/self/exe", &here) == 0 &&
+           there.st_dev == here.st_dev && there.st_ino == here.st_ino;
+}
+
+/* Where the words of PATH have the program of this name; NULL: nowhere, or somewhere else. */
+static char *find_in_path(const char *name)
+{
+    const char *at = getenv("PATH");
+
+    while (at && *at) {
+        size_t n = strcspn(at, ":");
+        char *whole;
+
+        if (n > 0 && at[0] == '/' && asprintf(&whole, "%.*s/%s", (int)n, at, name) >= 0) {
+            if (is_what_runs(whole))
+                return whole;
+            free(whole);
+        }
+        at += at[n] ? n + 1 : n;
+    }
+    return NULL;
+}
+
+/* What we were called by, if it leads to us; else what the kernel says. */
+static char *find_program(const char *name)
+{
+    char *found = strchr(name, '/') ? absolute(name) : find_in_path(name);
+
+    if (is_what_runs(found))
+        return found;
+    free(found);
+    return realpath("/proc/self/exe", NULL);
+}
+
+int resources_paths(struct parent *p, const char *program, const char *conf_path, struct err *err)
+{
+    p->program = find_program(program);
+    if (!p->program)
+        return err_sys(err, errno, "cannot find out where this program is");
+    p->conf_path = absolute(conf_path);
+    if (!p->conf_path)
         return err_sys(err, errno, "cannot find out where %s is", conf_path);
     return 0;
 }

@@ -59,8 +59,7 @@ static void on_again(struct deadline *d)
  */
 static uint64_t count(const struct parent *p)
 {
-    return tally_total(p->tally, METRIC_SESSIONS) +
-           tally_total(p->tally, METRIC_LOGINS) +
+    return tally_total(p->tally, METRIC_SESSIONS) + tally_total(p->tally, METRIC_LOGINS) +
            tally_total(p->tally, METRIC_LOGINS_REFUSED) +
            tally_total(p->tally, METRIC_LOGINS_FAILED);
 }
@@ -78,8 +77,7 @@ static void say_status(struct parent *p, const char *before, bool must_arrive)
              p->service.is_change_refused
                  ? "The last reload or upgrade was refused: see change_refused in the log. "
                  : "",
-             tally_total(p->tally, METRIC_SESSIONS),
-             tally_total(p->tally, METRIC_LOGINS),
+             tally_total(p->tally, METRIC_SESSIONS), tally_total(p->tally, METRIC_LOGINS),
              tally_total(p->tally, METRIC_LOGINS_REFUSED),
              tally_total(p->tally, METRIC_LOGINS_FAILED));
     say(p, text, must_arrive);

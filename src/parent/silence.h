@@ -12,9 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Zeroed: nobody is watched. */
 struct silence {
-    uint32_t limit_ms; /* 0: nobody is ever silent for too long */
-    uint32_t every_ms; /* how often to look, and how often a child gives a sign */
+    uint32_t every_ms; /* how often to look; 0: nobody is watched */
     uint64_t clock_ms;
     uint64_t looked_ms;  /* on the machine's clock */
     uint64_t gave_up_ms; /* when the last child was given up; on ours, as all below */
@@ -22,6 +22,7 @@ struct silence {
 
 /* Of one child. */
 struct sign {
+    uint32_t limit_ms; /* 0: it is never silent for too long */
     uint64_t heard_ms;
     uint64_t aborted_ms; /* 0: not told to abort */
 };
@@ -32,14 +33,16 @@ enum silence_verdict {
     SILENCE_KILL   /* it did not even do that */
 };
 
-/* `limit_ms`: the setting `watchdog`. */
-void silence_begin(struct silence *s, uint32_t limit_ms, uint64_t now_ms);
+/* `least_ms`: the shortest limit of all children; 0: none of them has one. For the first time, or
+ * because others live now: those who do have been heard as lately as before. */
+void silence_watch(struct silence *s, uint32_t least_ms, uint64_t now_ms);
 
 /* To be called every `every_ms`, and before silence_judge(): moves the clock on. */
 void silence_look(struct silence *s, uint64_t now_ms);
 
-/* A child was started. */
-void silence_started(const struct silence *s, struct sign *out_sign);
+/* A child was started. `limit_ms`: the setting `watchdog` of its own configuration, by which it
+ * gives its signs. */
+void silence_started(const struct silence *s, uint32_t limit_ms, struct sign *out_sign);
 
 void silence_heard(const struct silence *s, struct sign *sign);
 

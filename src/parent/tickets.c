@@ -15,6 +15,7 @@ static void rotate(struct parent *p, const unsigned char fresh[TICKET_KEY])
 
     memmove(t->keys[1], t->keys[0], sizeof t->keys - sizeof t->keys[0]);
     memcpy(t->keys[0], fresh, TICKET_KEY);
+    p->rotated_ms = loop_now_ms(p->loop);
 }
 
 static void on_rotate(struct deadline *d)
@@ -42,10 +43,16 @@ void tickets_init(struct parent *p)
 
 void tickets_resume(struct parent *p)
 {
-    uint32_t lifetime_s = p->conf->tls.ticket_rotate / 1000 * 2;
+    const uint64_t due_ms = p->rotated_ms + p->conf->tls.ticket_rotate;
+    const uint64_t now_ms = loop_now_ms(p->loop);
+    const uint32_t twice_s = p->conf->tls.ticket_rotate / 1000 * 2;
+    const uint32_t lifetime_s = twice_s < LIFETIME_MOST_S ? twice_s : LIFETIME_MOST_S;
 
-    p->tickets.lifetime_s = lifetime_s < LIFETIME_MOST_S ? lifetime_s : LIFETIME_MOST_S;
-    deadline_set(p->loop, &p->rotate, p->conf->tls.ticket_rotate);
+    if (p->tickets.lifetime_s != lifetime_s) {
+        p->tickets.lifetime_s = lifetime_s;
+        processes_each(p, process_give_tickets, NULL);
+    }
+    deadline_set(p->loop, &p->rotate, due_ms > now_ms ? due_ms - now_ms : 0);
 }
 
 int tickets_begin(struct parent *p, struct err *err)
@@ -54,6 +61,7 @@ int tickets_begin(struct parent *p, struct err *err)
         if (tls_ticket_key(p->tickets.keys[i], err) < 0)
             return -1;
     }
+    p->rotated_ms = loop_now_ms(p->loop);
     tickets_resume(p);
     return 0;
 }

@@ -33,23 +33,18 @@ int upgrade_execute(struct parent *p, struct err *err)
     char number[16];
     char *argv[] = {(char *)(uintptr_t) "usher: parent", (char *)(uintptr_t) "--state", number,
                     NULL};
-    sigset_t all, before;
     int state_fd;
 
     if (handover_print(p, &state_fd, err) < 0)
         return -1;
     log_drain(LOG_DRAIN_MS);
     snprintf(number, sizeof number, "%d", state_fd);
-    /* The handlers end with this program: what comes now waits for those of the next. */
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, &before);
     handover_each_fd(p, keep);
     keep(state_fd);
     execveat(p->next->program_fd, "", argv, environ, AT_EMPTY_PATH);
     err_sys(err, errno, "cannot execute %s", p->program);
     handover_each_fd(p, keep_no_more);
     close(state_fd);
-    sigprocmask(SIG_SETMASK, &before, NULL);
     return -1;
 }
 
@@ -110,7 +105,8 @@ void upgrade_finish(struct parent *p)
         log_detail(LOG_FATAL, "%s", err.text);
         parent_stop(p, true);
     }
+    /* Who has ended while we became another program is acted on from the loop. */
+    raise(SIGCHLD);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    parent_reap(p);
 }

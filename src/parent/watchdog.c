@@ -41,8 +41,8 @@ static void on_look(struct deadline *d)
 {
     struct parent *p = CONTAINER(d, struct parent, watch);
 
-    silence_look(&p->silence, loop_now_ms(p->loop));
     deadline_set(p->loop, d, p->silence.every_ms);
+    silence_look(&p->silence, loop_now_ms(p->loop));
     processes_each(p, look_at, NULL);
 }
 
@@ -51,16 +51,36 @@ void watchdog_init(struct parent *p)
     deadline_init(&p->watch, on_look);
 }
 
+static void start_over(struct process *pr, void *ignored)
+{
+    (void)ignored;
+    watchdog_started(pr);
+}
+
+static void shorten(uint32_t *least_ms, const struct generation *g)
+{
+    if (g->watchdog_ms > 0 && (*least_ms == 0 || g->watchdog_ms < *least_ms))
+        *least_ms = g->watchdog_ms;
+}
+
 void watchdog_begin(struct parent *p)
 {
-    silence_begin(&p->silence, p->conf->global.watchdog, loop_now_ms(p->loop));
-    if (p->silence.limit_ms > 0)
+    uint32_t least_ms = 0;
+
+    p->current->watchdog_ms = p->conf->global.watchdog;
+    generation_each(p->current, start_over, NULL);
+    shorten(&least_ms, p->current);
+    list_for_each (it, &p->past)
+        shorten(&least_ms, CONTAINER(it, struct generation, node));
+    silence_watch(&p->silence, least_ms, loop_now_ms(p->loop));
+    deadline_clear(&p->watch);
+    if (p->silence.every_ms > 0)
         deadline_set(p->loop, &p->watch, p->silence.every_ms);
 }
 
 void watchdog_started(struct process *pr)
 {
-    silence_started(&pr->parent->silence, &pr->sign);
+    silence_started(&pr->parent->silence, pr->generation->watchdog_ms, &pr->sign);
 }
 
 void watchdog_heard(struct process *pr)

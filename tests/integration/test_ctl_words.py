@@ -271,7 +271,9 @@ def test_what_a_reload_changes_is_told_line_by_line(door):
     added = "backend mail3 (pool main): added"
     done = {"generation": 2, "changes": 1, "text": "reloaded: generation 2"}
     answer = lines({"row": {"change": added}}, {"done": done})
-    server = door(answer, answer)
+    # Behind the change it is asked whether the next control is there.
+    settled = lines({"done": {"recovered": True}})
+    server = door(answer, settled, answer, settled)
     assert run_ctl("--socket", server.path, "reload").stdout == f"{added}\nreloaded: generation 2\n"
     told = ask(server.path, "reload")
     assert (told.status, told.rows, told.done) == (DONE, [{"change": added}], done)
