@@ -557,18 +557,15 @@ static uint64_t clock_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* Whose answers have all gone, or cannot, goes. Returns how many are left, and what they wait for
- * in `polls`. */
+/* Returns how many have something left that may still go, and what they wait for in `polls`. */
 static nfds_t send_whole(struct door *d, struct pollfd polls[CONNECTIONS_MAX])
 {
     nfds_t n = 0;
 
-    list_for_each_safe (it, &d->connections) {
+    list_for_each (it, &d->connections) {
         struct connection *c = CONTAINER(it, struct connection, node);
 
-        if (!is_whole(c) || !send_some(c) || buf_len(&c->out) == 0)
-            drop(c);
-        else if (n < CONNECTIONS_MAX)
+        if (n < CONNECTIONS_MAX && is_whole(c) && send_some(c) && buf_len(&c->out) > 0)
             polls[n++] = (struct pollfd){.fd = c->fd, .events = POLLOUT};
     }
     return n;
@@ -586,8 +583,10 @@ static void door_finish(struct door *d, unsigned limit_ms)
     deadline_clear(&d->again);
     while ((n = send_whole(d, polls)) > 0 && (now = clock_ms()) < until) {
         if (poll(polls, n, (int)(until - now)) < 0 && errno != EINTR)
-            return;
+            break;
     }
+    list_for_each_safe (it, &d->connections)
+        drop(CONTAINER(it, struct connection, node));
 }
 
 const struct control_door admin_door = {

@@ -142,25 +142,23 @@ int files_add(struct files *f, struct slice name, int fd, struct err *err)
     return map_file(&f->all[f->n++], err);
 }
 
-static size_t count_others(const struct files *a, const struct files *b, bool also_same_names)
+static bool is_same(const struct given_file *one, const struct given_file *other)
 {
-    size_t n = 0;
-
-    for (size_t i = 0; i < a->n; i++) {
-        const struct given_file *one = &a->all[i], *other = find(b, one->name);
-
-        if (!other)
-            n++;
-        else if (also_same_names && (one->n != other->n ||
-                                     (one->n > 0 && memcmp(one->data, other->data, one->n) != 0)))
-            n++;
-    }
-    return n;
+    return one->n == other->n && (one->n == 0 || memcmp(one->data, other->data, one->n) == 0);
 }
 
 size_t files_differ(const struct files *a, const struct files *b)
 {
-    return count_others(a, b, true) + count_others(b, a, false);
+    size_t n = 0;
+
+    for (size_t i = 0; i < a->n; i++) {
+        const struct given_file *other = find(b, a->all[i].name);
+
+        n += !other || !is_same(&a->all[i], other);
+    }
+    for (size_t i = 0; i < b->n; i++)
+        n += !find(a, b->all[i].name);
+    return n;
 }
 
 static int add_file(void *arg, const char *name, struct err *err)

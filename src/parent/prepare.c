@@ -19,7 +19,6 @@ static const struct slice no_tail = {NULL, 0};
 struct prepare {
     struct loop *loop;
     struct channels channels;
-    struct turn turn;
     struct channel channel;
     struct parent parent;    /* as it was left to us: a trial of it */
     struct conf *old, *conf; /* old NULL: this program cannot read it */

@@ -135,9 +135,10 @@ void service_init(struct parent *p)
 void service_begin(struct parent *p)
 {
     static const char *const words[] = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"};
+    const char *socket = getenv("NOTIFY_SOCKET");
     struct err err;
 
-    p->service.socket = getenv("NOTIFY_SOCKET") ? strdup(getenv("NOTIFY_SOCKET")) : NULL;
+    p->service.socket = socket ? strdup(socket) : NULL;
     if (notify_open(&p->service.notify, p->service.socket, &err) < 0)
         heed(p, NOTIFY_FAILED, &err);
     if (p->service.notify.fd >= 0)

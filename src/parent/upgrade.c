@@ -106,7 +106,7 @@ void upgrade_finish(struct parent *p)
         parent_stop(p, true);
     }
     /* Who has ended while we became another program is acted on from the loop. */
-    raise(SIGCHLD);
+    kill(getpid(), SIGCHLD);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

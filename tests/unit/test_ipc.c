@@ -659,8 +659,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(
             test_channel_that_is_closed_in_its_callback_hands_out_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drained_queue_needs_nobody_to_tell, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_peer_that_dies_without_reading_is_gone_too,
-                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_peer_that_dies_without_reading_is_gone_too, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
