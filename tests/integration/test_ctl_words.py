@@ -281,7 +281,7 @@ def test_what_a_reload_changes_is_told_line_by_line(door):
 
 def test_mistakes_are_told_where_they_are_before_the_refusal(door):
     mistake = "/etc/usher.conf:3: there is no setting wrokers"
-    refused = {"error": "the configuration is not good; nothing was changed", "code": "failed"}
+    refused = {"error": "2 mistakes; nothing was changed", "code": "failed"}
     ran = run_ctl("--socket", door(lines({"row": {"change": mistake}}, refused)).path, "reload")
     assert (ran.returncode, ran.stdout) == (FAILED, f"{mistake}\n")
     assert ran.stderr == f"usher ctl: {refused['error']}\n"

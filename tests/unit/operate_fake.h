@@ -199,6 +199,7 @@ static inline void end_change(struct operate *o, enum change_status status, uint
 
     snprintf(copy, sizeof copy, "%s", words);
     list_remove(&c->node);
+    o->changer = NULL;
     c->on_over(c, status, generation, slice_str(copy));
     memset(copy, 'x', sizeof copy);
 }
