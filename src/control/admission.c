@@ -308,7 +308,8 @@ static bool may_stay(const struct admission *a, const struct session *s)
 }
 
 /* How many backends the session has tried. A trial counts by the order of the hash: where the
- * configuration has another order than when it began, all are to be asked anew. */
+ * configuration has another order than when it began, or none, all are to be asked anew. Of a pool
+ * that tries none the order is not looked at, as it may have so many that this would take long. */
 static uint8_t attempt_of(const struct admission *a, const struct session *s, uint32_t backend,
                           const struct msg_replay *m)
 {
@@ -316,7 +317,8 @@ static uint8_t attempt_of(const struct admission *a, const struct session *s, ui
     unsigned most = is_trial ? CONF_TRIED_MAX : ATTEMPTS_MAX;
     unsigned attempt = m->attempt < 1 ? 1 : m->attempt > most ? most : m->attempt;
 
-    if (is_trial && route_nth(&a->route, s->pool, user_name(s->user), attempt - 1) != backend)
+    if (is_trial && (a->conf->pools[s->pool].place != PLACE_TRY ||
+                     route_nth(&a->route, s->pool, user_name(s->user), attempt - 1) != backend))
         return 0;
     return (uint8_t)attempt;
 }
@@ -411,7 +413,17 @@ void admission_start(struct admission *a, size_t peers, uint64_t now_ms)
 void admission_attach(struct admission *a, struct admission_worker *w)
 {
     registry_attach(&a->registry, w);
-    w->is_awaited = a->attached++ < a->peers;
+    w->is_awaited = a->is_rejoining || a->attached < a->peers;
+    a->attached += !a->is_rejoining;
+    a->is_rejoining = false;
+}
+
+void admission_rejoined(struct admission *a, const struct admission_worker *w)
+{
+    if (!w->is_awaited || w->is_replayed)
+        return;
+    a->replays++;
+    a->is_rejoining = true;
 }
 
 struct ending {

@@ -173,6 +173,10 @@ void admission_start(struct admission *a, size_t peers, uint64_t now_ms);
 /* `w->instance`, `facts` and `names` are set. */
 void admission_attach(struct admission *a, struct admission_worker *w);
 
+/* The worker lives and has come by another channel, by which it replays if it has not done so yet:
+ * before it is detached here, and then attached there as the next. */
+void admission_rejoined(struct admission *a, const struct admission_worker *w);
+
 /* The worker has gone: so have all its sessions. */
 void admission_detach(struct admission *a, struct admission_worker *w, uint64_t now_ms);
 

@@ -32,6 +32,7 @@ struct admission {
     uint32_t lease_number;
     size_t peers, attached; /* workers to be waited for; workers that ever came */
     size_t replays;         /* still to come */
+    bool is_rejoining;      /* who is attached next was awaited before */
     bool is_recovered;
     size_t held_n; /* sessions in STAGE_HELD */
     /* Sessions in the order in which they came, and so, each line having one timeout, in that of

@@ -276,6 +276,9 @@ static void open_peer(struct peer *p)
     p->worker.instance = p->who.instance;
     if (is_worker)
         admission_attach(c->admission, &p->worker);
+    /* Who comes again and again gains no time by it. */
+    if (is_worker && p->worker.is_awaited && !deadline_is_set(&c->replay_due))
+        deadline_set(c->child->loop, &c->replay_due, REPLAY_MS);
     channel_open(&p->channel, &c->child->channels, p->fd, &c->child->self,
                  is_worker ? &worker_events : &lookup_events);
     p->fd = -1;
@@ -289,14 +292,18 @@ static void open_peer(struct peer *p)
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
 }
 
-/* A process has one channel: the older one's end may not have been noticed yet. */
+/* A process has one channel: the older one's end may not have been noticed yet. It lives, so that
+ * nobody is admitted before it has replayed, by whichever channel. */
 static void drop_older(struct control *c, const struct peer *p)
 {
     list_for_each_safe (it, &c->peers) {
         struct peer *older = CONTAINER(it, struct peer, node);
 
-        if (older->who.role == p->who.role && older->who.instance == p->who.instance)
-            drop_peer(older);
+        if (older->who.role != p->who.role || older->who.instance != p->who.instance)
+            continue;
+        if (older->fd < 0 && p->who.role == ROLE_WORKER)
+            admission_rejoined(c->admission, &older->worker);
+        drop_peer(older);
     }
 }
 
@@ -602,8 +609,6 @@ static int on_begin(struct child *child, struct err *err)
     arm(c, &c->resolve_due, resolve_due_ms(&c->resolve));
     control_arm_probes(c);
     arm_waiting(c);
-    if (child->peers > 0)
-        deadline_set(child->loop, &c->replay_due, REPLAY_MS);
     return 0;
 }
 

@@ -60,14 +60,14 @@ static const char *take_pool(struct names *n, const struct msg_name *m, const ch
     return NULL;
 }
 
-/* BACKEND_NONE: memory is out, or there are too many titles. */
+/* BACKEND_NONE: memory is out. */
 static uint32_t number_of(struct backends *b, struct slice title)
 {
     uint32_t number = backends_find(b, title);
 
-    if (number != BACKEND_NONE || b->titles_n >= BACKENDS_TITLES_MAX)
+    if (number != BACKEND_NONE)
         return number;
-    return backends_number(b, title);
+    return backends_number(b, b->titles_n < BACKENDS_TITLES_MAX ? title : SLICE(NAMES_FURTHER));
 }
 
 static bool reserve(struct names *n, size_t pool)

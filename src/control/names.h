@@ -15,7 +15,9 @@
  *
  * The worker may have been taken over. What an index means is said once, in order, and stays so,
  * and there are no more of them than a configuration may have. Whatever it says of meanings
- * concerns where its own sessions are sent, which is in its hands anyway.
+ * concerns where its own sessions are sent, which is in its hands anyway. Channel after channel it
+ * may have brought BACKENDS_TITLES_MAX strangers; those that others name then are one and the same
+ * stranger, NAMES_FURTHER: their sessions are known all the same, and nobody is sent there.
  */
 #ifndef USHER_CONTROL_NAMES_H
 #define USHER_CONTROL_NAMES_H
@@ -46,6 +48,9 @@ struct names {
 };
 
 enum { NAMES_NONE = UINT16_MAX };
+
+/* No title of a configuration. */
+#define NAMES_FURTHER "(further)"
 
 /* Where a session is, in control's numbers. */
 struct whereabouts {

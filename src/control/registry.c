@@ -549,12 +549,22 @@ int registry_place(struct registry *r, uint16_t pool, struct slice user, uint32_
     return 0;
 }
 
+/* Before which of its user's sessions one comes. One that is DONE stays the first of them: where
+ * workers had lost their channels the others may be elsewhere. */
+static struct list *place_of(struct user *u, enum stage stage)
+{
+    const struct session *first = user_first(u);
+
+    if (stage != STAGE_DONE || !first)
+        return &u->sessions;
+    return first->stage == STAGE_DONE ? u->sessions.next->next : u->sessions.next;
+}
+
 void registry_bind(struct registry *r, struct session *s, uint32_t backend, enum stage stage)
 {
     set_stage(r, s, backend, stage);
     list_remove(&s->of_user);
-    /* Appending behind the ring's first node's place is its front. */
-    list_append(stage == STAGE_DONE ? s->user->sessions.next : &s->user->sessions, &s->of_user);
+    list_append(place_of(s->user, stage), &s->of_user);
 }
 
 void registry_unbind(struct registry *r, struct session *s, enum stage stage)

@@ -185,7 +185,9 @@ void channel_flush(struct channel *ch)
         size_t n = next_packet(buf_slice(&ch->queue), &has_fd);
 
         if (send_packet(ch, slice_sub(buf_slice(&ch->queue), 0, n), has_fd) < 0) {
-            ch->is_blocked = errno == EAGAIN || errno == ENOBUFS;
+            /* ETOOMANYREFS: without rights of root there may be as many descriptors on their way
+             * as a process may have; some arrive. */
+            ch->is_blocked = errno == EAGAIN || errno == ENOBUFS || errno == ETOOMANYREFS;
             /* A peer that is gone shows as the end of what we read; there it is told, once. */
             if (!ch->is_blocked)
                 shutdown(ch->watch.io.fd, SHUT_RDWR);
@@ -274,7 +276,8 @@ static const char *take_packet(struct channel *ch, struct slice packet, int fd)
     return why;
 }
 
-static void receive(struct channel *ch)
+/* False: nothing is there any more. */
+static bool receive_some(struct channel *ch)
 {
     _Alignas(8) char packet[IPC_PACKET_MAX];
 
@@ -294,26 +297,27 @@ static void receive(struct channel *ch)
         const char *why;
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
+            return errno == EINTR;
         if (n <= 0) {
             /* A reset is the end of a peer that had not read all. */
             fail(ch, n == 0 || errno == ECONNRESET ? "the peer is gone" : strerror(errno));
-            return;
+            return false;
         }
         why = take_packet(ch, slice_of(packet, (size_t)n), take_fd(&mh));
         if (has_secrets)
             wipe(packet, (size_t)n);
         if (why) {
             fail(ch, why);
-            return;
+            return false;
         }
     }
+    return ch->is_open;
 }
 
 void channel_receive(struct channel *ch)
 {
-    if (ch->is_open)
-        receive(ch);
+    while (ch->is_open && receive_some(ch))
+        ;
 }
 
 bool channel_is_empty(const struct channel *ch)
@@ -328,7 +332,7 @@ static void on_event(struct watch *w, unsigned events)
     if (events & LOOP_WRITE)
         channel_flush(ch);
     if (ch->is_open && (events & LOOP_READ))
-        receive(ch);
+        (void)receive_some(ch);
 }
 
 static void begin(struct channel *ch, struct channels *all, int fd, enum role self,

@@ -88,7 +88,7 @@ bool channel_is_full(struct channel *ch);
 /* Sends what the socket takes now. */
 void channel_flush(struct channel *ch);
 
-/* Hands out what has come, at once: before a peer that has ended is forgotten. May close it. */
+/* Hands out all that has come, at once: before a peer that has ended is forgotten. May close it. */
 void channel_receive(struct channel *ch);
 
 /* Whether all that was queued has gone. */

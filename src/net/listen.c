@@ -108,9 +108,8 @@ static int explain(const struct addr *addr, int code, struct err *err)
     }
 }
 
-/* Whether the port is free: binds without SO_REUSEPORT, which the kernel refuses as long as anyone
- * listens there. */
-static int try_bind(const struct addr *addr, struct err *err)
+/* Binds without SO_REUSEPORT, which the kernel refuses as long as anyone listens there. */
+int listen_try(const struct addr *addr, struct err *err)
 {
     int fd;
 
@@ -123,8 +122,8 @@ static int try_bind(const struct addr *addr, struct err *err)
     return 0;
 }
 
-/* One listening socket; tells the address that it has got. -1 with errno. */
-static int listening_socket(const struct addr *addr, struct addr *out_bound)
+/* One socket; tells the address that it has got. -1 with errno. */
+static int shared_socket(const struct addr *addr, struct addr *out_bound)
 {
     struct sockaddr_storage ss;
     socklen_t len = sizeof ss;
@@ -133,7 +132,7 @@ static int listening_socket(const struct addr *addr, struct addr *out_bound)
 
     if (fd < 0)
         return -1;
-    if (listen(fd, BACKLOG) == 0 && getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
+    if (getsockname(fd, (struct sockaddr *)&ss, &len) == 0) {
         *out_bound = addr_from_sockaddr(&ss);
         return fd;
     }
@@ -143,19 +142,24 @@ static int listening_socket(const struct addr *addr, struct addr *out_bound)
     return -1;
 }
 
-int listen_open_more(struct addr *addr, int *out_fds, size_t n, struct err *err)
+static void close_all(const int *fds, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        close(fds[i]);
+}
+
+int listen_bind(struct addr *addr, int *out_fds, size_t n, struct err *err)
 {
     struct addr bound = *addr;
 
     INSIST(n > 0);
     for (size_t i = 0; i < n; i++) {
-        int fd = listening_socket(&bound, &bound);
+        int fd = shared_socket(&bound, &bound);
 
         if (fd < 0) {
             int saved = errno;
 
-            while (i-- > 0)
-                close(out_fds[i]);
+            close_all(out_fds, i);
             return explain(&bound, saved, err);
         }
         out_fds[i] = fd;
@@ -164,9 +168,25 @@ int listen_open_more(struct addr *addr, int *out_fds, size_t n, struct err *err)
     return 0;
 }
 
+int listen_begin(int fd, const struct addr *addr, struct err *err)
+{
+    return listen(fd, BACKLOG) == 0 ? 0 : explain(addr, errno, err);
+}
+
 int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err)
 {
-    return try_bind(addr, err) != 0 ? -1 : listen_open_more(addr, out_fds, n, err);
+    struct addr bound = *addr;
+
+    if (listen_try(addr, err) != 0 || listen_bind(&bound, out_fds, n, err) != 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        if (listen_begin(out_fds[i], &bound, err) != 0) {
+            close_all(out_fds, n);
+            return -1;
+        }
+    }
+    *addr = bound;
+    return 0;
 }
 
 int listen_mend(int fd, const struct addr *addr, struct err *err)

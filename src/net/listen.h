@@ -24,8 +24,16 @@ int listen_addresses(const char *text, struct addr out_addrs[2], struct err *err
  * privileges. */
 int listen_open(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
 
-/* The same without the trial, for a port on which sockets of ours listen already: more of them. */
-int listen_open_more(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
+/* The parts of it. The trial alone: */
+int listen_try(const struct addr *addr, struct err *err) MUST_CHECK;
+
+/* The sockets, without the trial, which do not listen: nobody can connect, and where others listen
+ * at the same address none of those who come wait in these. Such a socket can be closed again
+ * without harm; one that listens resets who waits in it. */
+int listen_bind(struct addr *addr, int *out_fds, size_t n, struct err *err) MUST_CHECK;
+
+/* And that one of them listens; harmless if it does. */
+int listen_begin(int fd, const struct addr *addr, struct err *err) MUST_CHECK;
 
 /* Makes a socket of listen_open(), bound to `addr`, listen again if it was shut down or connected:
  * a process that it was given to shares it with us, and may have been taken over. Returns 0 if it

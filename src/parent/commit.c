@@ -36,6 +36,13 @@ static int name_ports(struct ports *ports, const struct conf *conf, struct err *
     return 0;
 }
 
+/* It fails where somebody came to listen there since it was tried. For a reload that is reason
+ * enough; an upgrade cannot go back, and has each worker try again and say so. */
+static int listen_on_new(const struct change *c, struct err *err)
+{
+    return ports_listen(&c->ports, err) < 0 && c->what == CHANGE_RELOAD ? -1 : 0;
+}
+
 static void take_door(struct parent *p)
 {
     struct change *c = p->change;
@@ -75,7 +82,8 @@ int change_commit(struct parent *p, struct err *err)
 
     if (change_load(p->next->rules_fd, &conf, err) < 0)
         return -1;
-    if (name_ports(&c->ports, conf, err) < 0 || ports_take_over(&c->ports, &p->ports, err) < 0) {
+    if (name_ports(&c->ports, conf, err) < 0 || listen_on_new(c, err) < 0 ||
+        ports_take_over(&c->ports, &p->ports, err) < 0) {
         conf_free(&conf);
         return -1;
     }

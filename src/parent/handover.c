@@ -7,10 +7,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+static void wipe_and_free(void *piece)
+{
+    if (piece)
+        wipe(piece, malloc_usable_size(piece));
+    free(piece);
+}
+
+void handover_wipe_pieces(void)
+{
+    json_set_alloc_funcs(malloc, wipe_and_free);
+}
 
 /* --- writing
  * ------------------------------------------------------------------------------------------------
@@ -247,10 +260,12 @@ static int write_all(int fd, const char *text, size_t n)
 
 int handover_print(const struct parent *p, int *out_fd, struct err *err)
 {
-    json_t *state = print_state(p);
+    json_t *state;
     char *text = NULL;
     int fd, done;
 
+    handover_wipe_pieces();
+    state = print_state(p);
     if (!state || json_object_set_new(state, "change", print_change(p->change)) < 0 ||
         !(text = json_dumps(state, JSON_INDENT(1)))) {
         json_decref(state);

@@ -17,6 +17,10 @@ struct parent;
 
 enum { HANDOVER_VERSION = 1, HANDOVER_OLDEST = 1 };
 
+/* Has the pieces that JSON is made of wiped as they are freed, since the keys are among them. From
+ * the first of the functions below on that is so. */
+void handover_wipe_pieces(void);
+
 /* Its descriptor; the memory has keys of TLS tickets in it. */
 int handover_print(const struct parent *p, int *out_fd, struct err *err) MUST_CHECK;
 

@@ -260,7 +260,7 @@ static void read_process(struct reading *r, json_t *of, struct generation *g)
     if (r->is_trial)
         return;
     pr->pid = pid;
-    pr->started_ms = loop_now_ms(r->p->loop);
+    pr->started_ms = pr->begun_ms = loop_now_ms(r->p->loop);
     if (fd >= 0)
         channel_adopt(&pr->channel, &r->p->channels, fd, ROLE_PARENT, &peer, &process_events);
 }
@@ -448,8 +448,10 @@ int handover_read(struct parent *p, struct slice text, bool is_trial, struct err
 {
     struct reading r = {.p = p, .is_trial = is_trial, .err = err};
     json_error_t where;
-    json_t *state = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &where);
+    json_t *state;
 
+    handover_wipe_pieces();
+    state = json_loadb(text.p, text.n, JSON_REJECT_DUPLICATES, &where);
     if (!json_is_object(state)) {
         json_decref(state);
         return err_set(err, EINVAL, "the state cannot be read: %s", where.text);

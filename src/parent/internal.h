@@ -47,6 +47,7 @@ struct process {
     bool has_begun;  /* it was told to work, and others are joined with it */
     bool is_at_work; /* it has said so */
     uint64_t started_ms;
+    uint64_t begun_ms;                /* when it was told to work */
     uint64_t started_s;               /* since 1970 */
     uint64_t rejoined_ms[ROLE_COUNT]; /* when it was last given a channel that it had asked for */
     uint32_t restart_ms;              /* pause before the last restart */

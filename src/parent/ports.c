@@ -147,7 +147,7 @@ static bool is_any(const struct addr *a)
 /* Whether a socket of our own would be found by the trial, which cannot tell whose it is. */
 static bool is_ours(const struct ports *old, const struct addr *addr)
 {
-    for (size_t i = 0; old && i < old->n; i++) {
+    for (size_t i = 0; i < old->n; i++) {
         const struct addr *other = &old->all[i].addr;
 
         if (other->sa.sa_family == addr->sa.sa_family && addr_port(other) == addr_port(addr) &&
@@ -157,11 +157,17 @@ static bool is_ours(const struct ports *old, const struct addr *addr)
     return false;
 }
 
+/* At once at the start. For another configuration they only have their place until ports_listen():
+ * by then the kernel would lead every second connection, say, to where nobody accepts yet, and
+ * reset those if the change is refused. A port that other sockets of ours have is not tried. */
 static int open_sockets(const struct ports *old, struct port *port, unsigned n, struct err *err)
 {
-    int done = is_ours(old, &port->addr) ? listen_open_more(&port->addr, port->fds, n, err)
-                                         : listen_open(&port->addr, port->fds, n, err);
+    int done = 0;
 
+    if (!old)
+        done = listen_open(&port->addr, port->fds, n, err);
+    else if (is_ours(old, &port->addr) || (done = listen_try(&port->addr, err)) == 0)
+        done = listen_bind(&port->addr, port->fds, n, err);
     if (done < 0) {
         tell_who_has(&port->addr, err);
         return err_prefix(err, "listener %s", port->title);
@@ -267,6 +273,21 @@ int ports_plan(const struct ports *old, const struct conf *conf, unsigned worker
     }
     *out_new = p;
     return 0;
+}
+
+int ports_listen(const struct ports *p, struct err *err)
+{
+    int done = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        const struct port *port = &p->all[i];
+
+        for (unsigned k = 0; k < port->fds_n; k++) {
+            if (listen_begin(port->fds[k], &port->addr, err) < 0)
+                done = err_prefix(err, "listener %s", port->title);
+        }
+    }
+    return done;
 }
 
 int ports_take_over(struct ports *p, struct ports *old, struct err *err)

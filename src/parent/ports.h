@@ -41,9 +41,14 @@ int ports_open(struct ports *p, const struct conf *conf, struct passed *passed, 
                struct err *err) MUST_CHECK;
 
 /* What another configuration needs: *out_new has all its ports, each with the sockets that have to
- * be beside those of `old`, which have been opened. The descriptors of `old` are not looked at. */
+ * be beside those of `old`: bound, so that what may fail has not, but not listening, so that
+ * ports_close() harms nobody. The descriptors of `old` are not looked at. */
 int ports_plan(const struct ports *old, const struct conf *conf, unsigned workers_n,
                struct ports *out_new, struct err *err) MUST_CHECK;
+
+/* Has all sockets that were planned listen, before those that do already come to them. -1: one of
+ * them cannot; all others do. */
+int ports_listen(const struct ports *p, struct err *err) MUST_CHECK;
 
 /* To each port of `p` come the sockets that `old` has at the same address, and leave `old`. -1: no
  * memory, and nothing has changed. */

@@ -204,12 +204,12 @@ static void count_worker(struct process *pr, void *arg)
         ++*(uint32_t *)arg;
 }
 
-/* What asks while the other has just been started did so before it was told of it: a second channel
+/* What asks while the other has just begun did so before it was told of it: a second channel
  * would break the first, and a replay in it. Nor does a child that was taken over get more of them
  * than it takes, or more than others have descriptors for. */
 static bool may_rejoin(const struct process *pr, const struct process *other, uint64_t now_ms)
 {
-    return now_ms - other->started_ms >= CROSSED_MS &&
+    return now_ms - other->begun_ms >= CROSSED_MS &&
            now_ms - pr->rejoined_ms[other->role] >= CROSSED_MS && pr->channel.fds_n == 0 &&
            other->channel.fds_n == 0;
 }
@@ -282,6 +282,10 @@ static void begin(struct process *pr)
     channel_send(&pr->channel, MSG_BEGIN, 0, &m, no_tail, -1);
     processes_each(p, join_if_running, pr);
     pr->has_begun = true;
+    pr->begun_ms = loop_now_ms(p->loop);
+    /* At once, so that its copies of descriptors are closed before those for the next are made: a
+     * whole generation begins in one turn. */
+    channels_flush(&p->channels);
 }
 
 static void find_predecessor(struct process *pr, void *arg)

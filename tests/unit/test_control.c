@@ -24,6 +24,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -412,6 +413,54 @@ static void test_a_killed_control_loses_no_session_and_no_placement(void **state
     assert_int_equal(placements_of_ann(), 1);
 }
 
+/* Two channels for it have crossed each other: the first, in which it has said nothing, is not
+ * taken for all that it knows. */
+static void test_a_worker_that_comes_again_replays_before_anybody_is_admitted(void **state)
+{
+    struct msg_replay relay = {.stage = REPLAY_RELAY, .attempt = 1};
+    struct msg_open open = {.listener = 0};
+    struct end first;
+
+    (void)state;
+    start(2, 1);
+    await(&parent, MSG_READY);
+    give_peer(&worker, ROLE_WORKER);
+    first = worker;
+    give_peer(&worker, ROLE_WORKER);
+    send_msg(&worker, MSG_OPEN, 2, &open, SLICE(""), -1);
+    send_msg(&worker, MSG_REPLAY, 1, &relay, SLICE("ann"), -1);
+    send_msg(&worker, MSG_REPLAYED, 0, NULL, SLICE(""), -1);
+    assert_int_equal(await(&worker, MSG_GO).id, 2);
+    assert_has(stop(), " control_recovered epoch=2 sessions=1 users=1\n");
+    close(first.fd);
+}
+
+/* Nobody would ever be admitted. By coming again it gains no time. */
+static void test_a_worker_that_does_not_replay_is_told_to_the_parent(void **state)
+{
+    struct pollfd pfd;
+    struct end first;
+    struct msg m = {0};
+    time_t until;
+
+    (void)state;
+    start(2, 1);
+    pfd = (struct pollfd){.fd = parent.fd, .events = POLLIN};
+    give_peer(&worker, ROLE_WORKER);
+    first = worker;
+    assert_int_equal(poll(NULL, 0, 4000), 0);
+    give_peer(&worker, ROLE_WORKER);
+    until = time(NULL) + 10;
+    while (m.type != MSG_STUCK) {
+        assert_true(time(NULL) < until);
+        if (!next_msg(&parent, &m))
+            poll(&pfd, 1, 1000);
+    }
+    assert_int_equal(((const struct msg_stuck *)m.body)->instance, 9);
+    stop();
+    close(first.fd);
+}
+
 static void test_a_replaced_lookup_is_asked_again(void **state)
 {
     struct msg_open open = {.listener = 0};
@@ -783,6 +832,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_login_from_accept_to_its_end),
         TEST(test_a_killed_control_loses_no_session_and_no_placement),
+        TEST(test_a_worker_that_comes_again_replays_before_anybody_is_admitted),
+        TEST(test_a_worker_that_does_not_replay_is_told_to_the_parent),
         TEST(test_a_replaced_lookup_is_asked_again),
         TEST(test_a_login_that_waits_is_refused_when_its_time_is_over),
         TEST(test_failed_logins_are_told_counted_and_remembered),

@@ -2,6 +2,8 @@
  * are not there any more, and what becomes of their users' logins. */
 #include "operate_world.h"
 
+#include <time.h>
+
 /* Before the reload: pools own and shared have a backend more (o9, s9), o1 is in pool shared, s1 is
  * another server, and there is a pool more. */
 static const char before_text[] =
@@ -406,6 +408,25 @@ static void test_a_late_session_there_is_ended_when_its_user_is_elsewhere(void *
     assert_told("kick 0.1 moved\n");
 }
 
+/* Be it on a backend that is gone, which would end the others, or on one of the pool. */
+static void test_a_late_session_does_not_say_where_its_user_is(void **unused)
+{
+    static const char *const late[] = {"s9", "s3"};
+
+    (void)unused;
+    has_told_all();
+    detach(OLD_WORKER);
+    pin("ann", "s2");
+    log_in(NEW_WORKER, 1, SHARED, "ann");
+    works(operate_pin(operate, SLICE("ann"), BACKEND_NONE, &err));
+    attach(OLD_WORKER);
+    for (uint32_t i = 0; i < 2; i++) {
+        tells_of(i + 1, late[i], REPLAY_RELAY, "ann");
+        hush();
+        assert_string_equal(log_in(NEW_WORKER, i + 2, SHARED, "ann"), "s2");
+    }
+}
+
 static void test_the_route_says_what_a_login_would_do(void **unused)
 {
     struct operate_route r;
@@ -432,6 +453,38 @@ static void test_a_pool_that_is_gone_has_its_users_to_itself(void **unused)
     assert_int_equal(operate_kick_user(operate, SLICE("ann")), 3);
 }
 
+/* One that was taken over says of sessions by the thousand that they are trials. */
+static void test_trials_in_a_pool_of_thousands_cost_nobody_any_time(void **unused)
+{
+    static char text[CONF_BACKENDS_MAX * 64];
+    size_t n = 0;
+    clock_t began;
+
+    (void)unused;
+    end_operating();
+    end_control();
+    conf_free(&conf);
+    n += (size_t)snprintf(text, sizeof text, "listener l { address = \"*:1\" }\npool main {\n");
+    for (unsigned i = 0; i < CONF_BACKENDS_MAX; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n,
+                              "backend b%u { address = \"192.0.2.1:%u\" }\n", i, i + 1);
+    snprintf(text + n, sizeof text - n, "}\n");
+    works(conf_load_text(text, "big", &conf, &err));
+    new_control();
+    begin_operating();
+    confs[OLD_WORKER] = conf;
+    admission_start(admission, 1, now_ms);
+    attach(OLD_WORKER);
+    began = clock();
+    for (uint32_t id = 1; id <= 200; id++) {
+        struct msg_replay m = at("b7", REPLAY_LEASED);
+
+        m.flags = LEASE_IS_TRIAL;
+        must(replay(OLD_WORKER, id, m, "ann"));
+    }
+    assert_true((clock() - began) / CLOCKS_PER_SEC < 1);
+}
+
 #define RELOADED(name) cmocka_unit_test_setup_teardown(name, setup_reloaded, teardown_reloaded)
 
 int main(void)
@@ -456,8 +509,10 @@ int main(void)
         RELOADED(test_own_storage_keeps_its_users_where_their_mail_is),
         RELOADED(test_own_storage_with_another_placement_ends_them_first),
         RELOADED(test_a_late_session_there_is_ended_when_its_user_is_elsewhere),
+        RELOADED(test_a_late_session_does_not_say_where_its_user_is),
         RELOADED(test_the_route_says_what_a_login_would_do),
         RELOADED(test_a_pool_that_is_gone_has_its_users_to_itself),
+        RELOADED(test_trials_in_a_pool_of_thousands_cost_nobody_any_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

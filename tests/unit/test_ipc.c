@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* --- messages
@@ -504,6 +506,53 @@ static void test_more_packets_than_fit_in_a_turn_arrive_in_the_next(void **state
     close(pair[1]);
 }
 
+/* Whoever knows that the peer is dead does not wait for turns. */
+static void test_all_that_a_dead_peer_has_said_is_received_at_once(void **state)
+{
+    enum { N = 150 };
+    _Alignas(8) char bytes[64];
+
+    (void)state;
+    send_raw(bytes, build(bytes, MSG_HELLO, &hello, slice_of(NULL, 0)));
+    for (int i = 0; i < N; i++)
+        send_raw(bytes, build(bytes, MSG_GO, NULL, slice_of(NULL, 0)));
+    close(pair[1]);
+    channel_receive(&left.ch);
+    assert_int_equal(left.got, N);
+    assert_false(left.ch.is_open);
+}
+
+/* As a user without rights, for whom no more descriptors may be on their way at one time than one
+ * process may have. */
+static int send_many_descriptors(void)
+{
+    enum { MOST = 64, N = 3 * MOST, NOBODY = 54321 };
+    const struct rlimit limit = {MOST, MOST};
+
+    begin(&right, pair[1]);
+    for (uint32_t i = 0; i < N; i++)
+        channel_send(&left.ch, MSG_FILE, i + 1, NULL, SLICE("/x"), dup(STDERR_FILENO));
+    if ((geteuid() == 0 && setuid(NOBODY) < 0) || setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return 2;
+    right.stop_after = N;
+    loop_run(loop);
+    return right.got == N && right.is_in_order ? 0 : 1;
+}
+
+static void test_more_descriptors_than_may_be_on_their_way_arrive_all_the_same(void **state)
+{
+    pid_t pid = fork();
+    int status;
+
+    (void)state;
+    if (pid == 0)
+        _exit(send_many_descriptors());
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    close(pair[1]);
+}
+
 static void close_at_message(struct channel *ch, const struct msg *m)
 {
     on_message(ch, m);
@@ -656,6 +705,10 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_more_packets_than_fit_in_a_turn_arrive_in_the_next,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_that_a_dead_peer_has_said_is_received_at_once,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            test_more_descriptors_than_may_be_on_their_way_arrive_all_the_same, setup, teardown),
         cmocka_unit_test_setup_teardown(
             test_channel_that_is_closed_in_its_callback_hands_out_no_more, setup, teardown),
         cmocka_unit_test_setup_teardown(test_drained_queue_needs_nobody_to_tell, setup, teardown),

@@ -267,10 +267,39 @@ static void test_there_are_no_more_names_than_may_be(void **state)
         snprintf(title, sizeof title, "c%u", i);
         assert_null(take(NAME_BACKEND, 0, i % CONF_BACKENDS_MAX, title));
     }
-    names_done(&n);
-    names_init(&n, &backends);
-    assert_non_null(take(NAME_BACKEND, 0, 0, "one-too-many"));
-    assert_null(take(NAME_BACKEND, 0, 0, "x"));
+}
+
+/* One worker has brought as many strangers as there may be: another is known by all its indices. */
+static void test_further_strangers_are_one_stranger(void **state)
+{
+    struct whereabouts at, behind;
+    uint32_t i = 0;
+
+    (void)state;
+    while (backends.titles_n < BACKENDS_TITLES_MAX) {
+        char title[16];
+
+        snprintf(title, sizeof title, "c%u", i++);
+        assert_int_not_equal(backends_number(&backends, slice_str(title)), BACKEND_NONE);
+    }
+    assert_null(take(NAME_LISTENER, 0, 0, "one"));
+    assert_null(take(NAME_POOL, 0, 0, "p"));
+    assert_null(take(NAME_BACKEND, 0, 0, "gone"));
+    assert_null(take(NAME_BACKEND, 0, 1, "gone-too"));
+    assert_null(take(NAME_BACKEND, 0, 2, "c0"));
+    assert_null(take(NAME_BACKEND, 0, 3, "x"));
+    assert_null(names_whereabouts(&n, &(struct msg_replay){.stage = REPLAY_RELAY}, &at));
+    assert_true(backends_is_stranger(&backends, at.backend));
+    assert_null(
+        names_whereabouts(&n, &(struct msg_replay){.stage = REPLAY_RELAY, .backend = 1}, &behind));
+    assert_int_equal(at.backend, behind.backend);
+    assert_null(
+        names_whereabouts(&n, &(struct msg_replay){.stage = REPLAY_RELAY, .backend = 2}, &behind));
+    assert_string_equal(backends_title(&backends, behind.backend), "c0");
+    assert_null(
+        names_whereabouts(&n, &(struct msg_replay){.stage = REPLAY_RELAY, .backend = 3}, &behind));
+    assert_string_equal(backends_title(&backends, behind.backend), "x");
+    assert_int_equal(backends.titles_n, BACKENDS_TITLES_MAX + 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -289,6 +318,7 @@ int main(void)
         TEST(test_the_first_of_two_names_for_one_backend_counts),
         TEST(test_what_is_no_title_is_not_taken),
         TEST(test_there_are_no_more_names_than_may_be),
+        TEST(test_further_strangers_are_one_stranger),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

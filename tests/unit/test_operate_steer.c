@@ -160,7 +160,7 @@ static void test_a_move_waits_for_the_last_session(void **state)
     (void)state;
     log_in(1, 2, SHARED, "ann");
     works(move("ann", to));
-    assert_told("kick 1.2 moved\nkick 0.1 moved\n");
+    assert_told("kick 0.1 moved\nkick 1.2 moved\n");
     admit(0, 3, SHARED, "ann");
     assert_told("held ann 1\n");
     end(0, 1);

@@ -88,6 +88,14 @@ static int teardown(void **state)
     return 0;
 }
 
+static bool is_listening(int fd)
+{
+    int is = 0;
+    socklen_t n = sizeof is;
+
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is, &n) == 0 && is;
+}
+
 /* As it goes over the channel: addresses, indices and sockets, nothing else. */
 static void send_over(struct ports *planned, struct ports *out)
 {
@@ -117,11 +125,15 @@ static unsigned reload(struct world *w, const char *listeners, unsigned workers)
 
     if (ports_plan(&w->ports, conf, workers, &planned, &err) < 0)
         fail_msg("%s", err.text);
-    for (size_t i = 0; i < planned.n; i++)
+    for (size_t i = 0; i < planned.n; i++) {
         opened += planned.all[i].fds_n;
+        for (unsigned k = 0; k < planned.all[i].fds_n; k++)
+            assert_false(is_listening(planned.all[i].fds[k]));
+    }
     send_over(&planned, &next);
     for (size_t i = 0; i < next.n; i++)
         assert_int_equal(ports_name(&next.all[i], &conf->listeners[next.all[i].listener]), 0);
+    assert_int_equal(ports_listen(&next, &err), 0);
     assert_int_equal(ports_take_over(&next, &w->ports, &err), 0);
     ports_close(&w->ports);
     w->ports = next;
@@ -151,14 +163,6 @@ static const struct port *port_of(const struct world *w, const char *title)
     }
     fail_msg("no port of %s", title);
     return NULL;
-}
-
-static bool is_listening(int fd)
-{
-    int is = 0;
-    socklen_t n = sizeof is;
-
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &is, &n) == 0 && is;
 }
 
 /* All of them, and as many as there are workers. */
