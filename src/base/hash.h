@@ -15,6 +15,14 @@ struct hash128 {
 /* The first 16 bytes of SHA-256, big endian. */
 struct hash128 hash_stable(struct slice s);
 
+/* The same of bytes that come one after the other, any number of times. NULL when memory is out. */
+struct hash_stream;
+struct hash_stream *hash_stream_new(void);
+void hash_stream_begin(struct hash_stream *h);
+void hash_stream_add(struct hash_stream *h, struct slice s);
+struct hash128 hash_stream_end(struct hash_stream *h); /* then begin() */
+void hash_stream_free(struct hash_stream **h);
+
 /* The first 8 bytes of SHA-256 over this process' random key and `s`. */
 uint64_t hash_key(struct slice s);
 

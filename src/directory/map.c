@@ -2,7 +2,7 @@
 #include "directory/map.h"
 
 #include "directory/map_parts.h"
-#include "directory/regex.h"
+#include "base/regex.h"
 #include "directory/username.h"
 #include "ipc/message.h"
 

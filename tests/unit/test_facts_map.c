@@ -4,7 +4,7 @@
 
 #include "base/num.h"
 #include "directory/map_parts.h"
-#include "directory/regex.h"
+#include "base/regex.h"
 #include "directory/username.h"
 #include "pieces.h"
 

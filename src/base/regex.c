@@ -1,5 +1,5 @@
 /* PCRE2, 8 bit, interpreted. */
-#include "directory/regex.h"
+#include "base/regex.h"
 
 #include "base/utf8.h"
 

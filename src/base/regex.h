@@ -1,4 +1,4 @@
-/* Regular expressions of directories: PCRE2, seen by regex.c alone.
+/* Regular expressions: PCRE2, seen by regex.c alone.
  *
  * An expression is UTF-8 when it has other than ASCII in it; then a subject that is not UTF-8 does
  * not match. Else it and its subject are bytes, so that . is one byte and names of any encoding
@@ -7,8 +7,8 @@
  * held against, to some ten milliseconds. There is no JIT, since processes may not map memory
  * executable.
  */
-#ifndef USHER_DIRECTORY_REGEX_H
-#define USHER_DIRECTORY_REGEX_H
+#ifndef USHER_BASE_REGEX_H
+#define USHER_BASE_REGEX_H
 
 #include "base/err.h"
 #include "base/slice.h"

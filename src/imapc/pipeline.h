@@ -1,0 +1,111 @@
+/* A conversation with a server after the login, commands in flight by the dozen: what to send, and
+ * what has come. Pure, as imapc.h is, which comes before it.
+ *
+ *     while ((event = pipeline_step(p)) != PIPELINE_MORE)
+ *         ...                          // use it; what it points to lives until the next step
+ *     // read into pipeline_in(), send what lies in pipeline_out()
+ *
+ * Of what comes, everything is handed over as whole responses, but for the literals of BODY[...] in
+ * FETCH responses (data_is_body()), which have any size: they come in pieces, straight from the
+ * buffer that was read into. So memory is bounded by the buffers alone.
+ *
+ *     PIPELINE_DATA        an untagged response; of one that had bodies, the part behind the last
+ *     PIPELINE_BODY        a FETCH response has come to a body: pipeline_head() is its text from
+ * "(" on up to the literal's announcement, pipeline_body_n() how long that is PIPELINE_BYTES a
+ * piece of the body, pipeline_bytes(); never empty PIPELINE_BODY_END    all of it has come; right
+ * behind PIPELINE_BODY if it is empty PIPELINE_PLUS        "+", for the command that is open or, if
+ * none is, for the first that waits; "+" that nobody waits for is passed over PIPELINE_TAGGED a
+ * command is over: pipeline_command_id(), and the response PIPELINE_FAILED      pipeline_failure();
+ * nothing goes on
+ *
+ * BYE is data: pipeline_is_bye() from then on. A response that has several bodies makes BODY to
+ * BODY_END several times, the head being the text since the one before.
+ *
+ * Commands are put whole (pipeline_put) or open: pipeline_open(), any number of
+ * pipeline_put_raw(), pipeline_close(), which is for APPEND. While one is open no other can be put.
+ *
+ * Failures: lines and responses above the limits, bare LF, NUL outside of bodies, what is no
+ * response, answers under a tag that is not out, memory.
+ */
+#ifndef USHER_IMAPC_PIPELINE_H
+#define USHER_IMAPC_PIPELINE_H
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "imap/response.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pipeline;
+
+/* The most commands that are out at a time. */
+enum { PIPELINE_COMMANDS = 256 };
+
+struct pipeline_params {
+    size_t max_response; /* bytes of a response without the bodies; literals of names counted */
+    size_t max_in;       /* of the buffer to read into; at least max_response */
+    size_t max_out;      /* of the buffer to be sent */
+};
+
+enum pipeline_event {
+    PIPELINE_MORE,
+    PIPELINE_DATA,
+    PIPELINE_BODY,
+    PIPELINE_BYTES,
+    PIPELINE_BODY_END,
+    PIPELINE_PLUS,
+    PIPELINE_TAGGED,
+    PIPELINE_FAILED
+};
+
+/* NULL when memory is out. */
+struct pipeline *pipeline_new(const struct pipeline_params *params);
+
+/* Clears *p; harmless when it is NULL. */
+void pipeline_free(struct pipeline **p);
+
+struct buf *pipeline_in(struct pipeline *p);
+struct buf *pipeline_out(struct pipeline *p);
+
+enum pipeline_event pipeline_step(struct pipeline *p);
+
+/* A whole command without tag and CRLF: "UID FETCH 1:* (FLAGS)"; it may hold non-synchronizing
+ * literals. *out_id is above 0 and never comes again. -1: it does not fit into pipeline_out(), or
+ * PIPELINE_COMMANDS are out; nothing is put then. */
+int pipeline_put(struct pipeline *p, struct slice command, uint32_t *out_id) MUST_CHECK;
+
+/* The beginning of a command, to be gone on with and closed with CRLF. -1 as above. */
+int pipeline_open(struct pipeline *p, struct slice begin, uint32_t *out_id) MUST_CHECK;
+int pipeline_put_raw(struct pipeline *p, struct slice bytes) MUST_CHECK;
+int pipeline_close(struct pipeline *p) MUST_CHECK;
+bool pipeline_is_open(const struct pipeline *p);
+
+/* How many commands have no answer yet, an open one included. */
+size_t pipeline_waiting(const struct pipeline *p);
+
+/* After PIPELINE_TAGGED. */
+uint32_t pipeline_command_id(const struct pipeline *p);
+
+/* After PIPELINE_DATA, TAGGED, PLUS. Of numbered data (12 FETCH, 3 EXISTS) the word is that behind
+ * the number, which pipeline_number() tells; else that is 0. Of a DATA behind bodies the kind is
+ * RESPONSE_DATA, the word FETCH and the text what came behind the last of them. */
+const struct response *pipeline_response(const struct pipeline *p);
+uint32_t pipeline_number(const struct pipeline *p);
+bool pipeline_is_rest(const struct pipeline *p); /* DATA behind bodies */
+
+/* After PIPELINE_BODY; the number as above. */
+struct slice pipeline_head(const struct pipeline *p);
+uint64_t pipeline_body_n(const struct pipeline *p);
+
+/* After PIPELINE_BYTES. */
+struct slice pipeline_bytes(const struct pipeline *p);
+
+/* Whether the server has said BYE. */
+bool pipeline_is_bye(const struct pipeline *p);
+
+/* Words for people; may hold bytes of the server. */
+const char *pipeline_failure(const struct pipeline *p);
+
+#endif

@@ -1,0 +1,150 @@
+/* A connection to one of the two servers, logged in: dial, TLS, the login (imapc/imapc.h), then
+ * commands (imapc/pipeline.h), COMPRESS where it is asked for (net/deflate.h), and the account's
+ * rate limit.
+ *
+ * A link belongs to one thread and one loop. There are two ways to use it:
+ *
+ *   calls   link_call() sends a command and comes back with its answer; meanwhile `on_data` is told
+ *           of everything else that comes. For all but bulk.
+ *   steps   link_step() hands over one event of the pipeline, or LINK_WAIT; link_flush() sends what
+ *           the socket takes; link_wait() waits for up to n links at once. For carrying mail from
+ * one link to another.
+ *
+ * Time: every wait ends after params->timeout_ms without a byte in either direction (the link is
+ * broken then), or when the sync stops (sync_is_stopping()); the rate limit's pauses do not count.
+ *
+ * A link that has failed stays so until link_close(); link_error() has the words. BYE is a failure,
+ * its words being the server's, when it comes while commands are out.
+ */
+#ifndef USHER_SYNC_LINK_H
+#define USHER_SYNC_LINK_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "imapc/pipeline.h"
+#include "net/loop.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sync;
+struct sync_side;
+struct link;
+
+/* Why a link is not there; for exit statuses, and for whether to try again. */
+enum link_trouble {
+    LINK_FINE,
+    LINK_STOPPED,   /* the sync is being stopped */
+    LINK_UNREACHED, /* dial */
+    LINK_TLS,       /* handshake, certificate, STARTTLS not offered */
+    LINK_REFUSED,   /* the login: NO that is not one of the next */
+    LINK_BUSY,      /* the login: [UNAVAILABLE], [LIMIT], [INUSE], too many connections: later */
+    LINK_FOREIGN,   /* no IMAP, or IMAP that cannot be understood */
+    LINK_BROKEN,    /* after the login: end, reset, silence, BYE */
+    LINK_OURS,      /* memory, descriptors */
+};
+
+/* NULL when memory is out. `side` and `sync` outlive it. */
+struct link *link_new(struct loop *loop, struct sync *sync, const struct sync_side *side);
+
+/* Closes; clears *l; harmless when it is NULL. */
+void link_free(struct link **l);
+
+/* Connects and logs in; ENABLEs what the side needs (UTF8=ACCEPT where the server takes nothing
+ * else). The link is closed before. */
+int link_open(struct link *l, struct err *err) MUST_CHECK;
+
+/* Says LOGOUT if the link is fine, waits shortly, closes. Harmless when it is closed. */
+void link_close(struct link *l);
+
+bool link_is_open(const struct link *l);
+enum link_trouble link_trouble(const struct link *l);
+const char *link_error(const struct link *l);
+
+/* After link_open(): what the server offers after the login, in any case of letters; all of it. */
+bool link_offers(const struct link *l, const char *capability);
+struct slice link_capabilities(const struct link *l);
+
+/* How long a literal may be that is sent without waiting: SIZE_MAX with LITERAL+, 4096 with
+ * LITERAL- or IMAP4rev2, else 0. */
+size_t link_nonsync_max(const struct link *l);
+
+/* Names of mailboxes are UTF-8 on this link, as UTF8=ACCEPT was enabled. */
+bool link_has_utf8(const struct link *l);
+
+/* The time from a command to its answer as seen at the login, the least of it. */
+uint32_t link_rtt_ms(const struct link *l);
+
+/* Bytes so far, of all connections of this link, as they were on the wire and as they were to us.
+ */
+struct link_count {
+    uint64_t in_wire, out_wire, in, out;
+};
+struct link_count link_count(const struct link *l);
+
+/* --- calls ------------------------------------------------------------------------------------ */
+
+/* An untagged response, bodies in pieces; after `event` the getters of pipeline.h tell. 0, or -1
+ * with err to end the call: the link is broken then, as what is still to come belongs to nobody. */
+typedef int link_data(void *arg, struct pipeline *p, enum pipeline_event event, struct err *err);
+
+struct link_answer {
+    enum response_kind kind; /* RESPONSE_OK, NO or BAD */
+    struct slice code;       /* "APPENDUID"; may be empty */
+    struct slice arguments;  /* of the code */
+    struct slice text;       /* all behind OK, NO, BAD, with the code. These live until the next
+                                call */
+};
+
+/* Sends the command (without tag and CRLF; literals in it must be announced with "{n}" and are
+ * made non-synchronizing, or waited for, as the server needs), and returns its answer. on_data may
+ * be NULL. -1: the link has failed, or on_data has. */
+int link_call(struct link *l, struct slice command, link_data *on_data, void *arg,
+              struct link_answer *out_answer, struct err *err) MUST_CHECK;
+
+/* The same for several commands at once, pipelined; on_answer is told of each with its index. All
+ * have been answered when it returns. */
+typedef int link_answered(void *arg, size_t i, const struct link_answer *answer, struct err *err);
+int link_calls(struct link *l, const struct slice *commands, size_t n, link_data *on_data,
+               link_answered *on_answer, void *arg, struct err *err) MUST_CHECK;
+
+/* Writes the name of a mailbox, UTF-8, into a command: encoded as the link needs it, quoted, or as
+ * a literal "{n}". -1: it cannot be written, or does not fit. */
+int link_put_name(const struct link *l, struct slice name, struct buf *out) MUST_CHECK;
+
+/* Reads one off the wire into UTF-8. False: it is neither modified UTF-7 nor UTF-8. */
+bool link_read_name(const struct link *l, struct slice wire, struct buf *out) MUST_CHECK;
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+enum link_event {
+    LINK_WAIT,   /* nothing for now: link_wait() */
+    LINK_EVENT,  /* link_pipeline() has an event: *out_event */
+    LINK_FAILED, /* link_error() */
+};
+
+struct pipeline *link_pipeline(struct link *l);
+
+/* The next event. Reads from the socket when the pipeline has none; at most one read a call. */
+enum link_event link_step(struct link *l, enum pipeline_event *out_event);
+
+/* Sends what lies in pipeline_out(), as far as the socket takes it; more is sent by link_wait().
+ * -1: LINK_FAILED. */
+int link_flush(struct link *l) MUST_CHECK;
+
+/* Waits until one of the links can go on: reads where `wants_in`, and writes where something is to
+ * be sent; or until `wait_ms` is over. 0, also when that is over; -1: one of them has failed, or
+ * the sync stops; link_trouble() tells. */
+struct link_wanting {
+    struct link *link;
+    bool wants_in;
+};
+int link_wait(struct link_wanting *links, size_t n, uint32_t wait_ms) MUST_CHECK;
+
+/* Has COMPRESS begin, if the server offers it; no command may be out. Says by *out_is_on whether
+ * it has. -1: the link has failed. */
+int link_compress(struct link *l, bool *out_is_on, struct err *err) MUST_CHECK;
+
+#endif

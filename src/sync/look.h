@@ -1,0 +1,101 @@
+/* What a folder of one side has: opening it, the list of its messages, digests of their headers and
+ * bodies. Over link_call(), so each function waits until it is done.
+ *
+ * A -1 says that the link is broken (err has the words), and nothing else. A NO or BAD of the
+ * server is in *out_answer where there is one: what then came is as if nothing had been told.
+ */
+#ifndef USHER_SYNC_LOOK_H
+#define USHER_SYNC_LOOK_H
+
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/slice.h"
+#include "sync/link.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct flags;
+
+/* An open folder. */
+struct look_selected {
+    uint32_t exists, uidvalidity, uidnext; /* uidnext 0: not told */
+    uint64_t modseq;                       /* HIGHESTMODSEQ; 0: none is kept (NOMODSEQ, or no
+                                              CONDSTORE) */
+    bool is_read_only;
+    char permanent[4096]; /* PERMANENTFLAGS, cut at the end of a word; "" not told */
+    bool permanent_told;
+};
+
+/* SELECT, or EXAMINE with `is_read_only`, with (CONDSTORE) where offered. `name` is UTF-8. A
+ * UIDVALIDITY that is not told is 0. */
+int look_select(struct link *l, struct slice name, bool is_read_only, struct look_selected *out,
+                struct link_answer *out_answer, struct err *err) MUST_CHECK;
+
+/* A message, as its server lists it. */
+struct look_message {
+    uint32_t uid;
+    uint32_t flags; /* its number in struct flags */
+    int64_t date_s; /* INTERNALDATE */
+    int16_t zone_min;
+    bool has_date;
+    bool has_flags;
+    uint32_t match; /* the caller's: 0 at first */
+    uint64_t size;  /* RFC822.SIZE: not to be trusted */
+};
+_Static_assert(sizeof(struct look_message) <= 40, "there are 300,000 of them");
+
+struct look_list {
+    struct look_message *messages; /* in ascending order of UID, each once */
+    size_t n, cap;
+    struct flags *flags; /* the caller's, which may serve several lists */
+};
+void look_list_init(struct look_list *list, struct flags *flags);
+void look_list_free(struct look_list *list);
+struct look_message *look_find(const struct look_list *list, uint32_t uid); /* NULL: none */
+
+/* What to ask for. LOOK_FLAGS alone is cheap on all servers. */
+enum { LOOK_FLAGS = 1, LOOK_DATE = 2, LOOK_SIZE = 4, LOOK_ALL = 7 };
+
+/* Adds all messages of the open folder from UID `first` to `last` (UINT32_MAX: the end), asked for
+ * in pieces of some thousand UIDs where the folder is large (`exists` helps to choose), several in
+ * flight. With `since` above 0 only those changed since that modseq (CHANGEDSINCE, RFC 7162). A
+ * message that is in the list already is renewed by what was told. `progress` may be NULL. */
+int look_range(struct link *l, uint32_t first, uint32_t last, unsigned what, uint64_t since,
+               uint32_t exists, struct look_list *list, struct link_answer *out_answer,
+               struct err *err) MUST_CHECK;
+
+/* The same of these UIDs, ascending; those that are gone are not told. */
+int look_messages(struct link *l, const uint32_t *uids, size_t n, unsigned what,
+                  struct look_list *list, struct link_answer *out_answer,
+                  struct err *err) MUST_CHECK;
+
+/* The UIDs that meet search criteria ("ALL", "SEEN LARGER 5000"), ascending, in *out_uids (free());
+ * by ESEARCH where offered. Nothing at NO or BAD. */
+int look_search(struct link *l, const char *criteria, uint32_t **out_uids, size_t *out_n,
+                struct link_answer *out_answer, struct err *err) MUST_CHECK;
+
+/* What identity.h needs of a message; read through, never kept. */
+struct look_digest {
+    uint32_t uid;
+    uint64_t size;       /* bytes that came; of the header alone unless bodies were asked for */
+    struct hash128 head; /* normalised: see identity.h */
+    bool is_weak;        /* the header says too little to know a message by it */
+    struct hash128 raw;  /* of all bytes, as they came; only with bodies */
+    struct hash128 text; /* of all bytes behind the header, bare LF counting as CRLF, and CR alone
+                            as itself; only with bodies */
+};
+
+/* Asks for headers (BODY.PEEK[HEADER]) or whole messages (BODY.PEEK[]) of these UIDs, ascending, in
+ * pieces of bounded length, several in flight; each is told once, in whatever order it comes. Those
+ * that are gone or that the server does not give are not told. -1 also when `told` returns -1. */
+typedef int look_digested(void *arg, const struct look_digest *digest, struct err *err);
+int look_digests(struct link *l, const uint32_t *uids, size_t n, bool with_bodies,
+                 look_digested *told, void *arg, struct err *err) MUST_CHECK;
+
+/* The subject of a message, decoded (RFC 2047: UTF-8, ISO-8859-1 and US-ASCII; others as they
+ * stand), made safe to show, cut; "" if there is none. For a few of them. */
+int look_subject(struct link *l, uint32_t uid, char *out, size_t cap, struct err *err) MUST_CHECK;
+
+#endif

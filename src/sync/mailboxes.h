@@ -1,0 +1,80 @@
+/* The folders of an account: what there are, making them, and what hangs on them beside mail. Over
+ * link_call() and link_calls(), as few round trips as the server allows. -1 is a broken link, as in
+ * look.h. */
+#ifndef USHER_SYNC_MAILBOXES_H
+#define USHER_SYNC_MAILBOXES_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "imap/data.h"
+#include "sync/link.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct sync;
+
+enum {
+    MAILBOX_NOSELECT = 1, /* \Noselect or \NonExistent */
+    MAILBOX_NOINFERIORS = 2,
+    MAILBOX_SUBSCRIBED = 4,
+    MAILBOX_UNFIT = 8 /* its name is neither modified UTF-7 nor UTF-8: `name` has the bytes */
+};
+
+struct mailbox {
+    char *name;     /* UTF-8; "INBOX" for that in any case of letters */
+    char separator; /* 0: flat */
+    unsigned is;
+    char use[16]; /* special use (RFC 6154), "\Sent"; "" none. \All and \Flagged are views on mail
+                     that lies elsewhere too, and count as a use like others */
+    struct data_status status; /* of those that can be selected; the name in it is not set */
+};
+
+struct mailboxes {
+    struct mailbox *all; /* by name, byte by byte, INBOX first; each once */
+    size_t n;
+    char *prefix;   /* of the personal namespace, UTF-8; "" */
+    char separator; /* of it, or of the first folder that has one; 0: flat */
+};
+
+/* NAMESPACE, LIST (RETURN (SUBSCRIBED SPECIAL-USE) where RFC 5258 is, else LSUB too), STATUS of all
+ * (with LIST, RFC 5819, or pipelined). Folders of other users and shared ones are left out where
+ * NAMESPACE tells them apart. A STATUS that is refused leaves status.told at 0. *out_answer is that
+ * of LIST. */
+int mailboxes_list(struct link *l, struct mailboxes *out, struct link_answer *out_answer,
+                   struct err *err) MUST_CHECK;
+void mailboxes_free(struct mailboxes *m);
+
+/* NULL: none, as names_are_same() of names.h compares. */
+const struct mailbox *mailboxes_find(const struct mailboxes *m, struct slice name);
+
+/* STATUS of these, pipelined; `out[i].told` is 0 for those that were refused. */
+int mailboxes_status(struct link *l, const struct slice *names, size_t n, struct data_status *out,
+                     struct err *err) MUST_CHECK;
+
+/* CREATE, with (USE (...)) where the server has CREATE-SPECIAL-USE and `use` is not empty; again
+ * without if that is refused, *out_has_use telling. [ALREADYEXISTS], or NO for a folder that LIST
+ * then shows, is as good as OK: out_answer->kind. */
+int mailboxes_create(struct link *l, struct slice name, const char *use, bool *out_has_use,
+                     struct link_answer *out_answer, struct err *err) MUST_CHECK;
+
+int mailboxes_subscribe(struct link *l, struct slice name, struct link_answer *out_answer,
+                        struct err *err) MUST_CHECK;
+
+/* Rights (RFC 4314) and annotations (RFC 5464) of a folder, where both servers have them: what the
+ * target lacks is set, nothing is taken away; the owner's own rights are not touched, by the names
+ * `from_user` and `to_user`. What is refused is told by sync_issue(). With `is_dry` nothing is set.
+ * -1: one of the links is broken; which one, link_trouble() tells. */
+int mailboxes_carry_acl(struct sync *s, uint32_t folder, struct link *from, struct link *to,
+                        struct slice from_name, struct slice to_name, struct err *err) MUST_CHECK;
+int mailboxes_carry_metadata(struct sync *s, uint32_t folder, struct link *from, struct link *to,
+                             struct slice from_name, struct slice to_name,
+                             struct err *err) MUST_CHECK;
+
+/* The account's quota (RFC 9208, of the root of INBOX): tells when it differs, and when what the
+ * source holds (`bytes`, `messages`) does not fit; sets it where the target lets us. */
+int mailboxes_carry_quota(struct sync *s, struct link *from, struct link *to, uint64_t bytes,
+                          uint64_t messages, struct err *err) MUST_CHECK;
+
+#endif

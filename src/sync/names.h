@@ -1,0 +1,67 @@
+/* Which folder of the source goes to which of the target: choosing and renaming. Pure, but for the
+ * regular expressions, which are PCRE2's (base/regex.h).
+ *
+ * Names are UTF-8, with the separator of their side. The way of a name:
+ *
+ *     chosen?     folders, subtrees, includes, excludes (struct sync_choice); below subfolder1
+ *     pairs       f1f2 decides alone, if it names the folder
+ *     special use automap, where the target has a folder of that use
+ *     INBOX       is INBOX at both sides, in any case of letters, whatever the prefixes
+ *     prefix      that of the source's namespace is taken off, or subfolder1
+ *     levels      a level that has the target's separator in it has "_" in its place
+ *     prefix      that of the target's namespace, or subfolder2, is put before; INBOX goes to
+ *                 subfolder2/INBOX then
+ *     regextrans2 in the order given, on the whole name
+ *
+ * A prefix "INBOX." makes folders below INBOX and beside it the same to us: INBOX.Sent of one side
+ * is Sent of the other.
+ */
+#ifndef USHER_SYNC_NAMES_H
+#define USHER_SYNC_NAMES_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/slice.h"
+#include "sync/sync.h"
+
+#include <stdbool.h>
+
+struct names;
+
+/* The personal namespace of a side. */
+struct names_space {
+    struct slice prefix; /* "INBOX." or empty; UTF-8 */
+    char separator;      /* 0: flat */
+};
+
+/* `choice` and the prefixes must live as long. The error names the option and what is wrong in it.
+ */
+int names_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
+              struct names **out_names, struct err *err) MUST_CHECK;
+void names_free(struct names **n);
+
+/* For automap: the target has `name` for the special use ("\Sent"). */
+int names_add_use(struct names *n, struct slice use, struct slice name, struct err *err) MUST_CHECK;
+
+enum names_verdict {
+    NAMES_GO,     /* the name at the target is behind `out` */
+    NAMES_LEFT,   /* not chosen */
+    NAMES_UNFIT,  /* chosen, but it has no name at the target: err says why (an empty level, an
+                     expression that failed or made nothing of it) */
+    NAMES_FAILED, /* memory */
+};
+
+/* `use`: its special use, "\Sent", or empty. */
+enum names_verdict names_map(const struct names *n, struct slice from, struct slice use,
+                             struct buf *out, struct err *err) MUST_CHECK;
+
+/* Whether two names of one side are the same folder: INBOX in any case of letters, and so its first
+ * level; all else byte by byte. */
+bool names_are_same(struct slice a, struct slice b, char separator);
+
+/* The choices of folders that named nothing: for each of --folder, --folderrec and the first of
+ * --f1f2, whether names_map() was ever asked for it; *out_option and *out_word tell the `i`th that
+ * was not. False: there is none any more. */
+bool names_unused(const struct names *n, size_t i, const char **out_option, const char **out_word);
+
+#endif
