@@ -7,6 +7,7 @@
 #include "cli/login.h"
 #include "cli/ports.h"
 #include "cli/route.h"
+#include "cli/sync.h"
 #include "control/control.h"
 #include "lookup/lookup.h"
 #include "parent/parent.h"
@@ -100,6 +101,8 @@ int main(int argc, char **argv)
         return cli_route(argc - 1, argv + 1);
     if (strcmp(word, "login") == 0)
         return cli_login(argc - 1, argv + 1);
+    if (strcmp(word, "sync") == 0 || strcmp(word, "verify") == 0)
+        return cli_sync(argc - 1, argv + 1);
     if (strcmp(word, "serve") == 0)
         return serve(argv[0], argc - 1, argv + 1);
     return cli_unknown(word);

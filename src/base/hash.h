@@ -6,6 +6,7 @@
 
 #include "base/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct hash128 {
@@ -15,13 +16,33 @@ struct hash128 {
 /* The first 16 bytes of SHA-256, big endian. */
 struct hash128 hash_stable(struct slice s);
 
-/* The same of bytes that come one after the other, any number of times. NULL when memory is out. */
+/* The same of bytes that come one after the other. One serves any number of texts, each from
+ * begin() to end(), and asks for no memory but when it is made. */
 struct hash_stream;
+
+/* NULL when memory is out. */
 struct hash_stream *hash_stream_new(void);
+
+/* Clears *h; harmless when it is NULL. */
+void hash_stream_free(struct hash_stream **h);
+
+/* A new text, also when the one before was not ended. */
 void hash_stream_begin(struct hash_stream *h);
 void hash_stream_add(struct hash_stream *h, struct slice s);
-struct hash128 hash_stream_end(struct hash_stream *h); /* then begin() */
-void hash_stream_free(struct hash_stream **h);
+struct hash128 hash_stream_end(struct hash_stream *h);
+
+static inline bool hash128_eq(struct hash128 a, struct hash128 b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+
+/* Any order that is total: below 0, 0, above 0. */
+static inline int hash128_compare(struct hash128 a, struct hash128 b)
+{
+    if (a.high != b.high)
+        return a.high < b.high ? -1 : 1;
+    return (a.low > b.low) - (a.low < b.low);
+}
 
 /* The first 8 bytes of SHA-256 over this process' random key and `s`. */
 uint64_t hash_key(struct slice s);

@@ -28,6 +28,7 @@ struct regex_space {
     pcre2_match_data *data;
     pcre2_match_context *bounds;
     size_t steps_left;
+    size_t groups; /* pairs of parentheses that the last search has told, the whole included */
 };
 
 /* PCRE2 calls before each item of an expression that it tries; its own count is that of one match,
@@ -54,7 +55,7 @@ struct regex_space *regex_space_new(void)
 
     if (!s)
         return NULL;
-    s->data = pcre2_match_data_create(1, NULL);
+    s->data = pcre2_match_data_create(1 + REGEX_GROUPS, NULL);
     s->bounds = pcre2_match_context_create(NULL);
     if (!s->data || !s->bounds) {
         regex_space_free(&s);
@@ -114,12 +115,17 @@ static pcre2_code *compile(struct slice pattern, uint32_t options, struct err *e
     return re;
 }
 
-int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex, struct err *err)
+static uint32_t options_of(unsigned how, bool is_utf)
 {
-    const bool is_utf = !is_ascii(pattern);
-    const uint32_t options = PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT |
-                             (is_utf ? PCRE2_UTF : PCRE2_NEVER_UTF) |
-                             (has_no_case ? PCRE2_CASELESS : 0);
+    return PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT |
+           (is_utf ? PCRE2_UTF : PCRE2_NEVER_UTF) | (how & REGEX_NO_CASE ? PCRE2_CASELESS : 0) |
+           (how & REGEX_EXTENDED ? PCRE2_EXTENDED : 0) | (how & REGEX_LINES ? PCRE2_MULTILINE : 0) |
+           (how & REGEX_DOT_ALL ? PCRE2_DOTALL : 0);
+}
+
+int regex_new_with(struct slice pattern, unsigned how, struct regex **out_regex, struct err *err)
+{
+    const bool is_utf = how & REGEX_CHARACTERS || !is_ascii(pattern);
     struct regex *r;
 
     if (is_utf && !is_utf8(pattern))
@@ -128,13 +134,18 @@ int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex, 
     if (!r)
         return err_set(err, 0, "no memory for the expression");
     r->is_utf = is_utf;
-    r->code = compile(pattern, options, err);
+    r->code = compile(pattern, options_of(how, is_utf), err);
     if (!r->code) {
         regex_free(&r);
         return -1;
     }
     *out_regex = r;
     return 0;
+}
+
+int regex_new(struct slice pattern, bool has_no_case, struct regex **out_regex, struct err *err)
+{
+    return regex_new_with(pattern, has_no_case ? REGEX_NO_CASE : 0, out_regex, err);
 }
 
 void regex_free(struct regex **r)
@@ -146,16 +157,49 @@ void regex_free(struct regex **r)
     *r = NULL;
 }
 
+enum regex_result regex_search(const struct regex *r, struct regex_space *space,
+                               struct slice subject, size_t from, bool is_behind_empty)
+{
+    const uint32_t options =
+        (r->is_utf ? PCRE2_NO_UTF_CHECK : 0) | (is_behind_empty ? PCRE2_NOTEMPTY_ATSTART : 0);
+    int n;
+
+    space->groups = 0;
+    INSIST(from <= subject.n);
+    if (r->is_utf && !is_utf8(subject))
+        return REGEX_NO;
+    n = pcre2_match(r->code, (PCRE2_SPTR)(subject.n > 0 ? subject.p : ""), subject.n, from, options,
+                    space->data, space->bounds);
+    if (n == PCRE2_ERROR_NOMATCH)
+        return REGEX_NO;
+    if (n < 0)
+        return REGEX_FAILED;
+    /* 0: there are more pairs than room for them. */
+    space->groups = n > 0 ? (size_t)n : 1 + REGEX_GROUPS;
+    return REGEX_YES;
+}
+
 enum regex_result regex_match(const struct regex *r, struct regex_space *space,
                               struct slice subject)
 {
-    int n;
+    return regex_search(r, space, subject, 0, false);
+}
 
-    if (r->is_utf && !is_utf8(subject))
-        return REGEX_NO;
-    n = pcre2_match(r->code, (PCRE2_SPTR)(subject.n > 0 ? subject.p : ""), subject.n, 0,
-                    r->is_utf ? PCRE2_NO_UTF_CHECK : 0, space->data, space->bounds);
-    if (n == PCRE2_ERROR_NOMATCH)
-        return REGEX_NO;
-    return n >= 0 ? REGEX_YES : REGEX_FAILED;
+size_t regex_groups(const struct regex *r)
+{
+    uint32_t n = 0;
+
+    (void)pcre2_pattern_info(r->code, PCRE2_INFO_CAPTURECOUNT, &n);
+    return n;
+}
+
+bool regex_group(const struct regex_space *space, size_t i, struct regex_span *out_span)
+{
+    const PCRE2_SIZE *at = pcre2_get_ovector_pointer(space->data);
+
+    /* An expression with \K may say that its match ends before it begins. */
+    if (i >= space->groups || at[2 * i] == PCRE2_UNSET || at[2 * i] > at[2 * i + 1])
+        return false;
+    *out_span = (struct regex_span){at[2 * i], at[2 * i + 1]};
+    return true;
 }

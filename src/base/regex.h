@@ -47,4 +47,38 @@ void regex_space_begin(struct regex_space *s);
 enum regex_result regex_match(const struct regex *r, struct regex_space *space,
                               struct slice subject);
 
+/* --- where it matches, for those who replace -------------------------------------------------- */
+
+/* The most pairs of parentheses that can be asked for. */
+enum { REGEX_GROUPS = 99 };
+
+enum {
+    REGEX_NO_CASE = 1,    /* as `has_no_case` */
+    REGEX_EXTENDED = 2,   /* Perl's x: blanks and comments */
+    REGEX_LINES = 4,      /* Perl's m: ^ and $ at line ends */
+    REGEX_DOT_ALL = 8,    /* Perl's s: . is a line end too */
+    REGEX_CHARACTERS = 16 /* UTF-8, also when the expression is ASCII */
+};
+
+/* As regex_new(), with any of these. */
+int regex_new_with(struct slice pattern, unsigned how, struct regex **out_regex,
+                   struct err *err) MUST_CHECK;
+
+/* How many pairs of parentheses the expression has. */
+size_t regex_groups(const struct regex *r);
+
+/* The first match that begins at byte `from` or later, which is one of the subject or its end, and
+ * between characters. `is_behind_empty`: none that is empty and right at `from`, as the one before
+ * was. */
+enum regex_result regex_search(const struct regex *r, struct regex_space *space,
+                               struct slice subject, size_t from, bool is_behind_empty);
+
+struct regex_span {
+    size_t from, to; /* bytes of the subject; to is the one behind */
+};
+
+/* After a search that said yes: what pair `i` of parentheses has matched, 0 being the whole. False:
+ * it had no part in the match. */
+bool regex_group(const struct regex_space *space, size_t i, struct regex_span *out_span);
+
 #endif

@@ -11,6 +11,7 @@
 #include "base/slice.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -39,10 +40,13 @@ enum {
 _Static_assert(LEAVES == 1 << ROOT_ORDER, "the arena is a power of two");
 
 static struct {
+    /* Over all but `begin`, which is set before there are threads. Where there is one only, it is
+     * an instruction each way and never a system call. */
+    pthread_mutex_t lock;
     char *begin; /* NULL: there is no arena */
     size_t used, on_heap;
     uint8_t lack[2 * LEAVES];
-} arena;
+} arena = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* 0: nothing is free below the node; k + 1: the largest free block has order k. */
 static unsigned room_below(unsigned node, unsigned order)
@@ -131,17 +135,29 @@ static char *alloc_in_arena(size_t n)
     return p;
 }
 
+static void lock(void)
+{
+    INSIST(pthread_mutex_lock(&arena.lock) == 0);
+}
+
+static void unlock(void)
+{
+    INSIST(pthread_mutex_unlock(&arena.lock) == 0);
+}
+
 void *secret_alloc(size_t n)
 {
     char *p;
 
     INSIST(n > 0);
+    lock();
     p = alloc_in_arena(n);
-    if (p)
-        return p;
-    p = malloc(n);
-    if (p)
-        arena.on_heap += n;
+    if (!p) {
+        p = malloc(n);
+        if (p)
+            arena.on_heap += n;
+    }
+    unlock();
     return p;
 }
 
@@ -156,6 +172,7 @@ void secret_free(void *p, size_t n)
     if (!p)
         return;
     wipe(p, n);
+    lock();
     if (is_in_arena(p)) {
         give_back((size_t)((char *)p - arena.begin), order_of(n));
         ASAN_POISON_MEMORY_REGION(p, size_of(order_of(n)));
@@ -165,6 +182,7 @@ void secret_free(void *p, size_t n)
         arena.on_heap -= n;
         free(p);
     }
+    unlock();
 }
 
 static size_t guard(void)
@@ -207,12 +225,22 @@ void secret_end(void)
     arena.begin = NULL;
 }
 
+static size_t look(const size_t *n)
+{
+    size_t seen;
+
+    lock();
+    seen = *n;
+    unlock();
+    return seen;
+}
+
 size_t secret_used(void)
 {
-    return arena.used;
+    return look(&arena.used);
 }
 
 size_t secret_on_heap(void)
 {
-    return arena.on_heap;
+    return look(&arena.on_heap);
 }

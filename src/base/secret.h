@@ -8,6 +8,9 @@
  * and those above 1 KiB already when half of it is in use: wiped all the same, but they might be
  * swapped. Struct buf takes its memory here when it is secret.
  *
+ * Threads may take and give back at the same time; secret_begin() and secret_end() are for when
+ * there is one only.
+ *
  * The address sanitizer sees blocks of the arena as it sees those of the heap.
  */
 #ifndef USHER_BASE_SECRET_H

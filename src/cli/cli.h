@@ -12,6 +12,8 @@
  *     usher health ...          cli_health(argc, argv), in cli/ctl.h
  *     usher route ...           cli_route(argc, argv), in cli/route.h
  *     usher login ...           cli_login(argc, argv), in cli/login.h
+ *     usher sync ...            cli_sync(argc, argv), in cli/sync.h
+ *     usher verify ...          cli_sync(argc, argv)
  *     usher serve ...           cli_options(argc, argv, &options), then the file is options.file
  *     usher anything            cli_unknown("anything")
  */

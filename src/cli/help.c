@@ -1,6 +1,7 @@
 /* usher help, usher version, and what is said of commands that are none. */
 #include "cli/cli.h"
 #include "cli/ctl.h"
+#include "cli/sync_options.h"
 #include "conf/conf.h"
 #include "conf/nearest.h"
 
@@ -82,6 +83,25 @@ static const struct command commands[] = {
      "\n"
      "Exit status: 0 logged in, 1 refused, 2 the command was used wrongly, or the configuration\n"
      "has mistakes, 3 there was no verdict. The manual page usher-login(8) says more.\n"},
+    {"sync", " FROM TO [OPTION]...",
+     "carry an account from one IMAP server to another, and prove it",
+     "FROM and TO are URLs: imaps://USER@HOST[:PORT], imap+starttls://..., or imap://... for\n"
+     "what is not encrypted. USER may be an address: imaps://ann@example.org@mail.example.org.\n"
+     "FROM is only read. What is at TO already is found again and not carried twice; run it as\n"
+     "often as you like, and at any time: it goes on where it was.\n"
+     "\n"
+     "    usher sync imaps://ann@old.example.org imaps://ann@new.example.org\n"
+     "\n"
+     "Passwords are asked on the terminal, unless an option tells where they are.\n"
+     "\n"
+     "Exit status: 0 all is there and proven, 6 ended by a signal, 64 the command was used\n"
+     "wrongly, 101 and 102 FROM or TO cannot be reached, 161 and 162 they refuse the login, 111\n"
+     "something was not carried or differs, others as those of imapsync. The manual page\n"
+     "usher-sync(8) says more. The options:\n"},
+    {"verify", " FROM TO [OPTION]...", "prove that an account is at another server as it is here",
+     "Compares folders, messages, flags and dates of two accounts, reads a sample of the\n"
+     "messages again, or all of them (--full), and names each difference. Nothing is changed.\n"
+     "FROM, TO, passwords and exit statuses are those of \"usher sync\". The options:\n"},
     {"ctl", " [-c FILE | --socket PATH] [--json] COMMAND [ARGUMENT]...",
      "ask a running usher, and steer it",
      "Shows users, sessions and backends, takes backends out, moves and kicks users.\n"
@@ -123,6 +143,12 @@ static bool is_ctl(const struct command *command)
     return strcmp(command->name, "ctl") == 0;
 }
 
+/* Whose options come from their table. */
+static bool is_sync(const struct command *command)
+{
+    return strcmp(command->name, "sync") == 0 || strcmp(command->name, "verify") == 0;
+}
+
 static void list(FILE *out)
 {
     fprintf(out, "usage: usher COMMAND [OPTION]...\n\nThe front door for IMAP.\n\n");
@@ -151,6 +177,8 @@ int cli_help(int argc, char **argv)
     printf("usage: usher %s%s\n\n%s\n", command->name, command->synopsis, command->summary);
     if (command->help[0])
         printf("\n%s", command->help);
+    if (is_sync(command))
+        sync_options_help(stdout, strcmp(command->name, "verify") == 0);
     return is_ctl(command) ? ctl_help(stdout, NULL, 0) : CLI_OK;
 }
 

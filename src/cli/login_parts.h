@@ -30,6 +30,9 @@ enum { LOGIN_PASSWORD_MAX = 1024 };
 int password_read(const char *file, const char *prompt, struct slice *out_password,
                   struct err *err) MUST_CHECK;
 
+/* The first line of what comes from `fd`; *out_password as above. */
+int password_read_fd(int fd, struct slice *out_password, struct err *err) MUST_CHECK;
+
 /* Wipes and frees; harmless when it is empty. */
 void password_free(struct slice *password);
 

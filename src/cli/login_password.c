@@ -175,6 +175,23 @@ static int read_password(struct reading *r, const char *file, const char *prompt
     return 0;
 }
 
+int password_read_fd(int fd, struct slice *out_password, struct err *err)
+{
+    struct reading r = {.fd = fd, .to = secret_alloc(LOGIN_PASSWORD_MAX)};
+    int done;
+
+    if (!r.to)
+        return err_set(err, ENOMEM, "no memory for the password");
+    done = read_line(&r, err);
+    if (done == 0 && r.n == 0)
+        done = err_set(err, 0, "the password is empty");
+    if (done < 0)
+        secret_free(r.to, LOGIN_PASSWORD_MAX);
+    else
+        *out_password = slice_of(r.to, r.n);
+    return done;
+}
+
 int password_read(const char *file, const char *prompt, struct slice *out_password, struct err *err)
 {
     struct reading r = {.to = secret_alloc(LOGIN_PASSWORD_MAX)};

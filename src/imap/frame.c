@@ -74,19 +74,42 @@ static struct announcement braces_at_end(struct slice line, bool may_have_plus)
     return a;
 }
 
+static bool is_response(const struct frame *f)
+{
+    return f->kind == FRAME_RESPONSE || f->kind == FRAME_PARTS;
+}
+
 static struct announcement announced(const struct frame *f, struct slice line)
 {
     struct announcement a = {0};
-    bool is_first = f->part == 0;
+    bool is_first = f->lines == 0;
 
     if (f->kind == FRAME_LINE)
         return a;
     a = braces_at_end(line, f->kind == FRAME_COMMAND);
     if (a.is_there && a.is_sync && ends_in_quotes(line))
         a.is_there = false;
-    if (a.is_there && f->kind == FRAME_RESPONSE && is_first && !is_data(line))
+    if (a.is_there && is_response(f) && is_first && !is_data(line))
         a.is_there = false;
     return a;
+}
+
+bool frame_keep(struct frame *f)
+{
+    bool is_part = f->kind == FRAME_PARTS;
+    /* Behind the literal a line must have room. */
+    size_t left = is_part ? f->max_line - f->lines - 1 : f->max_literal - f->literals;
+
+    if (f->literal > left)
+        return false;
+    *(is_part ? &f->lines : &f->literals) += (size_t)f->literal;
+    f->part = f->seen + (size_t)f->literal;
+    return true;
+}
+
+void frame_cut(struct frame *f)
+{
+    f->part = f->seen = 0;
 }
 
 /* A line has been read up to f->seen. MORE: it goes on with a literal, behind which the next line
@@ -96,20 +119,20 @@ static enum frame_result end_line(struct frame *f, struct slice line)
     bool has_cr = line.n > 1 && line.p[line.n - 2] == '\r';
     struct announcement a;
 
-    if (f->kind == FRAME_RESPONSE && !has_cr)
+    if (is_response(f) && !has_cr)
         return FRAME_BARE_LF;
+    a = announced(f, slice_sub(line, 0, line.n - (has_cr ? 2 : 1)));
     f->lines += line.n;
-    line.n -= has_cr ? 2 : 1;
-    a = announced(f, line);
     if (!a.is_there)
         return FRAME_WHOLE;
     if (f->lines == f->max_line) /* no room for the line behind the literal */
         return FRAME_LINE_LONG;
     f->is_sync = a.is_sync;
-    if (a.n > f->max_literal - f->literals)
+    f->literal = a.n;
+    if (f->kind == FRAME_PARTS)
+        return FRAME_LITERAL;
+    if (!frame_keep(f))
         return FRAME_LITERAL_LARGE;
-    f->literals += (size_t)a.n;
-    f->part = f->seen + (size_t)a.n;
     return f->kind == FRAME_COMMAND && a.is_sync ? FRAME_CONTINUE : FRAME_MORE;
 }
 

@@ -82,6 +82,11 @@ static bool has_bare_cr(struct slice text)
     return slice_has(text, '\r');
 }
 
+static bool is_clean(struct slice text)
+{
+    return !slice_has(text, '\0') && !has_bare_cr(text);
+}
+
 bool response_parse(struct slice frame, struct response *out)
 {
     struct response r = {0};
@@ -91,9 +96,17 @@ bool response_parse(struct slice frame, struct response *out)
     if (r.text.n > 0 && r.text.p[0] != ' ')
         return false;
     r.text = slice_sub(r.text, 1, r.text.n);
-    if (slice_has(r.text, '\0') || has_bare_cr(r.text))
+    if (!is_clean(r.text))
         return false;
     *out = r;
+    return true;
+}
+
+bool response_rest(struct slice frame, struct slice *out_text)
+{
+    if (!cut_end(&frame) || !is_clean(frame))
+        return false;
+    *out_text = frame;
     return true;
 }
 

@@ -32,6 +32,10 @@ struct response {
  * servers send it. */
 bool response_parse(struct slice frame, struct response *out);
 
+/* What stands in a frame behind a literal that was cut out of it (frame_cut()), up to the next
+ * one's announcement or the end, as *out_text: the same without the line's end. False as above. */
+bool response_rest(struct slice frame, struct slice *out_text);
+
 /* Cuts "[CODE arguments] text" (resp-text) into its parts. False when no code is there. The code
  * ends at the first "]": no code that is of use before login holds one in its arguments. */
 bool response_code(struct slice text, struct slice *out_code, struct slice *out_arguments);

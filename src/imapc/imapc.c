@@ -115,6 +115,7 @@ static void on_greeting(struct imapc *c, struct slice frame)
     } else if (is_imap && r.kind == RESPONSE_PREAUTH) {
         on_preauth(c, &r);
     } else if (is_imap && r.kind == RESPONSE_BYE) {
+        c->is_bye = true;
         imapc_fail(c, "the server greets with BYE", r.text);
     } else {
         imapc_fail_foreign(c, frame);
@@ -366,6 +367,12 @@ static void on_tagged(struct imapc *c, const struct response *r, struct slice fr
     }
 }
 
+static void on_bye(struct imapc *c, const struct response *r)
+{
+    c->is_bye = true;
+    imapc_fail(c, "the server says BYE", r->text);
+}
+
 static void on_response(struct imapc *c, struct slice frame)
 {
     struct response r;
@@ -377,7 +384,7 @@ static void on_response(struct imapc *c, struct slice frame)
     else if (r.tag.n > 0)
         on_tagged(c, &r, frame);
     else if (r.kind == RESPONSE_BYE)
-        imapc_fail(c, "the server says BYE", r.text);
+        on_bye(c, &r);
     else if (r.kind == RESPONSE_PREAUTH)
         imapc_fail(c, "PREAUTH after the greeting", r.text);
     else
@@ -421,6 +428,7 @@ static bool advance(struct imapc *c)
             imapc_fail(c, "a line ends without CR", s);
         return true;
     case FRAME_CONTINUE: /* of commands only */
+    case FRAME_LITERAL:  /* of parts only */
         INSIST(false);
     case FRAME_WHOLE:
         break;
@@ -579,6 +587,12 @@ const char *imapc_failure(const struct imapc *c)
 {
     INSIST(c->phase == PHASE_FAILED);
     return c->failure;
+}
+
+bool imapc_is_bye(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->is_bye;
 }
 
 bool imapc_lacks_memory(const struct imapc *c)

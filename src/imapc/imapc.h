@@ -156,6 +156,10 @@ const char *imapc_stage_name(enum imapc_stage stage);
  * log escapes), cut, but never the password, also where the server echoes it. */
 const char *imapc_failure(const struct imapc *c);
 
+/* After IMAPC_FAILED: whether the server has said BYE. Its words stand in imapc_failure(), behind
+ * the first ": ". */
+bool imapc_is_bye(const struct imapc *c);
+
 /* After IMAPC_FAILED: whether that was for want of our own memory, which says nothing of the
  * server. */
 bool imapc_lacks_memory(const struct imapc *c);

@@ -1,4 +1,5 @@
 /* The inside of the dialogue with a server, shared by the files of this folder; see imapc/imapc.h.
+ * Of pipeline.c only its words.
  *
  *     imapc.c     what the server says, and what is to be done next
  *     commands.c  what we say
@@ -11,8 +12,8 @@
 #include "imapc/imapc.h"
 #include "sasl/sasl.h"
 
-/* The most bytes of a server's line that go into the words of a failure. */
-enum { IMAPC_MAX_SAID = 120 };
+/* The most bytes of a server's line that go into the words of a failure, and of those words. */
+enum { IMAPC_MAX_SAID = 120, IMAPC_MAX_FAILURE = IMAPC_MAX_SAID + 120 };
 
 enum phase {
     PHASE_GREETING,
@@ -50,7 +51,8 @@ struct imapc {
     bool is_tls;                  /* by STARTTLS */
     bool is_greeted;              /* by whatever line */
     bool is_preauth;
-    bool lacks_memory;               /* PHASE_FAILED for that */
+    bool is_bye;                     /* PHASE_FAILED for that */
+    bool lacks_memory;               /* the same */
     bool is_about_login;             /* PHASE_FAILED, maybe for the credentials */
     struct known_caps before, after; /* the login; `before`: told since TLS began */
     struct buf id_answer;            /* for those who only look */
@@ -59,7 +61,7 @@ struct imapc {
     char *text;                      /* for the answer */
     struct imapc_answer answer;
     struct slice log_text;
-    char failure[IMAPC_MAX_SAID + 120];
+    char failure[IMAPC_MAX_FAILURE];
 };
 
 static inline void imapc_enter(struct imapc *c, enum phase phase, enum imapc_stage stage)
@@ -93,6 +95,9 @@ void imapc_go_on(struct imapc *c);
 void imapc_fail(struct imapc *c, const char *words, struct slice said);
 void imapc_fail_memory(struct imapc *c);
 void imapc_fail_about_login(struct imapc *c, const char *words, struct slice said);
+
+/* Words of a failure and, behind them, what the server said, cut, without its line's end. */
+void imapc_put_words(char to[IMAPC_MAX_FAILURE], const char *words, struct slice said);
 
 /* The greeting in `line` is none of IMAP: says what it looks like. */
 void imapc_fail_foreign(struct imapc *c, struct slice line);

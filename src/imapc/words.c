@@ -78,17 +78,27 @@ struct slice imapc_without_password(const struct imapc *c, struct slice said)
     return holds_password(c, said) ? SLICE("(words that hold the password)") : said;
 }
 
+static struct slice without_end(struct slice line)
+{
+    while (line.n > 0 && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
+        line.n--;
+    return line;
+}
+
+void imapc_put_words(char to[IMAPC_MAX_FAILURE], const char *words, struct slice said)
+{
+    said = without_end(said);
+    snprintf(to, IMAPC_MAX_FAILURE, "%s%s%.*s%s", words, said.n > 0 ? ": " : "",
+             (int)(said.n < IMAPC_MAX_SAID ? said.n : IMAPC_MAX_SAID), said.n > 0 ? said.p : "",
+             said.n > IMAPC_MAX_SAID ? "..." : "");
+}
+
 void imapc_fail(struct imapc *c, const char *words, struct slice said)
 {
     if (c->phase == PHASE_FAILED)
         return;
     c->phase = PHASE_FAILED;
-    while (said.n > 0 && (said.p[said.n - 1] == '\n' || said.p[said.n - 1] == '\r'))
-        said.n--;
-    said = imapc_without_password(c, said);
-    snprintf(c->failure, sizeof(c->failure), "%s%s%.*s%s", words, said.n > 0 ? ": " : "",
-             (int)(said.n < IMAPC_MAX_SAID ? said.n : IMAPC_MAX_SAID), said.n > 0 ? said.p : "",
-             said.n > IMAPC_MAX_SAID ? "..." : "");
+    imapc_put_words(c->failure, words, imapc_without_password(c, without_end(said)));
 }
 
 void imapc_fail_about_login(struct imapc *c, const char *words, struct slice said)

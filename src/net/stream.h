@@ -42,7 +42,8 @@ enum io {
     IO_AGAIN, /* none now: wait for the callback */
     IO_EOF,   /* the peer has finished sending (TLS: with close_notify, or by a bare end of the
                  connection); writing may go on */
-    IO_FAILED /* broken: stream_error(), then nothing but stream_close() */
+    IO_FAILED /* broken: stream_error(), then nothing but stream_close(); but when it was a write,
+                 stream_read() may still find what the peer has said before it closed */
 };
 
 /* All fields are the stream's own. */

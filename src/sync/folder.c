@@ -1,1 +1,641 @@
-#include "sync/sync.h"
+/* All of one folder; see sync/folder.h and folder_parts.h. */
+#include "sync/folder.h"
+
+#include "base/hash.h"
+#include "sync/carry.h"
+#include "sync/flags.h"
+#include "sync/folder_parts.h"
+#include "sync/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { SUBJECTS = 200, SUBJECT = 200 };
+
+/* --- small things ----------------------------------------------------------------------------- */
+
+int folder_failed(struct folder *f)
+{
+    f->has_failed = true;
+    return -1;
+}
+
+int folder_no_memory(struct folder *f)
+{
+    (void)err_set(f->err, ENOMEM, "no memory for the folder %s", f->job->from);
+    return folder_failed(f);
+}
+
+int uids_add(struct folder *f, struct uids *u, uint32_t uid)
+{
+    if (u->n == u->cap) {
+        size_t cap = u->cap > 0 ? 2 * u->cap : 64;
+        uint32_t *more = reallocarray(u->all, cap, sizeof *more);
+
+        if (!more)
+            return folder_no_memory(f);
+        u->all = more;
+        u->cap = cap;
+    }
+    u->all[u->n++] = uid;
+    return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+void uids_sort(struct uids *u)
+{
+    if (u->n > 1)
+        qsort(u->all, u->n, sizeof *u->all, by_number);
+}
+
+bool uids_have(const struct uids *u, uint32_t uid)
+{
+    return u->n > 0 && bsearch(&uid, u->all, u->n, sizeof *u->all, by_number) != NULL;
+}
+
+int folder_add_pair(struct folder *f, uint32_t from_uid, uint32_t to_uid)
+{
+    if (f->pairs_n == f->pairs_cap) {
+        size_t cap = f->pairs_cap > 0 ? 2 * f->pairs_cap : 64;
+        struct journal_pair *more = reallocarray(f->pairs, cap, sizeof *more);
+
+        if (!more)
+            return folder_no_memory(f);
+        f->pairs = more;
+        f->pairs_cap = cap;
+    }
+    f->pairs[f->pairs_n++] = (struct journal_pair){.from_uid = from_uid, .to_uid = to_uid};
+    return 0;
+}
+
+void folder_sort_pairs(struct folder *f)
+{
+    /* from_uid is the first member. */
+    if (f->pairs_n > 1)
+        qsort(f->pairs, f->pairs_n, sizeof *f->pairs, by_number);
+}
+
+int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, uint32_t to_uid,
+                 struct slice words)
+{
+    if (f->issues_n == f->issues_cap) {
+        size_t cap = f->issues_cap > 0 ? 2 * f->issues_cap : 16;
+        struct folder_issue *more = reallocarray(f->issues, cap, sizeof *more);
+
+        if (!more)
+            return folder_no_memory(f);
+        f->issues = more;
+        f->issues_cap = cap;
+    }
+    f->issues[f->issues_n++] = (struct folder_issue){.reason = reason,
+                                                     .from_uid = from_uid,
+                                                     .to_uid = to_uid,
+                                                     .text = words.n > 0 ? slice_dup(words) : NULL};
+    return 0;
+}
+
+bool folder_is_chosen(const struct folder *f, const struct look_message *m)
+{
+    const struct sync_params *p = f->params;
+    int64_t age_s = time(NULL) - m->date_s;
+
+    if ((p->max_size > 0 && m->size > p->max_size) || m->size < p->min_size)
+        return false;
+    if (m->has_date &&
+        ((p->max_age_s > 0 && age_s > p->max_age_s) || (p->min_age_s > 0 && age_s < p->min_age_s)))
+        return false;
+    return !p->search || uids_have(&f->searched, m->uid);
+}
+
+/* What chooses messages, as one number for the journal: another choice, and what an earlier run has
+ * finished is not finished. 0 when all are chosen. */
+static uint64_t choice_of(const struct sync_params *p)
+{
+    char text[1024];
+
+    if (!p->search && p->max_size == 0 && p->min_size == 0 && p->max_age_s == 0 &&
+        p->min_age_s == 0 && !p->deletes)
+        return 0;
+    snprintf(text, sizeof text, "%llu %llu %u %u %d %s", (unsigned long long)p->max_size,
+             (unsigned long long)p->min_size, p->max_age_s, p->min_age_s, p->deletes,
+             p->search ? p->search : "");
+    return hash_stable(slice_str(text)).high | 1;
+}
+
+/* --- opening ---------------------------------------------------------------------------------- */
+
+static int open_one(struct folder *f, bool is_from, bool *out_is_open)
+{
+    struct link *l = is_from ? f->lane->from : f->lane->to;
+    struct slice name = slice_str(is_from ? f->job->from : f->job->to);
+    struct link_answer answer;
+
+    *out_is_open = false;
+    if (look_select(l, name, is_from || !f->writes, is_from ? &f->from_open : &f->to_open, &answer,
+                    f->err) < 0)
+        return -1;
+    if (answer.kind != RESPONSE_OK)
+        return folder_issue(f, REASON_SELECT_REFUSED, 0, 0, answer.text);
+    *out_is_open = true;
+    return 0;
+}
+
+/* The row of the journal; what it knows counts for these UIDVALIDITYs alone. */
+static int heed_journal(struct folder *f)
+{
+    struct journal *j = sync_journal(f->sync);
+    uint32_t from = f->from_open.uidvalidity, to = f->has_to ? f->to_open.uidvalidity : 0;
+    bool is_new;
+
+    if (journal_folder(j, slice_str(f->job->from), slice_str(f->job->to), &f->row, f->err) < 0)
+        return folder_failed(f);
+    if (f->row.from_uidvalidity == from && f->row.to_uidvalidity == to)
+        return 0;
+    is_new = f->row.from_uidvalidity == 0 && f->row.to_uidvalidity == 0;
+    if (!is_new && f->has_to) {
+        sync_issue(f->sync, REASON_UIDVALIDITY, f->job->folder, 0, 0, (struct slice){0},
+                   "(%s: %u was %u)", f->row.from_uidvalidity != from ? "source" : "target",
+                   f->row.from_uidvalidity != from ? from : to,
+                   f->row.from_uidvalidity != from ? f->row.from_uidvalidity
+                                                   : f->row.to_uidvalidity);
+    }
+    f->is_unwritten = !f->writes;
+    if (journal_forget(j, f->row.id, from, to, f->err) < 0)
+        return folder_failed(f);
+    f->row =
+        (struct journal_folder){.id = f->row.id, .from_uidvalidity = from, .to_uidvalidity = to};
+    return 0;
+}
+
+/* Whether the quick way will do. */
+static bool may_be_quick(const struct folder *f)
+{
+    return f->has_to && f->row.is_proven && f->row.chosen == choice_of(f->params) &&
+           !f->params->is_full && f->params->what == SYNC_ALL && f->row.from_modseq > 0 &&
+           f->row.to_modseq > 0 && f->from_open.modseq > 0 && f->to_open.modseq > 0 &&
+           f->row.to_fence == 0 && f->params->max_age_s == 0 && f->params->min_age_s == 0 &&
+           !f->params->search;
+}
+
+/* --- carrying --------------------------------------------------------------------------------- */
+
+/* Exceptions are listed when the folder is done, but so many end all at once. */
+static void too_many(struct folder *f)
+{
+    struct err err;
+
+    (void)err_set(&err, 0, "%u exceptions: no more are taken (--errorsmax)", f->params->max_errors);
+    sync_give_up(f->sync, SYNC_EXIT_WITH_ERRORS_MAX, &err);
+}
+
+static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
+{
+    struct folder *f = arg;
+
+    sync_lane_done(f->sync, f->lane->index, 1, is_there ? size : 0);
+    if (!is_there) {
+        f->count.refused++;
+        if (uids_add(f, &f->refused, from_uid) < 0)
+            f->has_failed = true;
+        if (f->params->max_errors > 0 && f->count.refused >= f->params->max_errors)
+            too_many(f);
+        return;
+    }
+    f->way->progress++;
+    f->count.carried++;
+    f->count.carried_bytes += size;
+    sync_carried(f->sync, 1, size);
+    if (uids_add(f, &f->carried, from_uid) < 0)
+        f->has_failed = true;
+}
+
+static void on_issue(void *arg, enum sync_reason reason, uint32_t from_uid, struct slice words)
+{
+    struct folder *f = arg;
+
+    if (folder_issue(f, reason, from_uid, 0, words) < 0)
+        f->has_failed = true;
+}
+
+static bool is_suspect(const struct folder *f, uint32_t uid)
+{
+    for (size_t i = 0; i < f->job->suspects_n; i++) {
+        if (f->job->suspects[i] == uid)
+            return true;
+    }
+    return false;
+}
+
+/* What is lacking and chosen; the rest is dropped from the list. */
+static int choose(struct folder *f)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < f->lacking.n; i++) {
+        const struct look_message *m = look_find(&f->from, f->lacking.all[i]);
+
+        if (!m || !folder_is_chosen(f, m))
+            continue;
+        if (is_suspect(f, m->uid)) {
+            if (uids_add(f, &f->refused, m->uid) < 0)
+                return -1;
+            continue;
+        }
+        if (f->params->is_dry) {
+            f->count.would_carry++;
+            f->count.would_carry_bytes += m->size;
+        }
+        f->lacking.all[kept++] = m->uid;
+    }
+    f->lacking.n = kept;
+    return 0;
+}
+
+/* A full target: what was not tried is listed. */
+static int leave_rest(struct folder *f)
+{
+    size_t tried = f->refused.n;
+
+    uids_sort(&f->carried);
+    uids_sort(&f->refused);
+    for (size_t i = 0; i < f->lacking.n; i++) {
+        const struct uids before = {.all = f->refused.all, .n = tried};
+        uint32_t uid = f->lacking.all[i];
+
+        if (uids_have(&f->carried, uid) || uids_have(&before, uid))
+            continue;
+        if (uids_add(f, &f->refused, uid) < 0 ||
+            folder_issue(f, REASON_OVERQUOTA, uid, 0, SLICE("not tried")) < 0)
+            return -1;
+        f->count.refused++;
+    }
+    return 0;
+}
+
+static int heed_end(struct folder *f, enum carry_end end)
+{
+    switch (end) {
+    case CARRY_DONE:
+        return f->has_failed ? -1 : 0;
+    case CARRY_FULL:
+        sync_log(f->sync, "%s: %s; the rest of the folder is not tried", f->job->from,
+                 f->err->text);
+        return leave_rest(f);
+    case CARRY_BROKEN:
+        return -1;
+    case CARRY_AGAIN:
+        f->wants_again = true;
+        return -1;
+    case CARRY_FAILED:
+        break;
+    }
+    return folder_failed(f);
+}
+
+static int carry(struct folder *f)
+{
+    struct carry_params p = {.sync = f->sync,
+                             .lane = f->lane->index,
+                             .from = f->lane->from,
+                             .to = f->lane->to,
+                             .to_name = slice_str(f->job->to),
+                             .folder = f->row.id,
+                             .fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1,
+                             .to_uidvalidity = f->to_open.uidvalidity,
+                             .has_permanent = f->to_open.permanent_told,
+                             .permanent = slice_str(f->to_open.permanent),
+                             .reader = f->lane->reader,
+                             .list = &f->from,
+                             .uids = f->lacking.all,
+                             .n = f->lacking.n,
+                             .is_careful = f->way->is_careful,
+                             .told = {.done = on_done, .issue = on_issue, .arg = f}};
+
+    if (f->lacking.n == 0)
+        return 0;
+    return heed_end(f, carry_run(&p, &f->way->suspect, f->err));
+}
+
+/* What has come to the target since it was looked at; and, where the target has not told under
+ * which UIDs it took them, which of it is which. */
+static int look_again(struct folder *f)
+{
+    struct link_answer answer;
+    uint32_t fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1;
+
+    if (f->carried.n == 0)
+        return 0;
+    uids_sort(&f->carried);
+    uids_sort(&f->refused);
+    if (look_range(f->lane->to, fence, UINT32_MAX, LOOK_ALL, 0, (uint32_t)f->carried.n, &f->to,
+                   &answer, f->err) < 0)
+        return -1;
+    return folder_resolve(f);
+}
+
+/* --- the order of the work -------------------------------------------------------------------- */
+
+static int search(struct folder *f)
+{
+    struct link_answer answer;
+
+    if (!f->params->search)
+        return 0;
+    if (look_search(f->lane->from, f->params->search, &f->searched.all, &f->searched.n, &answer,
+                    f->err) < 0)
+        return -1;
+    f->searched.cap = f->searched.n;
+    if (answer.kind == RESPONSE_OK)
+        return 0;
+    (void)err_set(f->err, 0, "the source refuses --search \"%s\": %.*s", f->params->search,
+                  SLICE_ARG(answer.text));
+    return folder_failed(f);
+}
+
+static void count_sides(struct folder *f)
+{
+    f->count.from_messages = f->from_open.exists;
+    f->count.to_messages = f->to_open.exists;
+    for (size_t i = 0; !f->is_quick && i < f->from.n; i++) {
+        f->count.from_bytes += f->from.messages[i].size;
+        f->count.chosen += folder_is_chosen(f, &f->from.messages[i]);
+    }
+    for (size_t i = 0; !f->is_quick && i < f->to.n; i++)
+        f->count.to_bytes += f->to.messages[i].size;
+    if (f->is_quick) {
+        f->count.from_bytes = f->job->from_status.size;
+        f->count.to_bytes = f->job->to_status.size;
+        f->count.chosen = f->from_open.exists;
+    }
+}
+
+/* What of the source was there already, for the display. */
+static void tell_found(struct folder *f)
+{
+    uint64_t bytes = 0;
+
+    if (!(f->job->from_status.told & STATUS_SIZE) && !f->job->is_known) {
+        f->job->is_known = true;
+        sync_known(f->sync, 0, 0, f->count.from_bytes);
+    }
+    f->count.found = f->pairs_n;
+    for (size_t i = 0; !f->is_quick && i < f->pairs_n; i++) {
+        const struct look_message *m = look_find(&f->from, f->pairs[i].from_uid);
+
+        bytes += m ? m->size : 0;
+    }
+    sync_lane_done(f->sync, f->lane->index, f->pairs_n, bytes);
+}
+
+static int write_fences(struct folder *f)
+{
+    struct slice name = slice_str(f->job->to);
+    struct data_status status = {0};
+
+    if (mailboxes_status(f->lane->to, &name, 1, &status, f->err) < 0)
+        return -1;
+    f->row.from_uidnext = f->from_open.uidnext;
+    f->row.from_modseq = f->from_open.modseq;
+    f->row.from_messages = f->from_open.exists;
+    f->row.to_uidnext = status.told & STATUS_UIDNEXT ? status.uidnext : 0;
+    f->row.to_modseq = status.told & STATUS_HIGHESTMODSEQ ? status.highestmodseq : 0;
+    f->row.to_messages = status.told & STATUS_MESSAGES ? status.messages : 0;
+    f->row.chosen = choice_of(f->params);
+    return 0;
+}
+
+static int finish(struct folder *f)
+{
+    f->row.is_proven = f->count.proof.differences == 0 && f->refused.n == 0;
+    for (size_t i = 0; i < f->issues_n; i++) {
+        if (sync_reason_severity(f->issues[i].reason) != SYNC_NOTE)
+            f->row.is_proven = false;
+    }
+    f->count.proof.is_proven = f->row.is_proven;
+    if (f->writes && journal_folder_set(sync_journal(f->sync), &f->row, f->err) < 0)
+        return folder_failed(f);
+    f->count.state = FOLDER_DONE;
+    return 0;
+}
+
+static int change(struct folder *f)
+{
+    if (carry(f) < 0 || look_again(f) < 0 || folder_flags(f) < 0)
+        return -1;
+    if (f->params->deletes && folder_delete(f) < 0)
+        return -1;
+    return write_fences(f);
+}
+
+static int work(struct folder *f)
+{
+    bool is_open;
+
+    if (open_one(f, true, &is_open) < 0)
+        return -1;
+    if (is_open && f->job->has_to && open_one(f, false, &f->has_to) < 0)
+        return -1;
+    if (!is_open || (f->job->has_to && !f->has_to)) {
+        f->count.state = FOLDER_REFUSED;
+        return 0;
+    }
+    if (heed_journal(f) < 0 || search(f) < 0)
+        return -1;
+    f->is_quick = may_be_quick(f);
+    if (folder_look(f) < 0)
+        return -1;
+    count_sides(f);
+    if (folder_match(f, f->params->deletes || !f->writes) < 0)
+        return -1;
+    tell_found(f);
+    if (choose(f) < 0)
+        return -1;
+    if (f->writes && change(f) < 0)
+        return -1;
+    if (!f->params->is_dry && folder_proof(f) < 0)
+        return -1;
+    if (f->params->is_dry) {
+        f->count.would_delete = f->params->deletes ? f->orphans.n + f->strangers.n : 0;
+        f->count.state = FOLDER_DONE;
+        return 0;
+    }
+    return finish(f);
+}
+
+/* --- unchanged folders ------------------------------------------------------------------------ */
+
+static bool is_as_then(const struct data_status *s, uint32_t uidvalidity, uint32_t uidnext,
+                       uint32_t messages, uint64_t modseq)
+{
+    unsigned all = STATUS_MESSAGES | STATUS_UIDNEXT | STATUS_UIDVALIDITY | STATUS_HIGHESTMODSEQ;
+
+    return (s->told & all) == all && s->uidvalidity == uidvalidity && s->uidnext == uidnext &&
+           s->messages == messages && modseq > 0 && s->highestmodseq == modseq;
+}
+
+/* Nothing has changed on either side since the folder was proven: it need not even be opened. */
+static int skip_unchanged(struct folder *f, bool *out_is_done)
+{
+    const struct job *job = f->job;
+    const struct journal_folder *row = &f->row;
+
+    *out_is_done = false;
+    if (f->params->is_full || f->params->what != SYNC_ALL || !job->has_to)
+        return 0;
+    if (journal_folder(sync_journal(f->sync), slice_str(job->from), slice_str(job->to), &f->row,
+                       f->err) < 0)
+        return folder_failed(f);
+    if (!row->is_proven || row->chosen != choice_of(f->params) || f->params->max_age_s > 0 ||
+        f->params->min_age_s > 0 || row->to_fence > 0 ||
+        !is_as_then(&job->from_status, row->from_uidvalidity, row->from_uidnext, row->from_messages,
+                    row->from_modseq) ||
+        !is_as_then(&job->to_status, row->to_uidvalidity, row->to_uidnext, row->to_messages,
+                    row->to_modseq))
+        return 0;
+    f->count.state = FOLDER_UNCHANGED;
+    f->count.from_messages = f->count.chosen = f->count.found = row->from_messages;
+    f->count.to_messages = row->to_messages;
+    f->count.from_bytes = job->from_status.size;
+    f->count.to_bytes = job->to_status.size;
+    f->count.proof.is_proven = true;
+    f->count.proof.paired = row->from_messages;
+    sync_lane_done(f->sync, f->lane->index, row->from_messages, job->from_status.size);
+    *out_is_done = true;
+    return 0;
+}
+
+/* --- the end ---------------------------------------------------------------------------------- */
+
+/* A message that was listed and had no text to give may just have gone. */
+static bool has_gone(struct folder *f, const struct folder_issue *issue)
+{
+    struct look_list list;
+    struct link_answer answer;
+    struct err err;
+    bool result;
+
+    if (issue->reason != REASON_FETCH_NOTHING || !link_is_open(f->lane->from))
+        return false;
+    look_list_init(&list, f->flags);
+    result =
+        look_messages(f->lane->from, &issue->from_uid, 1, LOOK_FLAGS, &list, &answer, &err) == 0 &&
+        answer.kind == RESPONSE_OK && list.n == 0;
+    look_list_free(&list);
+    return result;
+}
+
+/* What a try that broke has to tell: what is over. The rest comes up again in the next. */
+static bool is_for_good(const struct folder_issue *issue)
+{
+    return issue->reason == REASON_KEYWORDS || issue->reason == REASON_DATE;
+}
+
+static void tell_issues(struct folder *f, bool is_broken)
+{
+    for (size_t i = 0; i < f->issues_n; i++) {
+        struct folder_issue *issue = &f->issues[i];
+        char subject[SUBJECT] = "";
+        struct err err;
+
+        if (is_broken && !is_for_good(issue)) {
+            free(issue->text);
+            continue;
+        }
+        if (has_gone(f, issue)) {
+            f->count.refused--;
+        } else {
+            if (i < SUBJECTS && issue->from_uid > 0 && link_is_open(f->lane->from))
+                (void)!look_subject(f->lane->from, issue->from_uid, subject, sizeof subject, &err);
+            else if (i < SUBJECTS && issue->to_uid > 0 && link_is_open(f->lane->to))
+                (void)!look_subject(f->lane->to, issue->to_uid, subject, sizeof subject, &err);
+            sync_issue(f->sync, issue->reason, f->job->folder, issue->from_uid, issue->to_uid,
+                       slice_str(subject), "%s", issue->text ? issue->text : "");
+        }
+        free(issue->text);
+    }
+    free(f->issues);
+}
+
+/* Adds what this try has done; the rest is as it is now. */
+static void set_counts(struct sync_folder *r, const void *arg)
+{
+    const struct sync_folder *c = arg;
+    struct sync_folder all = *c;
+
+    all.from = r->from;
+    all.to = r->to;
+    all.found = c->found > r->carried ? c->found - r->carried : 0;
+    all.carried += r->carried;
+    all.carried_bytes += r->carried_bytes;
+    all.flags_set += r->flags_set;
+    all.deleted += r->deleted;
+    all.took_ms += r->took_ms;
+    *r = all;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static void folder_done(struct folder *f)
+{
+    struct uids *all[] = {&f->from_there, &f->to_there, &f->orphans, &f->orphan_sources,
+                          &f->strangers,  &f->doubtful, &f->lacking, &f->carried,
+                          &f->refused,    &f->searched};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]->all);
+    free(f->pairs);
+    look_list_free(&f->from);
+    look_list_free(&f->to);
+    flags_free(&f->flags);
+}
+
+enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_way *way,
+                            struct err *err)
+{
+    struct folder f = {.lane = lane,
+                       .job = job,
+                       .sync = lane->sync,
+                       .params = sync_params(lane->sync),
+                       .way = way,
+                       .err = err,
+                       .flags = flags_new()};
+    uint64_t began_ms = now_ms();
+    bool is_done = false;
+    int result = 0;
+
+    way->progress = 0;
+    way->suspect = 0;
+    f.writes = !f.params->is_dry && f.params->what == SYNC_ALL;
+    look_list_init(&f.from, f.flags);
+    look_list_init(&f.to, f.flags);
+    sync_lane_at(lane->sync, lane->index, job->from, job->from_status.messages);
+    if (!f.flags)
+        result = folder_no_memory(&f);
+    if (result == 0)
+        result = skip_unchanged(&f, &is_done);
+    if (result == 0 && !is_done)
+        result = work(&f);
+    tell_issues(&f, result < 0 && !sync_is_stopping(f.sync));
+    f.count.took_ms = now_ms() - began_ms;
+    if (result < 0)
+        f.count.state = FOLDER_FAILED;
+    sync_change(f.sync, job->folder, set_counts, &f.count);
+    folder_done(&f);
+    if (result == 0)
+        return FOLDER_IS_DONE;
+    return f.has_failed ? FOLDER_IS_FAILED : f.wants_again ? FOLDER_IS_AGAIN : FOLDER_IS_BROKEN;
+}

@@ -1,1 +1,341 @@
-#include "sync/sync.h"
+/* Whether all is as it should be; see folder_parts.h. What a run has brought or changed is looked
+ * at anew, by what the target says now; `usher verify` and --full look at everything. */
+#include "sync/folder_parts.h"
+
+#include "sync/flags.h"
+#include "sync/identity.h"
+#include "sync/state.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- counts and pairs ------------------------------------------------------------------------- */
+
+static int differs(struct folder *f, enum sync_reason reason, uint32_t from_uid, uint32_t to_uid,
+                   const char *words)
+{
+    f->count.proof.differences++;
+    return folder_issue(f, reason, from_uid, to_uid, slice_str(words));
+}
+
+/* Every message of the source that was to be carried is paired; those that were refused are listed
+ * already. */
+static int prove_there(struct folder *f)
+{
+    struct uids paired = {0};
+    int result = 0;
+
+    uids_sort(&f->refused);
+    for (size_t i = 0; i < f->pairs_n && result == 0; i++)
+        result = uids_add(f, &paired, f->pairs[i].from_uid);
+    for (size_t i = 0; i < f->from.n && result == 0; i++) {
+        const struct look_message *m = &f->from.messages[i];
+
+        if (!uids_have(&paired, m->uid) && folder_is_chosen(f, m) &&
+            !uids_have(&f->refused, m->uid))
+            result = differs(f, REASON_MISSING, m->uid, 0, "");
+    }
+    f->count.proof.paired = f->pairs_n;
+    free(paired.all);
+    return result;
+}
+
+static int pair_by_from(const void *a, const void *b)
+{
+    uint32_t x = ((const struct journal_pair *)a)->from_uid;
+    uint32_t y = ((const struct journal_pair *)b)->from_uid;
+
+    return x < y ? -1 : x > y;
+}
+
+static int by_to_uid(const void *a, const void *b)
+{
+    uint32_t x = ((const struct journal_pair *)a)->to_uid;
+    uint32_t y = ((const struct journal_pair *)b)->to_uid;
+
+    return x < y ? -1 : x > y;
+}
+
+/* No message of the target belongs to two of the source. The pairs are in the order of the target's
+ * UIDs meanwhile. */
+static int prove_one_to_one(struct folder *f)
+{
+    int result = 0;
+
+    if (f->pairs_n > 1)
+        qsort(f->pairs, f->pairs_n, sizeof *f->pairs, by_to_uid);
+    for (size_t i = 1; i < f->pairs_n && result == 0; i++) {
+        if (f->pairs[i].to_uid == f->pairs[i - 1].to_uid)
+            result = differs(f, REASON_MISSING, f->pairs[i].from_uid, f->pairs[i].to_uid,
+                             "two messages of the source have one at the target");
+    }
+    folder_sort_pairs(f);
+    return result;
+}
+
+/* --- flags and dates -------------------------------------------------------------------------- */
+
+static int prove_flags(struct folder *f, const struct look_message *from,
+                       const struct look_message *to)
+{
+    char words[512];
+    bool is_lost;
+    int64_t flags = from->flags;
+    struct slice a, b;
+
+    if (!from->has_flags || !to->has_flags)
+        return 0;
+    if (f->to_open.permanent_told)
+        flags = flags_permitted(f->flags, from->flags, slice_str(f->to_open.permanent), &is_lost);
+    if (flags < 0)
+        return folder_no_memory(f);
+    f->count.proof.flags++;
+    if ((uint32_t)flags == to->flags)
+        return 0;
+    a = flags_text(f->flags, (uint32_t)flags);
+    b = flags_text(f->flags, to->flags);
+    snprintf(words, sizeof words, "(%.*s) at the source, (%.*s) at the target",
+             SLICE_ARG(slice_sub(a, 0, 200)), SLICE_ARG(slice_sub(b, 0, 200)));
+    return differs(f, REASON_FLAGS_DIFFER, from->uid, to->uid, words);
+}
+
+/* A date that the target did not take is listed when the message is carried. */
+static bool date_is_listed(const struct folder *f, uint32_t from_uid)
+{
+    for (size_t i = 0; i < f->issues_n; i++) {
+        if (f->issues[i].reason == REASON_DATE && f->issues[i].from_uid == from_uid)
+            return true;
+    }
+    return false;
+}
+
+static int prove_date(struct folder *f, const struct look_message *from,
+                      const struct look_message *to)
+{
+    struct imap_date a = {.time_s = from->date_s, .zone_min = from->zone_min};
+    struct imap_date b = {.time_s = to->date_s, .zone_min = to->zone_min};
+    char x[DATE_TEXT], y[DATE_TEXT], words[128];
+
+    if (!from->has_date || !to->has_date)
+        return 0;
+    f->count.proof.dates++;
+    if (from->date_s == to->date_s || date_is_listed(f, from->uid))
+        return 0;
+    if (!date_write(a, x) || !date_write(b, y))
+        return differs(f, REASON_DATE_DIFFERS, from->uid, to->uid, "");
+    snprintf(words, sizeof words, "%s at the source, %s at the target", x, y);
+    return differs(f, REASON_DATE_DIFFERS, from->uid, to->uid, words);
+}
+
+static int prove_pairs(struct folder *f)
+{
+    for (size_t i = 0; i < f->pairs_n; i++) {
+        const struct look_message *from = look_find(&f->from, f->pairs[i].from_uid);
+        const struct look_message *to = look_find(&f->to, f->pairs[i].to_uid);
+
+        if (!from || !to)
+            continue; /* the quick way: neither has changed */
+        if (prove_flags(f, from, to) < 0 || prove_date(f, from, to) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- bodies ----------------------------------------------------------------------------------- */
+
+/* A pair whose bodies are compared: by what was carried, if the journal has its digest, else both
+ * are read. */
+struct sample {
+    uint32_t to_uid, from_uid;
+    bool has_raw, has_to, has_from;
+    struct hash128 raw; /* of the source: carried, or read */
+    struct look_digest to, from;
+};
+
+struct samples {
+    struct sample *all; /* by to_uid, or by from_uid, as they are read */
+    size_t n;
+};
+
+static int sample_by_to(const void *a, const void *b)
+{
+    uint32_t x = ((const struct sample *)a)->to_uid, y = ((const struct sample *)b)->to_uid;
+
+    return x < y ? -1 : x > y;
+}
+
+static int sample_by_from(const void *a, const void *b)
+{
+    uint32_t x = ((const struct sample *)a)->from_uid, y = ((const struct sample *)b)->from_uid;
+
+    return x < y ? -1 : x > y;
+}
+
+static int on_target(void *arg, const struct look_digest *digest, struct err *err)
+{
+    struct samples *s = arg;
+    struct sample key = {.to_uid = digest->uid};
+    struct sample *sample = bsearch(&key, s->all, s->n, sizeof *s->all, sample_by_to);
+
+    (void)err;
+    if (sample) {
+        sample->to = *digest;
+        sample->has_to = true;
+    }
+    return 0;
+}
+
+static int on_source(void *arg, const struct look_digest *digest, struct err *err)
+{
+    struct samples *s = arg;
+    struct sample key = {.from_uid = digest->uid};
+    struct sample *sample = bsearch(&key, s->all, s->n, sizeof *s->all, sample_by_from);
+
+    (void)err;
+    if (sample) {
+        sample->from = *digest;
+        sample->has_from = true;
+    }
+    return 0;
+}
+
+static bool are_equal(struct hash128 a, struct hash128 b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+
+static int look_targets(struct folder *f, struct samples *s)
+{
+    struct uids uids = {0};
+    int result = 0;
+
+    qsort(s->all, s->n, sizeof *s->all, sample_by_to);
+    for (size_t i = 0; i < s->n && result == 0; i++)
+        result = uids_add(f, &uids, s->all[i].to_uid);
+    if (result == 0)
+        result = look_digests(f->lane->to, uids.all, uids.n, true, on_target, s, f->err);
+    free(uids.all);
+    return result;
+}
+
+/* Of those that are not known to be the same, the source's bytes too. */
+static int look_sources(struct folder *f, struct samples *s)
+{
+    struct uids uids = {0};
+    int result = 0;
+
+    qsort(s->all, s->n, sizeof *s->all, sample_by_from);
+    for (size_t i = 0; i < s->n && result == 0; i++) {
+        if (s->all[i].has_to && !(s->all[i].has_raw && are_equal(s->all[i].raw, s->all[i].to.raw)))
+            result = uids_add(f, &uids, s->all[i].from_uid);
+    }
+    if (result == 0 && uids.n > 0)
+        result = look_digests(f->lane->from, uids.all, uids.n, true, on_source, s, f->err);
+    free(uids.all);
+    return result;
+}
+
+static int judge(struct folder *f, const struct sample *s)
+{
+    if (!s->has_to)
+        return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the target does not give it");
+    f->count.proof.sampled++;
+    if (s->has_raw && are_equal(s->raw, s->to.raw))
+        return 0;
+    if (!s->has_from)
+        return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the source does not give it");
+    if (are_equal(s->from.raw, s->to.raw))
+        return 0;
+    if (are_equal(s->from.head, s->to.head) && are_equal(s->from.text, s->to.text))
+        return differs(f, REASON_LINES_DIFFER, s->from_uid, s->to_uid, "");
+    return differs(f, REASON_BYTES_DIFFER, s->from_uid, s->to_uid, "");
+}
+
+/* Which pairs are read again: of those that may be asked for, as many as --sample says, spread
+ * evenly. */
+static int choose_samples(struct folder *f, const struct uids *from, struct samples *out)
+{
+    uint64_t n = ((uint64_t)from->n * f->params->sample + 99) / 100;
+    struct journal *j = sync_journal(f->sync);
+
+    if (n < SYNC_SAMPLE_LEAST)
+        n = SYNC_SAMPLE_LEAST;
+    if (n > from->n || f->params->is_full)
+        n = from->n;
+    out->all = calloc(n + 1, sizeof *out->all);
+    if (!out->all)
+        return folder_no_memory(f);
+    for (uint64_t i = 0; i < n; i++) {
+        struct journal_message row = {0};
+        struct journal_pair key = {.from_uid = from->all[i * from->n / n]};
+        const struct journal_pair *pair =
+            bsearch(&key, f->pairs, f->pairs_n, sizeof *f->pairs, pair_by_from);
+        bool is_there;
+
+        if (!pair)
+            continue;
+        if (journal_message(j, f->row.id, pair->from_uid, &row, &is_there, f->err) < 0)
+            return folder_failed(f);
+        out->all[out->n++] = (struct sample){.from_uid = pair->from_uid,
+                                             .to_uid = pair->to_uid,
+                                             .has_raw = is_there && row.has_digest,
+                                             .raw = row.raw};
+    }
+    return 0;
+}
+
+static int prove_bodies(struct folder *f)
+{
+    bool is_all = f->params->is_full || f->params->what == SYNC_VERIFY;
+    struct samples s = {0};
+    struct uids all = {0};
+    int result = 0;
+
+    for (size_t i = 0; is_all && i < f->pairs_n && result == 0; i++)
+        result = uids_add(f, &all, f->pairs[i].from_uid);
+    if (result == 0)
+        result = choose_samples(f, is_all ? &all : &f->carried, &s);
+    if (result == 0 && s.n > 0)
+        result = look_targets(f, &s);
+    if (result == 0 && s.n > 0)
+        result = look_sources(f, &s);
+    for (size_t i = 0; i < s.n && result == 0; i++)
+        result = judge(f, &s.all[i]);
+    free(s.all);
+    free(all.all);
+    return result;
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
+
+static int prove_extra(struct folder *f)
+{
+    int result = 0;
+
+    f->count.extra = f->is_quick && f->row.to_messages > f->pairs_n
+                         ? f->row.to_messages - f->pairs_n
+                         : f->strangers.n + f->orphans.n;
+    if (f->params->what != SYNC_VERIFY)
+        return 0;
+    for (size_t i = 0; i < f->strangers.n && result == 0; i++)
+        result = folder_issue(f, REASON_EXTRA, 0, f->strangers.all[i], (struct slice){0});
+    for (size_t i = 0; i < f->orphans.n && result == 0; i++)
+        result = folder_issue(f, REASON_EXTRA, 0, f->orphans.all[i],
+                              SLICE("it was at the source when it was carried"));
+    return result;
+}
+
+int folder_proof(struct folder *f)
+{
+    if (!f->has_to) {
+        f->count.proof.differences += f->from.n;
+        return folder_issue(f, REASON_FOLDER_MISSING, 0, 0, (struct slice){0});
+    }
+    uids_sort(&f->carried);
+    if (prove_there(f) < 0 || prove_one_to_one(f) < 0 || prove_pairs(f) < 0 ||
+        prove_bodies(f) < 0 || prove_extra(f) < 0)
+        return -1;
+    if (journal_digests(sync_journal(f->sync), f->row.id, &f->count.proof.digests, f->err) < 0)
+        return folder_failed(f);
+    return 0;
+}

@@ -13,8 +13,9 @@
  * journal_forget().
  *
  * One lock over all functions; lanes may call at the same time. Each function that writes is one
- * transaction. The file is made with mode 0600, and locked as long as it is open: two runs cannot
- * share it.
+ * transaction: when it returns -1 nothing of it is there. The file is made with mode 0600, and
+ * locked as long as it is open: two runs cannot share it, nor can one that reads and one that
+ * writes. Readers can. A process opens a file once at a time.
  */
 #ifndef USHER_SYNC_JOURNAL_H
 #define USHER_SYNC_JOURNAL_H
@@ -33,11 +34,11 @@ enum { JOURNAL_VERSION = 1 };
 
 /* How a journal is opened. */
 struct journal_params {
-    const char *path;      /* NULL: in memory */
+    const char *path;      /* NULL: none, in memory and, when it gets large, a nameless file */
     const char *from, *to; /* the accounts, "imap://ann@mail.example.org": they must be those that
                               the file was made for */
-    bool is_read_only; /* a file that is missing is as an empty one; nothing is ever written, and
-                          functions that write do as if */
+    bool is_read_only; /* a file that is missing is as an empty one; nothing is ever written: what
+                          functions write goes into a nameless copy */
     uint64_t die_at;   /* see sync.h: counts the moments right before and right after each commit,
                           from 1 */
 };
@@ -90,7 +91,8 @@ struct journal_message {
 };
 
 /* These are about to be sent: rows "sending", and to_fence set to `fence` if it was 0. Rows that
- * are there already become "sending" again. */
+ * are there already become "sending" again. A fence of 0, of a server that does not tell UIDNEXT,
+ * is as 1: all that is there. */
 int journal_sending(struct journal *j, int64_t folder, uint32_t fence, const uint32_t *from_uids,
                     size_t n, struct err *err) MUST_CHECK;
 
@@ -129,7 +131,8 @@ int journal_digests(struct journal *j, int64_t folder, uint64_t *out_n, struct e
 /* A run begins: the exceptions of the one before go. */
 int journal_begin(struct journal *j, int64_t now_s, struct err *err) MUST_CHECK;
 
-/* `folder` is a name of the source, or empty. */
+/* `folder` is a name of the source, or empty. It is on the disk with the next write of another
+ * kind: there may be a hundred thousand of them, and nothing depends on them. */
 int journal_exception(struct journal *j, struct slice folder, uint32_t from_uid, uint32_t to_uid,
                       const char *reason, struct slice text, struct err *err) MUST_CHECK;
 

@@ -1,1 +1,252 @@
-#include "sync/sync.h"
+/* A thread of a sync; see sync/lane.h. */
+#include "sync/lane.h"
+
+#include "base/hash.h"
+#include "net/loop.h"
+#include "sync/folder.h"
+#include "sync/identity.h"
+#include "sync/link.h"
+#include "sync/report.h"
+#include "sync/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    PAUSE_FIRST_MS = 500,
+    PAUSE_LAST_MS = 30000,
+    PAUSE_PIECE_MS = 100,
+    TRIES = 8,         /* of a link that was open before, or whose server is busy */
+    FAILURES = 6,      /* of a folder without progress */
+    CAREFUL_AFTER = 2, /* of these */
+};
+
+int lane_init(struct lane *lane, struct sync *sync, struct plan *plan, unsigned index,
+              struct err *err)
+{
+    const struct sync_params *params = sync_params(sync);
+
+    *lane = (struct lane){.sync = sync, .plan = plan, .index = index, .loop = loop_new(err)};
+    if (!lane->loop)
+        return -1;
+    lane->from = link_new(lane->loop, sync, &params->from);
+    lane->to = link_new(lane->loop, sync, &params->to);
+    lane->reader = identity_reader_new();
+    if (lane->from && lane->to && lane->reader)
+        return 0;
+    lane_done(lane);
+    return err_set(err, ENOMEM, "no memory for a connection");
+}
+
+static void count_wire(struct lane *lane, const struct link *l, bool is_from)
+{
+    struct link_count count = link_count(l);
+
+    sync_wire(lane->sync, is_from, count.in_wire + count.out_wire);
+}
+
+void lane_done(struct lane *lane)
+{
+    if (lane->from)
+        count_wire(lane, lane->from, true);
+    if (lane->to)
+        count_wire(lane, lane->to, false);
+    link_free(&lane->from);
+    link_free(&lane->to);
+    identity_reader_free(&lane->reader);
+    loop_free(&lane->loop);
+}
+
+bool lane_pause(struct lane *lane, uint32_t ms)
+{
+    sync_pausing(lane->sync, lane->index, ms);
+    while (ms > 0 && !sync_is_stopping(lane->sync)) {
+        uint32_t piece = ms < PAUSE_PIECE_MS ? ms : PAUSE_PIECE_MS;
+        struct timespec t = {.tv_nsec = (long)piece * 1000000};
+
+        nanosleep(&t, NULL);
+        ms -= piece;
+    }
+    sync_pausing(lane->sync, lane->index, 0);
+    return !sync_is_stopping(lane->sync);
+}
+
+/* --- links ------------------------------------------------------------------------------------ */
+
+static int status_of(enum link_trouble trouble, bool is_from)
+{
+    switch (trouble) {
+    case LINK_TLS:
+        return SYNC_EXIT_TLS_FAILURE;
+    case LINK_REFUSED:
+        return is_from ? SYNC_EXIT_AUTHENTICATION_FAILURE_USER1
+                       : SYNC_EXIT_AUTHENTICATION_FAILURE_USER2;
+    case LINK_OURS:
+        return SYNC_EXIT_SOFTWARE;
+    case LINK_FINE:
+    case LINK_STOPPED:
+    case LINK_UNREACHED:
+    case LINK_BUSY:
+    case LINK_FOREIGN:
+    case LINK_BROKEN:
+        break;
+    }
+    return is_from ? SYNC_EXIT_CONNECTION_FAILURE_HOST1 : SYNC_EXIT_CONNECTION_FAILURE_HOST2;
+}
+
+/* Whether another try may do better. */
+static bool may_pass(const struct lane *lane, enum link_trouble trouble)
+{
+    switch (trouble) {
+    case LINK_BUSY:
+        return true;
+    case LINK_UNREACHED:
+    case LINK_BROKEN:
+    case LINK_REFUSED:
+    case LINK_FOREIGN:
+    case LINK_TLS:
+        return lane->was_open;
+    case LINK_FINE:
+    case LINK_STOPPED:
+    case LINK_OURS:
+        break;
+    }
+    return false;
+}
+
+static int open_link(struct lane *lane, struct link *l, bool is_from)
+{
+    const struct sync_params *params = sync_params(lane->sync);
+    const struct sync_side *side = is_from ? &params->from : &params->to;
+    uint32_t pause_ms = PAUSE_FIRST_MS;
+    struct err err;
+
+    for (int i = 1;; i++) {
+        if (link_open(l, &err) == 0)
+            return 0;
+        if (sync_is_stopping(lane->sync) || link_trouble(l) == LINK_STOPPED)
+            return -1;
+        if (lane->index > 0 && !lane->was_open) {
+            sync_log(lane->sync, "%s: one connection less: %s", side->host, err.text);
+            return -1;
+        }
+        if (i == TRIES || !may_pass(lane, link_trouble(l)))
+            break;
+        sync_log(lane->sync, "%s: %s; trying again in %u.%u s", side->host, err.text,
+                 pause_ms / 1000, pause_ms % 1000 / 100);
+        if (!lane_pause(lane, pause_ms))
+            return -1;
+        pause_ms = 2 * pause_ms < PAUSE_LAST_MS ? 2 * pause_ms : PAUSE_LAST_MS;
+    }
+    (void)err_prefix(&err, "%s (%s)", side->host, is_from ? "source" : "target");
+    sync_give_up(lane->sync, status_of(link_trouble(l), is_from), &err);
+    return -1;
+}
+
+int lane_connect(struct lane *lane)
+{
+    if (!link_is_open(lane->from) && open_link(lane, lane->from, true) < 0)
+        return -1;
+    if (!link_is_open(lane->to) && open_link(lane, lane->to, false) < 0)
+        return -1;
+    lane->was_open = true;
+    sync_lane_open(lane->sync, lane->index, true);
+    return 0;
+}
+
+void lane_disconnect(struct lane *lane)
+{
+    sync_lane_open(lane->sync, lane->index, false);
+    link_close(lane->from);
+    link_close(lane->to);
+}
+
+/* --- folders ---------------------------------------------------------------------------------- */
+
+static void has_failed(struct sync_folder *f, const void *arg)
+{
+    (void)arg;
+    f->state = FOLDER_FAILED;
+}
+
+static const char *why(const struct lane *lane, const struct err *err)
+{
+    if (!link_is_open(lane->from))
+        return link_error(lane->from);
+    if (!link_is_open(lane->to))
+        return link_error(lane->to);
+    return err->text;
+}
+
+/* A message that was alone on its way when a link broke: the second time it is not tried again. */
+static void heed_suspect(struct lane *lane, struct job *job, uint32_t uid, uint32_t *last)
+{
+    if (uid == 0 || uid != *last ||
+        job->suspects_n == sizeof job->suspects / sizeof *job->suspects) {
+        *last = uid;
+        return;
+    }
+    job->suspects[job->suspects_n++] = uid;
+    *last = 0;
+    sync_issue(lane->sync, REASON_APPEND_REFUSED, job->folder, uid, 0, (struct slice){0},
+               "each time it was on its way alone the connection broke: %s",
+               why(lane, &(struct err){0}));
+}
+
+/* False: all ends. */
+static bool work_on(struct lane *lane, struct job *job)
+{
+    struct folder_way way = {0};
+    uint32_t suspect = 0;
+    unsigned failures = 0;
+    struct err err = {0};
+
+    while (lane_connect(lane) == 0) {
+        enum folder_end end = folder_sync(lane, job, &way, &err);
+
+        if (end == FOLDER_IS_DONE)
+            return true;
+        if (end == FOLDER_IS_FAILED) {
+            sync_give_up(lane->sync, SYNC_EXIT_SOFTWARE, &err);
+            break;
+        }
+        if (sync_is_stopping(lane->sync))
+            break;
+        sync_log(lane->sync, "%s: %s; going on where it was", job->from, why(lane, &err));
+        failures = way.progress > 0 ? 0 : failures + 1;
+        heed_suspect(lane, job, way.suspect, &suspect);
+        way.is_careful = way.is_careful ? failures > 0 : failures >= CAREFUL_AFTER;
+        if (failures == FAILURES) {
+            sync_issue(lane->sync, REASON_FOLDER_FAILED, job->folder, 0, 0, (struct slice){0}, "%s",
+                       why(lane, &err));
+            sync_change(lane->sync, job->folder, has_failed, NULL);
+            lane_disconnect(lane);
+            return true;
+        }
+        lane_disconnect(lane);
+        if (failures > 0 && !lane_pause(lane, PAUSE_FIRST_MS << (failures - 1)))
+            break;
+    }
+    sync_change(lane->sync, job->folder, has_failed, NULL);
+    return false;
+}
+
+void lane_work(struct lane *lane)
+{
+    while (!sync_is_stopping(lane->sync)) {
+        size_t i = __atomic_fetch_add(&lane->plan->next, 1, __ATOMIC_RELAXED);
+        struct job *job;
+
+        if (i >= lane->plan->n)
+            break;
+        job = &lane->plan->jobs[i];
+        sync_lane_at(lane->sync, lane->index, job->from, job->from_status.messages);
+        if (!work_on(lane, job))
+            break;
+        sync_folder_over(lane->sync, lane->index);
+        sync_lane_at(lane->sync, lane->index, NULL, 0);
+    }
+    lane_disconnect(lane);
+}

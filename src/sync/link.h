@@ -8,13 +8,18 @@
  *           of everything else that comes. For all but bulk.
  *   steps   link_step() hands over one event of the pipeline, or LINK_WAIT; link_flush() sends what
  *           the socket takes; link_wait() waits for up to n links at once. For carrying mail from
- * one link to another.
+ *           one link to another.
  *
- * Time: every wait ends after params->timeout_ms without a byte in either direction (the link is
- * broken then), or when the sync stops (sync_is_stopping()); the rate limit's pauses do not count.
+ * Time: a server that owes us something (an answer to a command that is out, room for our bytes),
+ * and that we wait for, is given params->timeout_ms without a byte in either direction; the link is
+ * broken then. When we wait for nothing of it, as in a pause of the rate limit, that does not
+ * count. All waiting also ends when the sync stops (sync_is_stopping()): the links that were waited
+ * for are in LINK_STOPPED then.
  *
- * A link that has failed stays so until link_close(); link_error() has the words. BYE is a failure,
- * its words being the server's, when it comes while commands are out.
+ * A link that has failed stays so until link_close(); link_error() has the words, without the name
+ * of the side; they may hold the server's bytes, but no control characters. BYE is a failure, its
+ * words being the server's, when it comes while commands are out; it is never handed over. One that
+ * comes otherwise is told when the link is used again.
  */
 #ifndef USHER_SYNC_LINK_H
 #define USHER_SYNC_LINK_H
@@ -39,26 +44,35 @@ enum link_trouble {
     LINK_STOPPED,   /* the sync is being stopped */
     LINK_UNREACHED, /* dial */
     LINK_TLS,       /* handshake, certificate, STARTTLS not offered */
-    LINK_REFUSED,   /* the login: NO that is not one of the next */
-    LINK_BUSY,      /* the login: [UNAVAILABLE], [LIMIT], [INUSE], too many connections: later */
-    LINK_FOREIGN,   /* no IMAP, or IMAP that cannot be understood */
-    LINK_BROKEN,    /* after the login: end, reset, silence, BYE */
-    LINK_OURS,      /* memory, descriptors */
+    LINK_REFUSED,   /* the login: NO that is not one of the next, BAD, or no way to log in */
+    LINK_BUSY,    /* up to the login: [UNAVAILABLE], [LIMIT], [INUSE], too many connections: later.
+                     Also as BYE */
+    LINK_FOREIGN, /* no IMAP, or IMAP that cannot be understood */
+    LINK_BROKEN,  /* end, reset, silence, BYE, from the greeting on: it may be well again */
+    LINK_OURS,    /* memory, descriptors */
 };
 
 /* NULL when memory is out. `side` and `sync` outlive it. */
 struct link *link_new(struct loop *loop, struct sync *sync, const struct sync_side *side);
 
-/* Closes; clears *l; harmless when it is NULL. */
+/* As link_close(), and clears *l; harmless when it is NULL. */
 void link_free(struct link **l);
 
 /* Connects and logs in; ENABLEs what the side needs (UTF8=ACCEPT where the server takes nothing
- * else). The link is closed before. */
+ * else). The link is closed before. -1: link_trouble() tells; it need not be closed. */
 int link_open(struct link *l, struct err *err) MUST_CHECK;
 
-/* Says LOGOUT if the link is fine, waits shortly, closes. Harmless when it is closed. */
+/* Says LOGOUT if nothing has failed and no command is out, waits for the answer for a second at
+ * most, closes. The sync may be stopping. Harmless when it is closed. */
 void link_close(struct link *l);
 
+/* For whoever has to come to an end in order, after LINK_STOPPED or before: until it is closed,
+ * this link does not mind that the sync stops. */
+void link_settle(struct link *l);
+
+struct loop *link_loop(const struct link *l);
+
+/* Connected, logged in, and in no trouble. */
 bool link_is_open(const struct link *l);
 enum link_trouble link_trouble(const struct link *l);
 const char *link_error(const struct link *l);
@@ -98,9 +112,9 @@ struct link_answer {
                                 call */
 };
 
-/* Sends the command (without tag and CRLF; literals in it must be announced with "{n}" and are
- * made non-synchronizing, or waited for, as the server needs), and returns its answer. on_data may
- * be NULL. -1: the link has failed, or on_data has. */
+/* Sends the command (without tag and CRLF; literals in it are announced with "{n}" and CRLF and
+ * made non-synchronizing, or waited for, as the server needs), and returns its answer. No command
+ * is out before, nor is it after. on_data may be NULL. -1: the link has failed, or on_data has. */
 int link_call(struct link *l, struct slice command, link_data *on_data, void *arg,
               struct link_answer *out_answer, struct err *err) MUST_CHECK;
 
@@ -110,11 +124,13 @@ typedef int link_answered(void *arg, size_t i, const struct link_answer *answer,
 int link_calls(struct link *l, const struct slice *commands, size_t n, link_data *on_data,
                link_answered *on_answer, void *arg, struct err *err) MUST_CHECK;
 
-/* Writes the name of a mailbox, UTF-8, into a command: encoded as the link needs it, quoted, or as
- * a literal "{n}". -1: it cannot be written, or does not fit. */
+/* Writes the name of a mailbox, UTF-8, into a command: encoded as the link needs it, within quotes,
+ * so that pipeline_put() takes it too. -1: it is no UTF-8, holds CR, LF or NUL, or does not fit; a
+ * part of it may be written then. */
 int link_put_name(const struct link *l, struct slice name, struct buf *out) MUST_CHECK;
 
-/* Reads one off the wire into UTF-8. False: it is neither modified UTF-7 nor UTF-8. */
+/* Reads one off the wire, without quotes, into UTF-8, behind `out`. False, with `out` as it was: it
+ * is neither modified UTF-7 nor UTF-8. */
 bool link_read_name(const struct link *l, struct slice wire, struct buf *out) MUST_CHECK;
 
 /* --- steps ------------------------------------------------------------------------------------ */
@@ -127,16 +143,20 @@ enum link_event {
 
 struct pipeline *link_pipeline(struct link *l);
 
-/* The next event. Reads from the socket when the pipeline has none; at most one read a call. */
+/* The next event. Reads from the socket when the pipeline has none; at most one read a call. What
+ * an event points to lives until the next step, also when link_flush() or link_wait() come between,
+ * unless those fail. */
 enum link_event link_step(struct link *l, enum pipeline_event *out_event);
 
 /* Sends what lies in pipeline_out(), as far as the socket takes it; more is sent by link_wait().
  * -1: LINK_FAILED. */
 int link_flush(struct link *l) MUST_CHECK;
 
-/* Waits until one of the links can go on: reads where `wants_in`, and writes where something is to
- * be sent; or until `wait_ms` is over. 0, also when that is over; -1: one of them has failed, or
- * the sync stops; link_trouble() tells. */
+/* Waits until one of the links can go on: where `wants_in` there is something to be read by
+ * link_step(), or something was sent; or until `wait_ms` is over (to a tenth of a second; 0 does
+ * not look). To be called when link_step() has said LINK_WAIT, or one does not want to step. 0,
+ * also when the time is over; -1: one of them has failed, or the sync stops; link_trouble() tells.
+ * All are of one loop, and n is not 0. */
 struct link_wanting {
     struct link *link;
     bool wants_in;

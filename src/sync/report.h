@@ -6,10 +6,12 @@
 
 #include "base/err.h"
 #include "base/slice.h"
+#include "sync/sync.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* What is told of a message, a folder or an account; rows of tables/sync_reasons.def. */
 enum sync_reason {
@@ -80,6 +82,7 @@ struct sync_report {
     size_t issues_n;
     uint64_t counts[SYNC_REASONS]; /* of issues, kept or not */
     int status;                    /* the exit status (report.c: sync_status()) */
+    enum sync_what what;
     bool is_dry, is_verify, is_full;
     int stopped_by;     /* a signal's number; 0: it was not stopped */
     struct err failure; /* text "": none; else why all has ended early */
@@ -101,6 +104,7 @@ enum sync_status {
     SYNC_EXIT_AUTHENTICATION_FAILURE = 16,
     SYNC_EXIT_SUBFOLDER1_NO_EXISTS = 21,
     SYNC_EXIT_USAGE = 64,
+    SYNC_EXIT_NOINPUT = 66, /* no password to be had */
     SYNC_EXIT_SOFTWARE = 70,
     SYNC_EXIT_CONNECTION_FAILURE_HOST1 = 101,
     SYNC_EXIT_CONNECTION_FAILURE_HOST2 = 102,
@@ -126,5 +130,9 @@ bool sync_is_proven(const struct sync_report *report);
 struct sync_folder sync_total(const struct sync_report *report);
 
 void sync_report_free(struct sync_report **report);
+
+/* The whole report as one page of HTML that needs nothing beside it: no scripts, no other files.
+ * -1: memory was out, or `out` failed. */
+int sync_report_html(const struct sync_report *report, FILE *out, struct err *err) MUST_CHECK;
 
 #endif

@@ -47,4 +47,47 @@ void sync_pausing(struct sync *s, unsigned lane, uint32_t ms);
 void sync_change(struct sync *s, uint32_t folder,
                  void (*change)(struct sync_folder *f, const void *arg), const void *arg);
 
+/* --- the lanes and the display ---------------------------------------------------------------- */
+
+/* `lane` works on a folder of `all` messages; NULL: on none. */
+void sync_lane_at(struct sync *s, unsigned lane, const char *folder, uint64_t all);
+
+/* So many of them are there, be it found or carried, or given up; `bytes` of mail with them. What a
+ * lane has counted goes when it begins its folder anew (sync_lane_at). */
+void sync_lane_done(struct sync *s, unsigned lane, uint64_t messages, uint64_t bytes);
+
+/* In this run the target has taken these. */
+void sync_carried(struct sync *s, uint64_t messages, uint64_t bytes);
+
+/* Both links of a lane are open, or not any more. */
+void sync_lane_open(struct sync *s, unsigned lane, bool is_open);
+
+/* So much more is at the source. */
+void sync_known(struct sync *s, uint64_t folders, uint64_t messages, uint64_t bytes);
+void sync_folder_over(struct sync *s, unsigned lane);
+void sync_phase(struct sync *s, enum sync_phase phase);
+
+/* Bytes on the wire of a link that is done with. */
+void sync_wire(struct sync *s, bool is_from, uint64_t bytes);
+
+/* --- for run.c -------------------------------------------------------------------------------- */
+
+/* A folder of the report; both names are copied, `to` may be empty. -1: memory. */
+int sync_add_folder(struct sync *s, struct slice from, struct slice to, uint32_t *out_folder,
+                    struct err *err) MUST_CHECK;
+
+/* The parameters, the journal and `stop` outlive it. The report is empty. NULL with err set. */
+struct sync *sync_new(const struct sync_params *params, const struct sync_stop *stop,
+                      struct journal *journal, struct err *err) MUST_CHECK;
+
+/* Takes the report out; the state is gone then. */
+struct sync_report *sync_end(struct sync **s);
+
+/* How many lanes run; whoever starts one says so before, and it says so when it ends. */
+void sync_lanes(struct sync *s, int change);
+
+/* Waits for at most `ms` for lines or the end of all lanes, gives lines and progress to the watch.
+ * False: no lane runs any more. */
+bool sync_attend(struct sync *s, const struct sync_watch *watch, unsigned ms);
+
 #endif

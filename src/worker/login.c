@@ -129,6 +129,7 @@ static bool advance(struct login *l)
         login_on_command(l, s);
         break;
     case FRAME_BARE_LF: /* of responses only */
+    case FRAME_LITERAL:
         INSIST(false);
     case FRAME_WHOLE:
         s = slice_sub(s, 0, frame_len(&l->frame));

@@ -1,7 +1,8 @@
 /* Framing: frames do not depend on how bytes come, end where a plain reading of imap/frame.h says,
  * and where the grammar of imap/lex.h ends, so that nobody sees two commands in one.
  *
- * Flags: the kind of frames; small limits. */
+ * Flags: the kind of frames; small limits. Of FRAME_PARTS every third size of literals is cut out.
+ */
 #include "cut.h"
 
 #include "imap/frame.h"
@@ -21,6 +22,16 @@ struct line {
 struct limits {
     size_t line, literal;
 };
+
+static bool is_response(enum frame_kind kind)
+{
+    return kind == FRAME_RESPONSE || kind == FRAME_PARTS;
+}
+
+static bool is_cut_out(uint64_t literal)
+{
+    return literal % 3 == 2;
+}
 
 /* ---- The model ---- */
 
@@ -86,7 +97,7 @@ static struct line read_line(struct slice line, enum frame_kind kind, bool is_fi
     a.announces = read_count(in, &a.n);
     if (a.is_sync && is_open_quote(line))
         a.announces = false;
-    if (kind == FRAME_RESPONSE && is_first && !is_data(line))
+    if (is_response(kind) && is_first && !is_data(line))
         a.announces = false;
     return a;
 }
@@ -96,8 +107,22 @@ struct model {
     enum frame_kind kind;
     const struct limits *limits;
     size_t at;              /* where the next line begins, maybe behind what there is */
+    size_t from;            /* behind the last literal that was cut out */
     size_t lines, literals; /* bytes of them */
 };
+
+/* A literal of FRAME_PARTS is announced. */
+static enum frame_result model_part(struct model *m, size_t end, uint64_t n)
+{
+    if (!is_cut_out(n) && m->lines + n >= m->limits->line)
+        return FRAME_LITERAL_LARGE;
+    m->at = end + (size_t)n;
+    if (is_cut_out(n))
+        m->from = m->at;
+    else
+        m->lines += (size_t)n;
+    return FRAME_CONTINUE;
+}
 
 /* The next line; CONTINUE also where it goes on with a literal that nobody waits for, and
  * *out_is_sync tells. *out_end: where the line ends. */
@@ -121,7 +146,7 @@ static enum frame_result model_line(struct model *m, struct slice s, size_t *out
     line.n--;
     if (line.n > 0 && line.p[line.n - 1] == '\r')
         line.n--;
-    else if (m->kind == FRAME_RESPONSE)
+    else if (is_response(m->kind))
         return FRAME_BARE_LF;
     read = read_line(line, m->kind, m->at == 0);
     *out_is_sync = read.is_sync;
@@ -129,26 +154,13 @@ static enum frame_result model_line(struct model *m, struct slice s, size_t *out
         return FRAME_WHOLE;
     if (m->lines == m->limits->line)
         return FRAME_LINE_LONG;
+    if (m->kind == FRAME_PARTS)
+        return model_part(m, *out_end, read.n);
     if (read.n > m->limits->literal - m->literals)
         return FRAME_LITERAL_LARGE;
     m->literals += (size_t)read.n;
     m->at = *out_end + (size_t)read.n;
     return FRAME_CONTINUE;
-}
-
-/* Tells the results of the frame that `s` begins with; returns the last. *out_n: its bytes. */
-static enum frame_result model_frame(enum frame_kind kind, const struct limits *limits,
-                                     struct slice s, struct buf *told, size_t *out_n)
-{
-    struct model m = {.kind = kind, .limits = limits};
-    enum frame_result result;
-    bool is_sync = false;
-
-    while ((result = model_line(&m, s, out_n, &is_sync)) == FRAME_CONTINUE) {
-        if (kind == FRAME_COMMAND && is_sync)
-            INSIST(buf_printf(told, "%d %zu\n", (int)FRAME_CONTINUE, *out_n) == 0);
-    }
-    return result;
 }
 
 static void tell_last(struct buf *told, enum frame_result result, size_t n)
@@ -157,15 +169,39 @@ static void tell_last(struct buf *told, enum frame_result result, size_t n)
         INSIST(buf_printf(told, "%d %zu\n", (int)result, result == FRAME_LINE_LONG ? 0 : n) == 0);
 }
 
+/* Tells the results of the frame that `s` begins with; returns the last. *out_n: its bytes;
+ * *out_told: those that lie together. */
+static enum frame_result model_frame(enum frame_kind kind, const struct limits *limits,
+                                     struct slice s, struct buf *told, size_t *out_n,
+                                     size_t *out_told)
+{
+    struct model m = {.kind = kind, .limits = limits};
+    enum frame_result result;
+    bool is_sync = false;
+
+    for (;;) {
+        size_t from = m.from;
+
+        result = model_line(&m, s, out_n, &is_sync);
+        *out_told = *out_n - from;
+        if (kind == FRAME_PARTS && (result == FRAME_CONTINUE || result == FRAME_LITERAL_LARGE))
+            tell_last(told, FRAME_LITERAL, *out_told);
+        if (result != FRAME_CONTINUE)
+            return result;
+        if (kind == FRAME_COMMAND && is_sync)
+            tell_last(told, FRAME_CONTINUE, *out_told);
+    }
+}
+
 static void run_model(enum frame_kind kind, const struct limits *limits, struct slice s,
                       struct buf *told)
 {
     enum frame_result result;
-    size_t n;
+    size_t n, told_n;
 
     do {
-        result = model_frame(kind, limits, s, told, &n);
-        tell_last(told, result, n);
+        result = model_frame(kind, limits, s, told, &n, &told_n);
+        tell_last(told, result, told_n);
         if (result == FRAME_WHOLE)
             s = slice_sub(s, n, s.n);
     } while (result == FRAME_WHOLE);
@@ -199,7 +235,7 @@ static size_t grammar_end(enum frame_kind kind, struct slice s)
  * strings of servers. */
 static void check_end(enum frame_kind kind, struct slice s, enum frame_result result, size_t len)
 {
-    size_t n = kind == FRAME_LINE ? 0 : grammar_end(kind, s), line = 0;
+    size_t n = kind == FRAME_LINE || kind == FRAME_PARTS ? 0 : grammar_end(kind, s), line = 0;
 
     while (line < n && s.p[line] != '\r' && s.p[line] != '\n')
         line++;
@@ -212,19 +248,42 @@ static void check_end(enum frame_kind kind, struct slice s, enum frame_result re
 
 /* ---- What the code says ---- */
 
+/* What comes of a literal that was cut out goes by. */
+static void skip(struct buf *in, uint64_t *left)
+{
+    size_t n = *left < buf_len(in) ? (size_t)*left : buf_len(in);
+
+    buf_take(in, n);
+    *left -= n;
+}
+
+/* The literal is kept or cut out; what it is if it can be neither. */
+static enum frame_result decide(struct frame *f, struct buf *in, uint64_t *left)
+{
+    if (!is_cut_out(frame_literal(f)))
+        return frame_keep(f) ? FRAME_LITERAL : FRAME_LITERAL_LARGE;
+    *left = frame_literal(f);
+    buf_take(in, frame_len(f));
+    frame_cut(f);
+    return FRAME_LITERAL;
+}
+
 static void run(enum frame_kind kind, const struct limits *limits, struct slice bytes,
                 uint64_t seed, struct buf *told)
 {
     struct cut c = {bytes, seed, false};
     enum frame_result result = FRAME_MORE;
+    uint64_t left = 0; /* of a literal that was cut out */
     struct frame f;
     struct buf in;
 
     buf_init(&in, limits->line + limits->literal, false);
     frame_start(&f, kind, limits->line, limits->literal);
     do {
-        struct slice s = buf_slice(&in);
+        struct slice s;
 
+        skip(&in, &left);
+        s = buf_slice(&in);
         result = frame_step(&f, s);
         check_end(kind, s, result, frame_len(&f));
         if (result == FRAME_MORE) {
@@ -234,11 +293,16 @@ static void run(enum frame_kind kind, const struct limits *limits, struct slice 
         INSIST(result == FRAME_LINE_LONG || frame_len(&f) <= s.n);
         INSIST(result == FRAME_LINE_LONG || s.p[frame_len(&f) - 1] == '\n');
         tell_last(told, result, frame_len(&f));
+        if (result == FRAME_LITERAL) {
+            result = decide(&f, &in, &left);
+            if (result == FRAME_LITERAL_LARGE)
+                tell_last(told, result, frame_len(&f));
+        }
         if (result == FRAME_WHOLE) {
             buf_take(&in, frame_len(&f));
             frame_start(&f, kind, limits->line, limits->literal);
         }
-    } while (result == FRAME_WHOLE || result == FRAME_CONTINUE ||
+    } while (result == FRAME_WHOLE || result == FRAME_CONTINUE || result == FRAME_LITERAL ||
              (result == FRAME_MORE && cut_feed(&c, &in)));
     buf_release(&in);
 }
@@ -247,7 +311,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum frame_kind kinds[] = {FRAME_COMMAND, FRAME_LINE, FRAME_RESPONSE};
+    static const enum frame_kind kinds[] = {FRAME_COMMAND, FRAME_LINE, FRAME_RESPONSE, FRAME_PARTS};
     const uint64_t seeds[] = {0, 1, size > 1 ? data[1] | 1U : 0};
     struct fuzz_input in;
     struct limits limits;
@@ -257,12 +321,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     limits = in.flags & IS_TIGHT ? (struct limits){24, 12} : (struct limits){256, 128};
     buf_init(&expected, 1 << 20, false);
-    run_model(kinds[(in.flags & KIND) % 3], &limits, in.bytes, &expected);
+    run_model(kinds[in.flags & KIND], &limits, in.bytes, &expected);
     for (size_t i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
         struct buf told;
 
         buf_init(&told, 1 << 20, false);
-        run(kinds[(in.flags & KIND) % 3], &limits, in.bytes, seeds[i], &told);
+        run(kinds[in.flags & KIND], &limits, in.bytes, seeds[i], &told);
         INSIST(slice_eq(buf_slice(&told), buf_slice(&expected)));
         buf_release(&told);
     }

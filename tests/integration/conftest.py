@@ -12,6 +12,9 @@ from pwd import struct_passwd
 
 import pytest
 
+# Fixtures of the tests of usher sync.
+pytest_plugins = ["sync_places"]
+
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tools"))
 

@@ -18,6 +18,17 @@ static void assert_slice(struct slice got, struct slice expected)
 
 enum { MAX_LINE = 40, MAX_LITERAL = 20 };
 
+/* Takes a literal of seven bytes away, and tells it. */
+static void tell_cut(struct buf *told, struct buf *in, struct frame *f, struct pieces *p)
+{
+    buf_take(in, frame_len(f));
+    frame_cut(f);
+    while (buf_len(in) < 7)
+        assert_true(pieces_feed(p, in));
+    tell(told, "[%.*s] ", 7, buf_slice(in).p);
+    buf_take(in, 7);
+}
+
 static char *frames(const void *arg, struct pieces *p)
 {
     const enum frame_kind *kind = arg;
@@ -55,6 +66,15 @@ static char *frames(const void *arg, struct pieces *p)
         case FRAME_BARE_LF:
             tell(&told, "lf%zu", frame_len(&f));
             is_over = true;
+            break;
+        case FRAME_LITERAL:
+            tell(&told, "?%zu ", frame_len(&f));
+            if (frame_literal(&f) == 7) {
+                tell_cut(&told, &in, &f, p);
+            } else if (!frame_keep(&f)) {
+                tell(&told, "large");
+                is_over = true;
+            }
             break;
         }
     }
@@ -216,6 +236,33 @@ static void test_responses_announce_literals_in_data_only(void **state)
 
     (void)state;
     check_frames(FRAME_RESPONSE, ROWS(rows));
+}
+
+static void test_literals_are_taken_out_of_parts(void **state)
+{
+    static const struct row rows[] = {
+        {SLICE("* X {3}\r\nabc\r\n* Y\r\n"), "?9 14 5 "},
+        {SLICE("* X {7}\r\nabcdefg)\r\n* Y\r\n"), "?9 [abcdefg] 3 5 "},
+        {SLICE("* X {7}\r\n{7}\r\n{} {7}\r\nabc}\r\n{)\r\n"), "?9 [{7}\r\n{}] ?6 [abc}\r\n{] 3 "},
+        {SLICE("* X {7}\r\nabcdefg {1}\r\nx {7}\r\nhijklmn\r\n"),
+         "?9 [abcdefg] ?6 ?13 [hijklmn] 2 "},
+        {SLICE("* X {7}\r\nabcdefgOK {1}\r\nx\r\n"), "?9 [abcdefg] ?8 11 "},
+        {SLICE("* OK {7}\r\nA1 OK {7}\r\n+ {7}\r\n"), "10 11 7 "},
+        {SLICE("* X \"y {7}\r\n"), "12 "},
+        {SLICE("* X {7+}\r\n"), "10 "},
+        {SLICE("* X {7}\r\nabcdefg)\n"), "?9 [abcdefg] lf2"},
+        {SLICE("* X {7}\nabcdefg)\n"), "lf8"},
+        {SLICE("* X {31}\r\n"), "?10 large"}, /* behind it a line must have room */
+        {SLICE("* X {28}\r\n0123456789012345678901234567\r\n"), "?10 40 "},
+        {SLICE("* X {28}\r\n0123456789012345678901234567)\r\n"), "?10 long"},
+        {SLICE("* X {7}\r\nabcdefg {24}\r\n"), "?9 [abcdefg] ?7 large"},
+        {SLICE("* X {7}\r\nabcdefg 0123456789012345678901234567\r\n"), "?9 [abcdefg] 31 "},
+        {SLICE("* X {7}\r\nabcdefg 01234567890123456789012345678\r\n"), "?9 [abcdefg] long"},
+        {SLICE("* X {18446744073709551617}\r\n"), "?28 large"},
+    };
+
+    (void)state;
+    check_frames(FRAME_PARTS, ROWS(rows));
 }
 
 static void test_responses_end_with_crlf(void **state)
@@ -687,6 +734,7 @@ int main(void)
         cmocka_unit_test(test_line_limit_counts_all_lines_of_a_frame),
         cmocka_unit_test(test_literal_limit_counts_all_literals_of_a_frame),
         cmocka_unit_test(test_responses_announce_literals_in_data_only),
+        cmocka_unit_test(test_literals_are_taken_out_of_parts),
         cmocka_unit_test(test_responses_end_with_crlf),
         cmocka_unit_test(test_atom_chars_are_those_of_the_grammar),
         cmocka_unit_test(test_text_has_no_nul_cr_or_lf),

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Gate: docs/reference/ and the settings in usher.conf(5) are what the tables of src/tables/ generate.
+# Gate: docs/reference/, the settings in usher.conf(5) and the options in usher-sync(8) are what the tables of
+# src/tables/ generate.
 # `make docs` puts it right.
 # docs_fresh.sh [ROOT [GENDOC]]
 set -euo pipefail
@@ -12,10 +13,10 @@ gendoc=$(realpath -m "${2:-$tools/../build/release/gendoc}")
 fresh=$(mktemp -d)
 trap 'rm -rf "$fresh"' EXIT
 mkdir "$fresh/man"
-cp man/usher.conf.5 "$fresh/man/"
+cp man/usher.conf.5 man/usher-sync.8 "$fresh/man/"
 "$tools/gendoc.sh" "$gendoc" "$fresh"
 stale=0
-for page in "$fresh"/docs/reference/*.md "$fresh/man/usher.conf.5"; do
+for page in "$fresh"/docs/reference/*.md "$fresh"/man/*; do
     name=${page#"$fresh/"}
     if [ ! -f "$name" ]; then
         echo "$name:1: missing; make docs"

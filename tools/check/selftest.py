@@ -81,6 +81,11 @@ FAULTS = {
             {"man/usher.conf.5": '.Dt X 5\n.\\" settings TLS\n.It Cm no_such_setting\n.\\" end\n'},
             "man/usher.conf.5:3: ",
         ),
+        (
+            "a list of options that the table does not make",
+            {"man/usher-sync.8": '.Dt X 8\n.\\" options SYNC\n.It Fl \\-no-such-option\n.\\" end\n'},
+            "man/usher-sync.8:3: ",
+        ),
     ],
     "configs.py": [
         ("an unknown setting", {"etc/usher.conf": "no_such_setting = 1\n"}, "etc/usher.conf:1: "),
@@ -116,7 +121,8 @@ def good_tree(root, gate):
         files["etc/usher.conf"] = 'listener imap { address = "127.0.0.1:0"  tls = off  auth_allow_cleartext = yes }\n' \
             'pool main { backend one { address = "127.0.0.1:10143" } }\n'
     if gate == "docs_fresh.sh":
-        files["man/usher.conf.5"] = common.read(common.TOP, "man/usher.conf.5")
+        for name in ("man/usher.conf.5", "man/usher-sync.8"):
+            files[name] = common.read(common.TOP, name)
     write(root, files)
     if gate == "docs_fresh.sh":
         pages = [HERE.parent / "gendoc.sh", common.TOP / "build/release/gendoc", root]

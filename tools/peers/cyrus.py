@@ -45,9 +45,9 @@ cyrus_user: {user}
 cyrus_group: {group}
 admins: {admin}
 allowplaintext: {allow_plain}
-unixhierarchysep: yes
-altnamespace: yes
-failedloginpause: 0
+unixhierarchysep: {unix_separator}
+altnamespace: {alternative}
+{settings}failedloginpause: 0
 imapidlepoll: 1
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
@@ -88,14 +88,26 @@ class Cyrus:
         tls: Tls = Tls.OFF,
         certificate: Certificate | None = None,
         tls_first: bool = False,
+        unix_separator: bool = True,
+        alternative: bool = True,
+        settings: str = "",
     ) -> None:
         """Starts the server from what fetch() gave, with an INBOX for each of `users`.
 
-        `users` maps names to passwords; `tls` and `tls_first` are as with Dovecot.
+        `users` maps names to passwords; `tls` and `tls_first` are as with Dovecot. The separator is
+        "/", or "." without `unix_separator`; folders stand beside INBOX, or below it without
+        `alternative`. `settings` are further lines of imapd.conf.
         """
         self.address = address
         self.port = port
         self.tls = tls
+        self.users = dict(users)
+        self.unix_separator = unix_separator
+        self.namespace = {
+            "unix_separator": "yes" if unix_separator else "no",
+            "alternative": "yes" if alternative else "no",
+            "settings": settings,
+        }
         self.account = unprivileged(ACCOUNT)
         self.temporary: Path | None = None
         place = folder
@@ -157,6 +169,10 @@ class Cyrus:
             imap.starttls(unverified_context())
         return imap
 
+    def inbox_of(self, user: str) -> str:
+        """What the administrator calls a user's INBOX."""
+        return f"user{'/' if self.unix_separator else '.'}{user}"
+
     def stop(self) -> None:
         """Ends the server and all its processes."""
         try:
@@ -191,6 +207,7 @@ class Cyrus:
                 admin=ADMIN,
                 allow_plain="no" if tls_first else "yes",
                 tls_files=tls_files,
+                **self.namespace,
             )
         )
         (place / "cyrus.conf").write_text(
@@ -212,6 +229,6 @@ class Cyrus:
         with self.connect() as imap:
             imap.login(ADMIN, ADMIN_PASSWORD)
             for user in users:
-                status, answer = imap.create(f"user/{user}")
+                status, answer = imap.create(self.inbox_of(user))
                 if status != "OK" and b"exists" not in answer[0]:
-                    raise RuntimeError(f"CREATE user/{user}: {answer!r}")
+                    raise RuntimeError(f"CREATE {self.inbox_of(user)}: {answer!r}")

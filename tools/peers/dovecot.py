@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from .certs import Certificate, Tls
@@ -49,7 +49,7 @@ haproxy_timeout = 1 secs
 login_trusted_networks = {trusted}
 imap_id_log = *
 imap_idle_notify_interval = {idle_notify} secs
-mail_max_userip_connections = 0
+mail_max_userip_connections = {userip_connections}
 {masters}passdb {{
   driver = passwd-file
   args = scheme=plain username_format=%u {passwd}
@@ -61,13 +61,16 @@ userdb {{
 first_valid_uid = 1
 mail_location = {location}
 mail_fsync = never
-protocol imap {{
+mail_plugins = {mail_plugins}
+{plugin_settings}protocol imap {{
   mail_plugins = {imap_plugins}
+  {capability}
 }}
 namespace inbox {{
   inbox = yes
-  separator = /
-}}
+  separator = {separator}
+  prefix = {prefix}
+{special_uses}}}
 
 ssl = {ssl}
 {ssl_files}
@@ -115,6 +118,24 @@ MASTERS = """passdb {{
   master = yes
 }}
 """
+
+# What it can do beside mail, by names of our own: plugins for all its programs, further ones for IMAP,
+# and their settings.
+PLUGINS = {
+    "compress": ("", "imap_zlib", ""),
+    "acl": ("acl", "imap_acl", "plugin {{\n  acl = vfile\n}}\n"),
+    "metadata": (
+        "",
+        "",
+        "mail_attribute_dict = file:%h/dovecot-attributes\nprotocol imap {{\n  imap_metadata = yes\n}}\n",
+    ),
+    "quota": (
+        "quota",
+        "imap_quota",
+        "plugin {{\n  quota = count:User quota\n  quota_vsizes = yes\n"
+        "  quota_rule = *:storage={quota}\n}}\n",
+    ),
+}
 
 # Its other servers, by the words that "protocols" has for them.
 OTHERS = {
@@ -183,18 +204,32 @@ class Dovecot:
         others: Mapping[str, int] | None = None,
         mail: Path | None = None,
         masters: Mapping[str, str] | None = None,
+        separator: str = "/",
+        prefix: str = "",
+        layout: str = "",
+        special_uses: Mapping[str, str] | None = None,
+        plugins: Collection[str] = (),
+        quota: str = "1G",
+        userip_connections: int = 0,
+        capability: str = "",
     ) -> None:
         """Starts the server and returns when it greets.
 
         `users` maps names to passwords. With Tls.IMPLICIT the port speaks TLS from the first
         byte, with Tls.STARTTLS it offers it, and `tls_first` refuses passwords before. `driver`
-        is "maildir" or "sdbox". With `haproxy` each
+        is "maildir", "sdbox" or "mdbox". With `haproxy` each
         connection must begin with a PROXY header, and from `trusted_networks` the ID command may
         tell of the client. Above one, `clients_per_process` makes many sessions cheap. Who idles
         hears "* OK Still here" about every `idle_notify_s`. `compress` offers COMPRESS=DEFLATE.
         `others` has ports of OTHERS, which share TLS and users. `mail` is where users' mail lies, if
         servers share it; every account may walk there. `masters` maps names to passwords of those
         who may log in for every user.
+
+        The users' namespace has `separator` and `prefix`; `layout` "fs" lets names in a Maildir have
+        dots; `special_uses` maps names without the prefix to "\\Sent" and the like. `plugins` are
+        some of PLUGINS; `quota` is what each user may have, with that. A user may have so many
+        `userip_connections` from an address; 0: any number. `capability`, if it is not empty, is what
+        the server says that it can do, after the login.
         """
         self.folder = folder
         self.name = name
@@ -227,7 +262,9 @@ class Dovecot:
             of_masters = place / "masters"
             of_masters.write_text("".join(f"{user}:{word}::::::\n" for user, word in masters.items()))
             of_masters.chmod(0o644)
-        location = {"maildir": "maildir:~/Maildir", "sdbox": "sdbox:~/sdbox"}[driver]
+        location = f"{driver}:~/{'Maildir' if driver == 'maildir' else driver}"
+        location += f":LAYOUT={layout}" if layout else ""
+        used = [PLUGINS[name] for name in [*plugins, *(["compress"] if compress else [])]]
         files = ""
         if certificate:
             files = f"ssl_cert = <{certificate.certificate}\nssl_key = <{certificate.key}\n"
@@ -247,7 +284,17 @@ class Dovecot:
                 haproxy="yes" if haproxy else "no",
                 trusted=trusted_networks,
                 idle_notify=idle_notify_s,
-                imap_plugins="imap_zlib" if compress else "",
+                mail_plugins=" ".join(["$mail_plugins", *(of_all for of_all, _, _ in used)]),
+                imap_plugins=" ".join(["$mail_plugins", *(of_imap for _, of_imap, _ in used)]),
+                plugin_settings="".join(settings.format(quota=quota) for _, _, settings in used),
+                capability=f"imap_capability = {capability}" if capability else "",
+                userip_connections=userip_connections,
+                separator=separator,
+                prefix=prefix,
+                special_uses="".join(
+                    f"  mailbox {mailbox} {{\n    special_use = {use}\n  }}\n"
+                    for mailbox, use in (special_uses or {}).items()
+                ),
                 others=" ".join(others or {}),
                 listeners="".join(OTHERS[key].format(port=at) for key, at in (others or {}).items()),
                 passwd=passwd,

@@ -1,0 +1,365 @@
+/* What the target is given, and what it says to it; see carry_parts.h. */
+#include "sync/carry_parts.h"
+
+#include "imap/data.h"
+#include "imap/set.h"
+#include "sync/flags.h"
+#include "sync/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Messages that a full target has refused in a row, until the rest of the folder is not tried. */
+enum { QUOTA_REFUSALS = 3 };
+
+static struct pipeline *target(const struct carry *c)
+{
+    return link_pipeline(c->p->to);
+}
+
+static bool no_memory(struct carry *c)
+{
+    struct err err;
+
+    (void)err_set(&err, ENOMEM, "no memory for a command to the target");
+    return carry_failed(c, &err);
+}
+
+/* --- results ---------------------------------------------------------------------------------- */
+
+bool carry_results(struct carry *c)
+{
+    struct err err;
+
+    if (c->results_n > 0 &&
+        journal_set(sync_journal(c->p->sync), c->p->folder, c->results, c->results_n, &err) < 0)
+        return carry_failed(c, &err);
+    for (size_t i = 0; i < c->results_n; i++)
+        carry_done(c, c->results[i].from_uid, c->results[i].size, true);
+    c->results_n = 0;
+    return true;
+}
+
+static bool add_result(struct carry *c, const struct sent *s, uint32_t to_uid)
+{
+    if (c->results_n == RESULTS && !carry_results(c))
+        return false;
+    if (c->results_n == 0)
+        c->results_ms = c->now_ms;
+    c->results[c->results_n++] = (struct journal_message){.from_uid = s->item.uid,
+                                                          .to_uid = to_uid,
+                                                          .is_sent = true,
+                                                          .has_digest = true,
+                                                          .size = s->digest.size,
+                                                          .head = s->digest.head,
+                                                          .raw = s->digest.raw};
+    return true;
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+
+static void batch_free(struct carry *c, struct batch *b)
+{
+    if (!b->is_open) {
+        c->batches_n--;
+        c->batches_bytes -= b->bytes;
+    }
+    list_remove(&b->node);
+    free(b->sent);
+    free(b);
+}
+
+void carry_batches_free(struct carry *c)
+{
+    if (c->batch)
+        batch_free(c, c->batch);
+    c->batch = NULL;
+    list_for_each_safe (it, &c->batches)
+        batch_free(c, CONTAINER(it, struct batch, node));
+}
+
+static bool batch_add(struct carry *c, struct batch *b, struct item item)
+{
+    if (b->n == b->cap) {
+        size_t cap = b->cap > 0 ? 4 * b->cap : 8;
+        struct sent *more = reallocarray(b->sent, cap, sizeof *more);
+
+        if (!more)
+            return no_memory(c);
+        b->sent = more;
+        b->cap = cap;
+    }
+    b->sent[b->n++] = (struct sent){.item = item};
+    return true;
+}
+
+static bool batch_open(struct carry *c)
+{
+    struct batch *b = calloc(1, sizeof *b);
+
+    if (!b)
+        return no_memory(c);
+    list_init(&b->node);
+    b->is_open = true;
+    b->opened_ms = c->now_ms;
+    c->batch = b;
+    buf_take(&c->text, buf_len(&c->text));
+    if (buf_puts(&c->text, "APPEND ") < 0 || link_put_name(c->p->to, c->p->to_name, &c->text) < 0 ||
+        pipeline_open(target(c), buf_slice(&c->text), &b->id) < 0)
+        return no_memory(c);
+    return true;
+}
+
+static bool answered(struct carry *c, struct batch *b, const struct response *r);
+
+bool append_close(struct carry *c)
+{
+    struct batch *b = c->batch;
+
+    c->batch = NULL;
+    if (pipeline_close(target(c)) < 0)
+        return no_memory(c);
+    b->is_open = false;
+    list_append(&c->batches, &b->node);
+    c->batches_n++;
+    c->batches_bytes += b->bytes;
+    if (b->is_refused) {
+        struct response r = {.kind = b->is_bad ? RESPONSE_BAD : RESPONSE_NO,
+                             .text = slice_str(b->words)};
+
+        return answered(c, b, &r);
+    }
+    return true;
+}
+
+/* --- a message -------------------------------------------------------------------------------- */
+
+/* " (\Seen) "date" {n+}", as the message is to be tried. */
+static bool put_header(struct carry *c, const struct item *item, uint64_t n, bool is_sync)
+{
+    const struct look_message *m = look_find(c->p->list, item->uid);
+    struct imap_date date = {.time_s = m->date_s, .zone_min = m->zone_min};
+    char text[DATE_TEXT];
+    bool is_lost = false, fits;
+    int64_t flags =
+        item->without & WITHOUT_KEYWORDS
+            ? flags_permitted(c->p->list->flags, m->flags,
+                              SLICE("\\Answered \\Flagged \\Deleted \\Seen \\Draft"), &is_lost)
+            : m->flags;
+
+    if (flags >= 0 && c->p->has_permanent)
+        flags = flags_permitted(c->p->list->flags, (uint32_t)flags, c->p->permanent, &is_lost);
+    if (flags < 0)
+        return no_memory(c);
+    c->batch->sent[c->batch->n - 1].has_lost = is_lost;
+    buf_take(&c->text, buf_len(&c->text));
+    fits = buf_puts(&c->text, " (") == 0 &&
+           buf_put(&c->text, flags_text(c->p->list->flags, (uint32_t)flags)) == 0 &&
+           buf_puts(&c->text, ") ") == 0;
+    if (m->has_date && !(item->without & WITHOUT_DATE) && date_write(date, text))
+        fits = fits && buf_printf(&c->text, "\"%s\" ", text) == 0;
+    fits = fits &&
+           buf_printf(&c->text, "{%llu%s}\r\n", (unsigned long long)n, is_sync ? "" : "+") == 0;
+    if (!fits || pipeline_put_raw(target(c), buf_slice(&c->text)) < 0)
+        return no_memory(c);
+    return true;
+}
+
+bool append_begin(struct carry *c, const struct item *item, uint64_t n)
+{
+    bool is_sync = n > link_nonsync_max(c->p->to);
+    struct batch *b = c->batch;
+
+    if (b &&
+        (b->n >= item->limit || b->n >= b->sent[0].item.limit || b->is_refused ||
+         b->bytes + n > BATCH_BYTES) &&
+        !append_close(c))
+        return false;
+    if (!c->batch && !batch_open(c))
+        return false;
+    if (!batch_add(c, c->batch, *item) || !put_header(c, item, n, is_sync))
+        return false;
+    c->batch->bytes += n;
+    c->waits_plus = is_sync;
+    return true;
+}
+
+bool append_end(struct carry *c)
+{
+    struct batch *b = c->batch;
+
+    identity_end(c->p->reader, &b->sent[b->n - 1].digest);
+    if (b->is_refused || b->n >= b->sent[0].item.limit || b->bytes >= BATCH_BYTES ||
+        c->now_ms - b->opened_ms > BATCH_MS)
+        return append_close(c);
+    return true;
+}
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static bool accepted(struct carry *c, struct batch *b, struct slice code, struct slice arguments)
+{
+    struct slice set = {0};
+    struct set_range range = {.first = 1, .last = 0};
+    uint32_t uidvalidity;
+    bool is_told = slice_ieq(code, SLICE("APPENDUID")) &&
+                   data_appenduid(arguments, &uidvalidity, &set) && set_count(set) == b->n;
+
+    if (is_told && uidvalidity != c->p->to_uidvalidity) {
+        (void)err_set(&c->err, 0, "the target has numbered the folder anew");
+        c->wants_again = true;
+        return false;
+    }
+    for (size_t i = 0; i < b->n; i++) {
+        if (is_told && range.first > range.last && !set_next(&set, 0, &range))
+            is_told = false;
+        if (!add_result(c, &b->sent[i], is_told ? range.first : 0))
+            return false;
+        range.first++;
+        if (b->sent[i].has_lost)
+            c->p->told.issue(c->p->told.arg, REASON_KEYWORDS, b->sent[i].item.uid,
+                             (struct slice){0});
+        if (b->sent[i].item.without & WITHOUT_DATE)
+            c->p->told.issue(c->p->told.arg, REASON_DATE, b->sent[i].item.uid, (struct slice){0});
+    }
+    return true;
+}
+
+/* All of a batch is to be tried again, in commands of `limit` messages. */
+static bool retry(struct carry *c, const struct batch *b, size_t limit)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        struct item item = b->sent[i].item;
+
+        item.limit = (uint16_t)limit;
+        if (!carry_again(c, item))
+            return false;
+    }
+    return true;
+}
+
+/* The next way to try a message that was refused by itself: without its keywords, then without its
+ * date, then without both. False: there is none. */
+static bool other_way(const struct carry *c, struct item *item, enum carry_refusal refusal)
+{
+    const struct look_message *m = look_find(c->p->list, item->uid);
+
+    if (refusal == REFUSAL_MESSAGE || refusal == REFUSAL_QUOTA)
+        return false;
+    if (refusal == REFUSAL_DATE && m->has_date && !(item->without & WITHOUT_DATE)) {
+        item->without |= WITHOUT_DATE;
+        return true;
+    }
+    item->without++;
+    if (item->without == WITHOUT_KEYWORDS && m->flags == FLAGS_NONE)
+        item->without = WITHOUT_DATE;
+    if (item->without == WITHOUT_DATE && !m->has_date)
+        return false;
+    if (item->without == (WITHOUT_KEYWORDS | WITHOUT_DATE) && m->flags == FLAGS_NONE)
+        return false;
+    return item->without <= (WITHOUT_KEYWORDS | WITHOUT_DATE);
+}
+
+static bool refused_alone(struct carry *c, const struct batch *b, enum carry_refusal refusal,
+                          enum sync_reason reason, struct slice words)
+{
+    struct item item = b->sent[0].item;
+
+    if (refusal == REFUSAL_QUOTA) {
+        c->quota_refusals++;
+        reason = REASON_OVERQUOTA;
+    } else if (other_way(c, &item, refusal)) {
+        return carry_again(c, item);
+    }
+    if (!carry_refuse(c, item.uid, reason, words))
+        return false;
+    if (c->quota_refusals < QUOTA_REFUSALS)
+        return true;
+    (void)err_set(&c->err, 0, "the target's quota is used up: %.*s",
+                  SLICE_ARG(slice_sub(words, 0, 200)));
+    c->is_full = true;
+    c->wants_again = true;
+    return false;
+}
+
+static bool refused(struct carry *c, struct batch *b, bool is_bad, struct slice code,
+                    struct slice text)
+{
+    enum sync_reason reason = REASON_APPEND_REFUSED;
+    uint32_t pause_ms = 0;
+    enum carry_refusal refusal = carry_refusal(code, text, &reason, &pause_ms);
+
+    if (refusal == REFUSAL_CREATE) {
+        (void)err_set(&c->err, 0, "the target has lost the folder: %.*s",
+                      SLICE_ARG(slice_sub(text, 0, 200)));
+        c->wants_again = true;
+        return false;
+    }
+    if (refusal == REFUSAL_PAUSE)
+        return retry(c, b, b->sent[0].item.limit) && carry_pause(c, pause_ms, text);
+    if (is_bad && b->n > 1)
+        c->batch_limit = 1; /* it may not take many in a command, whatever it says */
+    if (b->n > 1)
+        return retry(c, b, (b->n + 1) / 2);
+    return refused_alone(c, b, refusal, reason, text);
+}
+
+static bool answered(struct carry *c, struct batch *b, const struct response *r)
+{
+    struct slice code = {0}, arguments = {0};
+    bool goes_on;
+
+    (void)data_code(r->text, &code, &arguments);
+    goes_on = r->kind == RESPONSE_OK ? accepted(c, b, code, arguments)
+                                     : refused(c, b, r->kind == RESPONSE_BAD, code, r->text);
+    batch_free(c, b);
+    return goes_on;
+}
+
+/* The command was answered while it was open. If the server waits for a literal, it takes none;
+ * else the literal goes out, since it reads it in any case (RFC 7888 section 4). */
+static bool answered_early(struct carry *c, const struct response *r)
+{
+    struct batch *b = c->batch;
+
+    if (r->kind == RESPONSE_OK) {
+        (void)err_set(&c->err, 0, "the target says OK in the middle of a command");
+        c->wants_again = true;
+        return false;
+    }
+    b->is_refused = true;
+    b->is_bad = r->kind == RESPONSE_BAD;
+    snprintf(b->words, sizeof b->words, "%.*s", SLICE_ARG(slice_sub(r->text, 0, sizeof b->words)));
+    if (!c->waits_plus)
+        return c->is_coming ? true : append_close(c);
+    c->waits_plus = false;
+    c->is_skipped = true;
+    pipeline_drop(target(c));
+    c->batch = NULL;
+    b->is_open = false;
+    list_append(&c->batches, &b->node);
+    c->batches_n++;
+    c->batches_bytes += b->bytes;
+    return answered(c, b, r);
+}
+
+bool carry_from_target(struct carry *c, enum pipeline_event event)
+{
+    struct pipeline *p = target(c);
+
+    if (event == PIPELINE_PLUS) {
+        c->waits_plus = false;
+        return true;
+    }
+    if (event != PIPELINE_TAGGED)
+        return true;
+    if (c->batch && c->batch->id == pipeline_command_id(p))
+        return answered_early(c, pipeline_response(p));
+    list_for_each (it, &c->batches) {
+        struct batch *b = CONTAINER(it, struct batch, node);
+
+        if (b->id == pipeline_command_id(p))
+            return answered(c, b, pipeline_response(p));
+    }
+    return true;
+}

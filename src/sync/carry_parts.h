@@ -1,0 +1,184 @@
+/* The inside of carrying, shared by its files; see sync/carry.h.
+ *
+ *     carry.c         what is to be asked for next, and the loop over both links
+ *     carry_fetch.c   what the source gives
+ *     carry_append.c  what the target takes, and what it says to it
+ *     carry_words.c   what its words mean
+ */
+#ifndef USHER_SYNC_CARRY_PARTS_H
+#define USHER_SYNC_CARRY_PARTS_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "sync/carry.h"
+#include "sync/identity.h"
+#include "sync/journal.h"
+
+enum {
+    /* Of a window: one FETCH. The sizes are the source's words, and only guide. */
+    WINDOW_MESSAGES = 200,
+    WINDOW_BYTES = 1 << 20,
+    WINDOWS = 6,
+    WINDOWS_BYTES = 4 << 20,
+    /* Of a batch: one APPEND. Large, since a target pays for each with a lock and a sync of its
+     * disk; not larger, since what is refused is sent again by halves. */
+    BATCH_MESSAGES = 500,
+    BATCH_BYTES = 8 << 20,
+    BATCH_MS = 5000,
+    BATCH_IDLE_MS = 1000,
+    /* Batches whose answers are out. */
+    BATCHES = 64,
+    BATCHES_BYTES = 24 << 20,
+    /* The journal is told of so many messages at once. */
+    RECORD = 1000,
+    RESULTS = 500,
+    RESULTS_MS = 500,
+    SETTLE_MS = 5000,
+    /* Kept free in the target's output for what stands around a message. */
+    HEADER_ROOM = 16384,
+    /* Pauses that a server is given without anything getting on meanwhile. */
+    PAUSES = 8,
+    PAUSE_MOST_MS = 10 * 60 * 1000,
+    PAUSE_FIRST_MS = 1000,
+    PAUSE_LAST_MS = 60 * 1000,
+};
+
+/* How a message is tried after it was refused. */
+enum { WITHOUT_KEYWORDS = 1, WITHOUT_DATE = 2 };
+
+/* A message on its way. */
+struct item {
+    uint32_t uid;
+    uint16_t limit;   /* the most messages in a command with it */
+    uint8_t without;  /* WITHOUT_ */
+    uint8_t is_alone; /* asked for by itself */
+};
+
+/* A FETCH that is out. */
+struct window {
+    struct list node;
+    uint32_t id;
+    size_t n, cursor; /* the item that is expected next */
+    uint64_t bytes;
+    struct item items[WINDOW_MESSAGES];
+    bool has_come[WINDOW_MESSAGES];
+    bool is_unnamed; /* bodies came without a UID while it was out */
+};
+
+struct sent {
+    struct item item;
+    bool has_lost; /* flags that the target does not keep */
+    struct identity_digest digest;
+};
+
+/* An APPEND, open or out. */
+struct batch {
+    struct list node;
+    uint32_t id;
+    size_t n, cap;
+    uint64_t bytes;
+    uint64_t opened_ms;
+    bool is_open;
+    bool is_refused; /* answered while it was open; the rest of the message must go out all the same
+                      */
+    bool is_bad;     /* by BAD, not NO */
+    char words[512]; /* of that, with the code */
+    struct sent *sent;
+};
+
+struct carry {
+    const struct carry_params *p;
+    struct loop *loop;
+    struct err err; /* of ours, with `has_failed` */
+    bool has_failed;
+    bool wants_again; /* CARRY_AGAIN; `err` says why */
+    bool is_full;     /* for want of quota */
+
+    /* what is still to be asked for: `again` first, then the list from `next` on */
+    size_t next, recorded;
+    struct item *again;
+    size_t again_n, again_first, again_cap;
+
+    struct list windows;
+    size_t windows_n;
+    uint64_t windows_bytes;
+    bool is_single; /* the source tells UIDs behind bodies: one message at a time */
+
+    /* the message that is coming */
+    bool is_coming, is_skipped;
+    bool is_whole; /* all of it is pending: a quoted string */
+    struct item item;
+    struct slice pending; /* of it: has come and was not taken on */
+
+    struct list batches; /* out, in order */
+    size_t batches_n;
+    uint64_t batches_bytes;
+    struct batch *batch; /* open, or NULL */
+    bool waits_plus;
+    size_t batch_limit, batches_limit;
+
+    struct journal_message results[RESULTS];
+    size_t results_n;
+    uint64_t results_ms; /* when the first of them came */
+
+    uint64_t now_ms;
+    uint64_t paused_until_ms; /* by the target, or the rate limit */
+    uint32_t pause_ms;        /* the last pause without a hint */
+    unsigned pauses;          /* without anything getting on */
+    unsigned quota_refusals;  /* in a row */
+    struct buf text;          /* a command that is made */
+    char *room;               /* for decoding */
+    size_t room_n;
+};
+
+/* Something of ours failed: returns false. */
+bool carry_failed(struct carry *c, const struct err *err);
+
+/* Room for decoding `n` bytes; NULL: carry_failed(). */
+char *carry_room(struct carry *c, size_t n);
+
+/* ---- carry.c ---- */
+
+/* To be asked for once more. False: carry_failed(). */
+bool carry_again(struct carry *c, struct item item);
+
+/* The message is over, for good or ill; its row of the journal was seen to by the caller. */
+void carry_done(struct carry *c, uint32_t uid, uint64_t size, bool is_there);
+
+/* A server wants to be left alone, for as long as it says (0: it does not). */
+bool carry_pause(struct carry *c, uint32_t hint_ms, struct slice words);
+
+/* The message is not carried: it is listed, and its row goes. */
+bool carry_refuse(struct carry *c, uint32_t uid, enum sync_reason reason, struct slice words);
+
+/* ---- carry_fetch.c ---- */
+
+/* Sends FETCH commands as far as may be. */
+bool carry_ask(struct carry *c);
+
+/* One event of the source. */
+bool carry_from_source(struct carry *c, enum pipeline_event event);
+
+/* Takes on what has come of a message and is pending; true: none is pending any more. */
+bool carry_take_on(struct carry *c);
+
+void carry_windows_free(struct carry *c);
+
+/* ---- carry_append.c ---- */
+
+/* A message of `n` bytes begins, continues, ends. append_begin() may refuse: it is to be skipped
+ * then. */
+bool append_begin(struct carry *c, const struct item *item, uint64_t n);
+bool append_end(struct carry *c);
+
+/* Ends the open command, if one is open and no message is in the middle. */
+bool append_close(struct carry *c);
+
+bool carry_from_target(struct carry *c, enum pipeline_event event);
+
+/* Writes the results to the journal. */
+bool carry_results(struct carry *c);
+
+void carry_batches_free(struct carry *c);
+
+#endif

@@ -1,0 +1,29 @@
+/* All of one folder: what both sides have is compared with each other and with the journal, what is
+ * missing is carried, flags are made the same, what is to be deleted is, and the end is proven.
+ *
+ * It can be ended at any point, and begun anew: the journal has what was done, and what may have
+ * been done is found at the target.
+ */
+#ifndef USHER_SYNC_FOLDER_H
+#define USHER_SYNC_FOLDER_H
+
+#include "base/err.h"
+#include "sync/lane.h"
+
+enum folder_end {
+    FOLDER_IS_DONE,
+    FOLDER_IS_BROKEN, /* a link has failed, or the sync is stopping */
+    FOLDER_IS_AGAIN,  /* to be begun anew after a pause: err tells why */
+    FOLDER_IS_FAILED  /* ours: err tells; all ends */
+};
+
+struct folder_way {
+    bool is_careful;   /* in: see carry.h */
+    uint64_t progress; /* out: how many messages are done that were not before */
+    uint32_t suspect;  /* out: see carry.h */
+};
+
+enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_way *way,
+                            struct err *err) MUST_CHECK;
+
+#endif

@@ -1,0 +1,70 @@
+/* A thread of a sync: one link to each side, and the folders that it takes from the plan. What
+ * breaks is opened again here; what the folders need is done by folder.h. */
+#ifndef USHER_SYNC_LANE_H
+#define USHER_SYNC_LANE_H
+
+#include "base/err.h"
+#include "base/slice.h"
+#include "imap/data.h"
+#include "sync/mailboxes.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct identity_reader;
+struct link;
+struct loop;
+struct sync;
+
+/* A folder that is to be carried. */
+struct job {
+    char *from, *to; /* UTF-8 */
+    uint32_t folder; /* its index in the report */
+    struct data_status from_status,
+        to_status;         /* as they were listed; to_status.told 0: see has_to */
+    bool has_to;           /* the target has the folder */
+    bool is_known; /* its size was told for the display, as the list of folders did not have it */
+    uint32_t suspects[16]; /* messages that have broken a link twice: not tried any more */
+    size_t suspects_n;
+};
+
+/* What is to be done, made by the first lane before the others begin, then taken from. */
+struct plan {
+    struct job *jobs;
+    size_t n;
+    size_t next; /* __atomic */
+};
+
+struct lane {
+    struct sync *sync;
+    struct plan *plan;
+    unsigned index; /* 0: the one that plans */
+    pthread_t thread;
+    struct loop *loop;
+    struct link *from, *to;
+    struct identity_reader *reader;
+    bool was_open; /* both links were, once: what fails now may pass */
+};
+
+/* Everything of a lane but its links. -1: memory, descriptors. */
+int lane_init(struct lane *lane, struct sync *sync, struct plan *plan, unsigned index,
+              struct err *err) MUST_CHECK;
+void lane_done(struct lane *lane);
+
+/* Opens the links that are not open, with pauses where a server is busy or was reached before. -1:
+ * it is not to be; the sync has been given up then, or is stopping, or this lane alone ends
+ * (index above 0). */
+int lane_connect(struct lane *lane) MUST_CHECK;
+
+/* Closes both links, as somebody breaks off. */
+void lane_disconnect(struct lane *lane);
+
+/* Takes one folder after the other until there is none. */
+void lane_work(struct lane *lane);
+
+/* Waits, but not for longer than the sync goes on. False: it is stopping. */
+bool lane_pause(struct lane *lane, uint32_t ms);
+
+#endif

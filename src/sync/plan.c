@@ -1,0 +1,331 @@
+/* What is to be done; see sync/plan.h. */
+#include "sync/plan.h"
+
+#include "sync/names.h"
+#include "sync/report.h"
+#include "sync/state.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_MOST = 8192 };
+
+struct planning {
+    struct lane *lane;
+    struct sync *sync;
+    const struct sync_params *params;
+    struct mailboxes from, to;
+    struct names *names;
+    struct job *jobs;
+    size_t n;
+    const struct mailbox **boxes; /* of the source, one a job */
+    struct buf name;
+};
+
+/* --- jobs ------------------------------------------------------------------------------------- */
+
+static void jobs_free(struct job *jobs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(jobs[i].from);
+        free(jobs[i].to);
+    }
+    free(jobs);
+}
+
+void plan_done(struct plan *plan)
+{
+    jobs_free(plan->jobs, plan->n);
+    *plan = (struct plan){0};
+}
+
+static void be_refused(struct sync_folder *f, const void *arg)
+{
+    const struct data_status *status = arg;
+
+    f->state = FOLDER_REFUSED;
+    f->from_messages = status->messages;
+}
+
+/* A folder that is not carried is in the report all the same. */
+static int refuse(struct planning *p, const struct mailbox *box, struct slice to,
+                  enum sync_reason reason, const char *words, struct err *err)
+{
+    uint32_t folder;
+
+    if (sync_add_folder(p->sync, slice_str(box->name), to, &folder, err) < 0)
+        return -1;
+    sync_change(p->sync, folder, be_refused, &box->status);
+    sync_issue(p->sync, reason, folder, 0, 0, (struct slice){0}, "%s", words);
+    return 0;
+}
+
+static const struct job *job_with(const struct planning *p, struct slice to)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (names_are_same(slice_str(p->jobs[i].to), to, p->to.separator))
+            return &p->jobs[i];
+    }
+    return NULL;
+}
+
+static int add_job(struct planning *p, const struct mailbox *box, struct slice to, struct err *err)
+{
+    const struct mailbox *target = mailboxes_find(&p->to, to);
+    const struct job *other = job_with(p, to);
+    struct job *job = &p->jobs[p->n];
+    char words[NAME_MOST];
+
+    if (other) {
+        snprintf(words, sizeof words,
+                 "\"%s\" goes to \"%.*s\" already; --f1f2 gives it another name", other->from,
+                 SLICE_ARG(to));
+        return refuse(p, box, to, REASON_NAME_COLLIDES, words, err);
+    }
+    *job = (struct job){.from = slice_dup(slice_str(box->name)),
+                        .to = slice_dup(to),
+                        .from_status = box->status,
+                        .has_to = target && !(target->is & MAILBOX_NOSELECT)};
+    if (target)
+        job->to_status = target->status;
+    if (!job->from || !job->to ||
+        sync_add_folder(p->sync, slice_str(job->from), to, &job->folder, err) < 0) {
+        free(job->from);
+        free(job->to);
+        return err_set(err, ENOMEM, "no memory for the list of folders");
+    }
+    p->boxes[p->n++] = box;
+    sync_known(p->sync, 1, box->status.messages, box->status.size);
+    return 0;
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static int map_one(struct planning *p, const struct mailbox *box, struct err *err)
+{
+    struct err why = {0};
+
+    if (box->is & MAILBOX_NOSELECT)
+        return 0; /* nothing lies in it; it comes into being at the target with what is below it */
+    buf_take(&p->name, buf_len(&p->name));
+    if (box->is & MAILBOX_UNFIT) {
+        return refuse(p, box, (struct slice){0}, REASON_NAME_UNFIT,
+                      "its name is neither modified UTF-7 nor UTF-8", err);
+    }
+    switch (names_map(p->names, slice_str(box->name), slice_str(box->use), &p->name, &why)) {
+    case NAMES_GO:
+        return add_job(p, box, buf_slice(&p->name), err);
+    case NAMES_LEFT:
+        return 0;
+    case NAMES_UNFIT:
+        return refuse(p, box, (struct slice){0}, REASON_NAME_UNFIT, why.text, err);
+    case NAMES_FAILED:
+        break;
+    }
+    *err = why;
+    return -1;
+}
+
+static int map_all(struct planning *p, struct err *err)
+{
+    const char *option, *word;
+
+    p->jobs = calloc(p->from.n + 1, sizeof *p->jobs);
+    p->boxes = calloc(p->from.n + 1, sizeof(const struct mailbox *));
+    if (!p->jobs || !p->boxes)
+        return err_set(err, ENOMEM, "no memory for the list of folders");
+    for (size_t i = 0; i < p->from.n; i++) {
+        if (map_one(p, &p->from.all[i], err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; names_unused(p->names, i, &option, &word); i++)
+        sync_issue(p->sync, REASON_FOLDER_UNKNOWN, UINT32_MAX, 0, 0, (struct slice){0}, "%s \"%s\"",
+                   option, word);
+    return 0;
+}
+
+static int make_names(struct planning *p, struct err *err)
+{
+    const struct sync_choice *choice = &p->params->choice;
+    struct names_space from = {slice_str(p->from.prefix), p->from.separator};
+    struct names_space to = {slice_str(p->to.prefix), p->to.separator};
+
+    if (names_new(choice, from, to, &p->names, err) < 0)
+        return -1;
+    for (size_t i = 0; choice->automap && i < p->to.n; i++) {
+        const struct mailbox *box = &p->to.all[i];
+
+        if (box->use[0] && !(box->is & MAILBOX_NOSELECT) &&
+            names_add_use(p->names, slice_str(box->use), slice_str(box->name), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- what the target lacks -------------------------------------------------------------------- */
+
+static bool target_has_use(const struct planning *p, const char *use)
+{
+    for (size_t i = 0; i < p->to.n; i++) {
+        if (slice_ieq(slice_str(p->to.all[i].use), slice_str(use)))
+            return true;
+    }
+    return false;
+}
+
+static int create(struct planning *p, struct job *job, const struct mailbox *box, struct err *err)
+{
+    bool has_other = box->use[0] && target_has_use(p, box->use), has_use;
+    struct link_answer answer;
+
+    if (mailboxes_create(p->lane->to, slice_str(job->to), has_other ? "" : box->use, &has_use,
+                         &answer, err) < 0)
+        return -1;
+    if (answer.kind != RESPONSE_OK) {
+        sync_issue(p->sync, REASON_CREATE_REFUSED, job->folder, 0, 0, (struct slice){0}, "%.*s",
+                   SLICE_ARG(answer.text));
+        sync_change(p->sync, job->folder, be_refused, &job->from_status);
+        return 0;
+    }
+    job->has_to = true;
+    sync_log(p->sync, "made the folder %s", job->to);
+    if (box->use[0] && !has_use)
+        sync_issue(p->sync, REASON_SPECIAL_USE, job->folder, 0, 0, (struct slice){0}, "%s",
+                   box->use);
+    return 0;
+}
+
+static int subscribe(struct planning *p, struct job *job, const struct mailbox *box,
+                     struct err *err)
+{
+    const struct mailbox *target = mailboxes_find(&p->to, slice_str(job->to));
+    struct link_answer answer;
+
+    if (!p->params->with_subscriptions || !(box->is & MAILBOX_SUBSCRIBED) ||
+        (target && target->is & MAILBOX_SUBSCRIBED))
+        return 0;
+    if (mailboxes_subscribe(p->lane->to, slice_str(job->to), &answer, err) < 0)
+        return -1;
+    if (answer.kind != RESPONSE_OK)
+        sync_issue(p->sync, REASON_SUBSCRIBE_REFUSED, job->folder, 0, 0, (struct slice){0}, "%.*s",
+                   SLICE_ARG(answer.text));
+    return 0;
+}
+
+static int rights(struct planning *p, const struct job *job, struct err *err)
+{
+    struct slice from = slice_str(job->from), to = slice_str(job->to);
+
+    if (p->params->with_acl &&
+        mailboxes_carry_acl(p->sync, job->folder, p->lane->from, p->lane->to, from, to, err) < 0)
+        return -1;
+    if (p->params->with_metadata && mailboxes_carry_metadata(p->sync, job->folder, p->lane->from,
+                                                             p->lane->to, from, to, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int make_folders(struct planning *p, struct err *err)
+{
+    bool is_dry = p->params->is_dry;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < p->n && !sync_is_stopping(p->sync); i++) {
+        struct job *job = &p->jobs[i];
+
+        if (is_dry) {
+            if (!job->has_to)
+                sync_log(p->sync, "would make the folder %s", job->to);
+            continue;
+        }
+        if (!job->has_to && create(p, job, p->boxes[i], err) < 0)
+            return -1;
+        if (job->has_to && (subscribe(p, job, p->boxes[i], err) < 0 || rights(p, job, err) < 0))
+            return -1;
+    }
+    /* What has no folder at the target is not worked on. */
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->jobs[i].has_to || is_dry) {
+            p->jobs[kept++] = p->jobs[i];
+        } else {
+            free(p->jobs[i].from);
+            free(p->jobs[i].to);
+        }
+    }
+    p->n = kept;
+    return 0;
+}
+
+static int quota(struct planning *p, struct err *err)
+{
+    uint64_t bytes = 0, messages = 0;
+
+    for (size_t i = 0; i < p->n; i++) {
+        bytes += p->jobs[i].from_status.size;
+        messages += p->jobs[i].from_status.messages;
+    }
+    return mailboxes_carry_quota(p->sync, p->lane->from, p->lane->to, bytes, messages, err);
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
+
+/* The most messages first, so that no lane is left alone with a large folder at the end. */
+static int by_messages(const void *a, const void *b)
+{
+    uint32_t x = ((const struct job *)a)->from_status.messages;
+    uint32_t y = ((const struct job *)b)->from_status.messages;
+
+    if (x != y)
+        return x > y ? -1 : 1;
+    return strcmp(((const struct job *)a)->from, ((const struct job *)b)->from);
+}
+
+static int list(struct planning *p, struct link *l, struct mailboxes *out, const char *who,
+                struct err *err)
+{
+    struct link_answer answer;
+
+    if (mailboxes_list(l, out, &answer, err) < 0)
+        return err_prefix(err, "the list of folders of the %s", who);
+    if (answer.kind == RESPONSE_OK)
+        return 0;
+    (void)err_set(err, 0, "the %s does not list its folders: %.*s", who, SLICE_ARG(answer.text));
+    sync_give_up(p->sync, SYNC_EXIT_CATCH_ALL, err);
+    return -1;
+}
+
+static int make(struct planning *p, struct err *err)
+{
+    bool writes = p->params->what == SYNC_ALL || p->params->what == SYNC_FOLDERS;
+
+    if (list(p, p->lane->from, &p->from, "source", err) < 0 ||
+        list(p, p->lane->to, &p->to, "target", err) < 0 || make_names(p, err) < 0 ||
+        map_all(p, err) < 0)
+        return -1;
+    if (writes && make_folders(p, err) < 0)
+        return -1;
+    return writes && p->params->with_quota ? quota(p, err) : 0;
+}
+
+int plan_make(struct lane *lane, struct plan *plan, struct err *err)
+{
+    struct planning p = {.lane = lane, .sync = lane->sync, .params = sync_params(lane->sync)};
+    int result;
+
+    buf_init(&p.name, NAME_MOST, false);
+    result = make(&p, err);
+    if (result == 0) {
+        qsort(p.jobs, p.n, sizeof *p.jobs, by_messages);
+        *plan = (struct plan){.jobs = p.jobs, .n = p.n};
+    } else {
+        jobs_free(p.jobs, p.n);
+    }
+    free(p.boxes);
+    names_free(&p.names);
+    mailboxes_free(&p.from);
+    mailboxes_free(&p.to);
+    buf_release(&p.name);
+    return result;
+}
