@@ -223,11 +223,11 @@ static uint64_t moment_to_die(void)
 static int check_choice(const struct sync_choice *choice, struct err *err)
 {
     const struct names_space any = {.separator = '/'};
-    struct names *names;
+    struct naming *names;
 
-    if (names_new(choice, any, any, &names, err) < 0)
+    if (naming_new(choice, any, any, &names, err) < 0)
         return -1;
-    names_free(&names);
+    naming_free(&names);
     return 0;
 }
 

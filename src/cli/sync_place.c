@@ -227,26 +227,16 @@ static void put_readable(const char *account, char out[READABLE])
     out[n] = '\0';
 }
 
-static int name_journal(const struct sync_options *o, char out[JOURNAL_NAME], struct err *err)
+static void name_journal(const struct sync_options *o, char out[JOURNAL_NAME])
 {
-    const struct sync_side *sides[2] = {&o->params.from, &o->params.to};
-    struct hash_stream *hash = hash_stream_new();
-    char readable[2][READABLE];
+    char exact[2][EXACT] = {{0}}, from[READABLE], to[READABLE];
 
-    if (!hash)
-        return err_set(err, ENOMEM, "out of memory");
-    hash_stream_begin(hash);
-    for (size_t i = 0; i < 2; i++) {
-        char exact[EXACT];
-
-        put_account(&o->accounts[i], sides[i], exact);
-        put_readable(exact, readable[i]);
-        hash_stream_add(hash, slice_of(exact, strlen(exact) + 1));
-    }
-    snprintf(out, JOURNAL_NAME, "%s--%s-%016" PRIx64 ".journal", readable[0], readable[1],
-             hash_stream_end(hash).high);
-    hash_stream_free(&hash);
-    return 0;
+    put_account(&o->accounts[0], &o->params.from, exact[0]);
+    put_account(&o->accounts[1], &o->params.to, exact[1]);
+    put_readable(exact[0], from);
+    put_readable(exact[1], to);
+    snprintf(out, JOURNAL_NAME, "%s--%s-%016" PRIx64 ".journal", from, to,
+             hash_stable(slice_of(exact, sizeof exact)).high);
 }
 
 /* The folder of states, as the XDG Base Directory Specification has it: relative paths are not
@@ -279,8 +269,9 @@ int sync_place_journal(const struct sync_options *o, char *out, size_t room, str
     char name[JOURNAL_NAME];
     size_t at;
 
-    if (name_journal(o, name, err) < 0 || find_states(out, room, err) < 0)
+    if (find_states(out, room, err) < 0)
         return -1;
+    name_journal(o, name);
     at = strlen(out);
     if ((size_t)snprintf(out + at, room - at, "/usher/sync/%s", name) >= room - at)
         return err_set(err, ENAMETOOLONG, "the journal's path is too long");

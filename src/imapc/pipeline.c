@@ -29,9 +29,9 @@ struct pipeline {
     enum pipeline_event event; /* the last */
 
     /* the response that is being read */
-    bool is_fetch;  /* known from its first literal on */
+    bool is_fetch;  /* known from the first literal of a frame on */
     bool has_body;  /* one was cut out of it */
-    size_t text_at; /* where the text of a FETCH begins in the frame */
+    size_t text_at; /* where the text begins in the frame; likewise */
     uint64_t body_n, body_left;
 
     /* for the caller */
@@ -200,15 +200,14 @@ static enum pipeline_event on_response(struct pipeline *p, struct slice frame)
 
 static void start_response(struct pipeline *p)
 {
-    p->has_body = p->is_fetch = false;
-    p->text_at = 0;
+    p->has_body = false;
     frame_start(&p->frame, FRAME_PARTS, p->max_response, 0);
 }
 
 /* ---- Literals ---- */
 
-/* The first literal of a response: only FETCH has bodies. `part`: up to its announcement. False:
- * it is no response. */
+/* The first literal of a frame: only FETCH has bodies. `part`: up to its announcement. False: it is
+ * no response. */
 static bool look_for_fetch(struct pipeline *p, struct slice part)
 {
     if (!parse(p, part))
@@ -231,7 +230,6 @@ static enum pipeline_event on_body(struct pipeline *p, struct slice part)
     p->to_take = part.n;
     p->reading = READING_BODY;
     p->has_body = true;
-    p->text_at = 0;
     frame_cut(&p->frame);
     return PIPELINE_BODY;
 }
@@ -239,7 +237,7 @@ static enum pipeline_event on_body(struct pipeline *p, struct slice part)
 /* `part`: the frame up to its announcement. MORE: it is read as a part of the response. */
 static enum pipeline_event on_literal(struct pipeline *p, struct slice part)
 {
-    if (p->frame.part == 0 && !p->has_body && !look_for_fetch(p, part))
+    if (p->frame.part == 0 && !look_for_fetch(p, part))
         return fail(p, "this is not IMAP", part);
     if (p->is_fetch && data_is_body(slice_sub(part, p->text_at, part.n)))
         return on_body(p, part);

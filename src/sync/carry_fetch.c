@@ -171,12 +171,13 @@ static const struct item *item_of(struct carry *c, uint32_t uid)
 /* A body whose response has not told its UID yet. */
 static const struct item *item_unnamed(struct carry *c)
 {
-    struct window *w =
-        list_empty(&c->windows) ? NULL : CONTAINER(c->windows.next, struct window, node);
+    if (c->windows_n == 1) {
+        struct window *w = CONTAINER(c->windows.next, struct window, node);
 
-    if (c->windows_n == 1 && w->n == 1 && !w->has_come[0]) {
-        w->has_come[0] = true;
-        return &w->items[0];
+        if (w->n == 1 && !w->has_come[0]) {
+            w->has_come[0] = true;
+            return &w->items[0];
+        }
     }
     c->is_single = true;
     list_for_each (it, &c->windows)

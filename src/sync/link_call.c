@@ -92,6 +92,16 @@ static bool put_open(struct calls *c)
     return true;
 }
 
+/* Whether there is something to be put, and enough room that it is worth while. */
+static bool may_put(struct calls *c)
+{
+    const struct buf *out = pipeline_out(c->p);
+
+    if (!pipeline_is_open(c->p))
+        return may_begin(c);
+    return (buf_len(&c->piece) > 0 || !c->has_rest) && buf_left(out) >= buf_len(out);
+}
+
 static int put(struct calls *c)
 {
     while (pipeline_is_open(c->p) || may_begin(c)) {
@@ -193,9 +203,11 @@ static int turn(struct calls *c)
 
     if (put(c) < 0 || link_flush(c->l) < 0)
         return -1;
+    if (is_over(c))
+        return 0; /* what was refused at its beginning is sent to its end now */
     switch (link_step(c->l, &event)) {
     case LINK_WAIT:
-        return link_wait(&wanting, 1, UINT32_MAX);
+        return may_put(c) ? 0 : link_wait(&wanting, 1, UINT32_MAX);
     case LINK_EVENT:
         return on_event(c, event);
     case LINK_FAILED:

@@ -74,7 +74,9 @@ int look_ask(struct link *l, struct look_commands *c, link_data *on_data, void *
     for (size_t i = 0; i < n; i++)
         commands[i] = look_command(c, i);
     *out_answer = look_answer(RESPONSE_OK, "");
-    if (link_calls(l, commands, n, asking_data, asking_answer, &asking, err) < 0)
+    if (n == 1)
+        asking.has_failed[0] = true; /* not yet asked, that is */
+    else if (link_calls(l, commands, n, asking_data, asking_answer, &asking, err) < 0)
         return -1;
     for (size_t i = 0; i < n && out_answer->kind == RESPONSE_OK; i++) {
         if (asking.has_failed[i] && link_call(l, commands[i], on_data, arg, out_answer, err) < 0)
@@ -99,6 +101,23 @@ int look_put_set(struct look_commands *c, const uint32_t *uids, size_t n, size_t
         return err_sys(err, ENOMEM, "cannot ask for messages");
     *out_taken = i;
     return 0;
+}
+
+size_t look_index(const uint32_t *uids, size_t n, uint32_t uid)
+{
+    size_t from = 0, to = n;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+
+        if (uids[middle] == uid)
+            return middle;
+        if (uids[middle] < uid)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return n;
 }
 
 /* --- what comes ------------------------------------------------------------------------------- */
@@ -146,9 +165,10 @@ int look_fetched(struct pipeline *p, enum pipeline_event event, struct look_room
 /* What asks in pieces works on ranges of UIDs, that lie side by side: whatever comes or goes
  * meanwhile, a UID stays where it is, each is asked for once, and none can slip from one piece into
  * the next, as it could by numbers, which an EXPUNGE shifts. But UIDs may be strewn over all 32
- * bits; so where to cut is asked of the server: which UIDs the messages number 5000, 10000 ... have.
- * That costs one round trip where a folder is large, and decides nothing but how even the pieces
- * are: a cut that has shifted by then is as good as another, and with none all is one piece. */
+ * bits; so where to cut is asked of the server: which UIDs the messages number 5000, 10000 ...
+ * have. That costs one round trip where a folder is large, and decides nothing but how even the
+ * pieces are: a cut that has shifted by then is as good as another, and with none all is one piece.
+ */
 enum { PIECES = 512 };
 
 struct cuts {
@@ -201,7 +221,7 @@ static int find_cuts(struct link *l, uint32_t exists, struct cuts *cuts, struct 
     struct buf command;
     int result;
 
-    if (exists / 2 < LOOK_PIECE)
+    if (exists / 2 < LOOK_PIECE || cuts->last - cuts->first < LOOK_PIECE)
         return 0;
     buf_init(&command, LOOK_COMMAND, false);
     result = buf_printf(&command, "FETCH %" PRIu32, piece);

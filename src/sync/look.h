@@ -1,8 +1,10 @@
 /* What a folder of one side has: opening it, the list of its messages, digests of their headers and
  * bodies. Over link_call(), so each function waits until it is done.
  *
- * A -1 says that the link is broken (err has the words), and nothing else. A NO or BAD of the
- * server is in *out_answer where there is one: what then came is as if nothing had been told.
+ * A -1 says that the link is broken or memory is out (err has the words), and nothing else. A NO or
+ * BAD of the server is in *out_answer where there is one: what then came is as if nothing had been
+ * told. Answers that are put together from those of several commands, or made up here, have no
+ * code.
  */
 #ifndef USHER_SYNC_LOOK_H
 #define USHER_SYNC_LOOK_H
@@ -24,7 +26,8 @@ struct look_selected {
     uint64_t modseq;                       /* HIGHESTMODSEQ; 0: none is kept (NOMODSEQ, or no
                                               CONDSTORE) */
     bool is_read_only;
-    char permanent[4096]; /* PERMANENTFLAGS, cut at the end of a word; "" not told */
+    char permanent[4096]; /* PERMANENTFLAGS, as many words as it has room for, "\*" first of all;
+                             "" not told */
     bool permanent_told;
 };
 
@@ -59,9 +62,10 @@ struct look_message *look_find(const struct look_list *list, uint32_t uid); /* N
 enum { LOOK_FLAGS = 1, LOOK_DATE = 2, LOOK_SIZE = 4, LOOK_ALL = 7 };
 
 /* Adds all messages of the open folder from UID `first` to `last` (UINT32_MAX: the end), asked for
- * in pieces of some thousand UIDs where the folder is large (`exists` helps to choose), several in
- * flight. With `since` above 0 only those changed since that modseq (CHANGEDSINCE, RFC 7162). A
- * message that is in the list already is renewed by what was told. `progress` may be NULL. */
+ * in pieces of some thousand messages where the folder is large, several in flight; `exists` is how
+ * many it has, as far as that is known, and serves for nothing else. With `since` above 0 only
+ * those changed since that modseq (CHANGEDSINCE, RFC 7162). A message that is in the list already
+ * is renewed by what was told. */
 int look_range(struct link *l, uint32_t first, uint32_t last, unsigned what, uint64_t since,
                uint32_t exists, struct look_list *list, struct link_answer *out_answer,
                struct err *err) MUST_CHECK;
@@ -72,9 +76,10 @@ int look_messages(struct link *l, const uint32_t *uids, size_t n, unsigned what,
                   struct err *err) MUST_CHECK;
 
 /* The UIDs that meet search criteria ("ALL", "SEEN LARGER 5000"), ascending, in *out_uids (free());
- * by ESEARCH where offered. Nothing at NO or BAD. */
-int look_search(struct link *l, const char *criteria, uint32_t **out_uids, size_t *out_n,
-                struct link_answer *out_answer, struct err *err) MUST_CHECK;
+ * by ESEARCH where offered, in pieces as above. Nothing at NO or BAD. Criteria that are not one
+ * line are not sent: that is BAD too. */
+int look_search(struct link *l, const char *criteria, uint32_t exists, uint32_t **out_uids,
+                size_t *out_n, struct link_answer *out_answer, struct err *err) MUST_CHECK;
 
 /* What identity.h needs of a message; read through, never kept. */
 struct look_digest {
@@ -89,13 +94,20 @@ struct look_digest {
 
 /* Asks for headers (BODY.PEEK[HEADER]) or whole messages (BODY.PEEK[]) of these UIDs, ascending, in
  * pieces of bounded length, several in flight; each is told once, in whatever order it comes. Those
- * that are gone or that the server does not give are not told. -1 also when `told` returns -1. */
+ * that are gone or that the server does not give are not told: when it refuses several it is asked
+ * for half of them, down to single ones. -1 also when `told` returns -1. */
 typedef int look_digested(void *arg, const struct look_digest *digest, struct err *err);
 int look_digests(struct link *l, const uint32_t *uids, size_t n, bool with_bodies,
                  look_digested *told, void *arg, struct err *err) MUST_CHECK;
 
-/* The subject of a message, decoded (RFC 2047: UTF-8, ISO-8859-1 and US-ASCII; others as they
- * stand), made safe to show, cut; "" if there is none. For a few of them. */
+/* The subject of a message, as look_subject_decode() has it; "" if there is none or the server does
+ * not give it. For a few of them. */
 int look_subject(struct link *l, uint32_t uid, char *out, size_t cap, struct err *err) MUST_CHECK;
+
+/* From a header that has one Subject field and no other: unfolded, decoded (RFC 2047: UTF-8,
+ * ISO-8859-1 and US-ASCII; what is of others or no good stays as it stands), blanks made one space,
+ * safe to show (term_escape() of base/term.h), cut at the end of a character. With NUL; `cap` is
+ * above 0. Pure. */
+void look_subject_decode(struct slice header, char *out, size_t cap);
 
 #endif

@@ -30,26 +30,21 @@ void look_list_free(struct look_list *list)
     look_list_init(list, list->flags);
 }
 
-static struct look_message *find(struct look_message *messages, size_t n, uint32_t uid)
-{
-    size_t from = 0;
-
-    while (from < n) {
-        size_t middle = from + (n - from) / 2;
-
-        if (messages[middle].uid == uid)
-            return &messages[middle];
-        if (messages[middle].uid < uid)
-            from = middle + 1;
-        else
-            n = middle;
-    }
-    return NULL;
-}
-
 struct look_message *look_find(const struct look_list *list, uint32_t uid)
 {
-    return find(list->messages, list->n, uid);
+    size_t from = 0, to = list->n;
+
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+
+        if (list->messages[middle].uid == uid)
+            return &list->messages[middle];
+        if (list->messages[middle].uid < uid)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    return NULL;
 }
 
 /* --- what is told ----------------------------------------------------------------------------- */
@@ -65,21 +60,9 @@ struct listing {
 
 static bool is_asked_for(const struct listing *l, uint32_t uid)
 {
-    size_t from = 0, n = l->uids_n;
-
     if (!l->uids)
         return uid >= l->first && uid <= l->last;
-    while (from < n) {
-        size_t middle = from + (n - from) / 2;
-
-        if (l->uids[middle] == uid)
-            return true;
-        if (l->uids[middle] < uid)
-            from = middle + 1;
-        else
-            n = middle;
-    }
-    return false;
+    return look_index(l->uids, l->uids_n, uid) < l->uids_n;
 }
 
 static struct look_message *add(struct listing *l, struct err *err)
@@ -189,11 +172,12 @@ static size_t fold(struct look_message *told, size_t n)
 static void settle(struct listing *l)
 {
     struct look_list *list = l->list;
-    struct look_message *told = list->messages + list->n;
+    struct look_message *told;
     size_t n, kept = 0;
 
     if (l->end == list->n)
         return;
+    told = list->messages + list->n;
     n = fold(told, l->end - list->n);
     for (size_t i = 0; i < n; i++) {
         struct look_message *known = look_find(list, told[i].uid);

@@ -19,11 +19,11 @@
 #include <stdint.h>
 
 enum {
-    LOOK_MOST = 1 << 24,  /* UIDs that are taken of a folder; more are a server's nonsense */
-    LOOK_PIECE = 5000,    /* messages of which one command asks, about */
-    LOOK_COMMANDS = 32,   /* in flight */
-    LOOK_COMMAND = 8000,  /* bytes of one, RFC 7162 section 4 */
-    LOOK_NUMBERS = 24     /* room for two UIDs and what is between */
+    LOOK_MOST = 1 << 24, /* UIDs that are taken of a folder; more are a server's nonsense */
+    LOOK_PIECE = 5000,   /* messages of which one command asks, about */
+    LOOK_COMMANDS = 32,  /* in flight */
+    LOOK_COMMAND = 8000, /* bytes of one, RFC 7162 section 4 */
+    LOOK_NUMBERS = 24    /* room for two UIDs and what is between */
 };
 
 /* --- commands --------------------------------------------------------------------------------- */
@@ -41,8 +41,9 @@ void look_commands_free(struct look_commands *c);
 void look_commands_end(struct look_commands *c);
 struct slice look_command(const struct look_commands *c, size_t i);
 
-/* Sends all, waits until they are answered, and empties `c`. *out_answer is OK if all are; one that
- * is not is sent once more, alone, and if it fails again *out_answer is what it is told. */
+/* Sends all, waits until they are answered, and empties `c`. *out_answer is OK if all are. Of
+ * several one that is not is sent once more, alone, and if it fails again *out_answer is what it is
+ * told. */
 int look_ask(struct link *l, struct look_commands *c, link_data *on_data, void *arg,
              struct link_answer *out_answer, struct err *err) MUST_CHECK;
 
@@ -53,6 +54,9 @@ struct link_answer look_answer(enum response_kind kind, const char *text);
  * *out_taken tells how many. -1: memory. */
 int look_put_set(struct look_commands *c, const uint32_t *uids, size_t n, size_t most,
                  size_t *out_taken, struct err *err) MUST_CHECK;
+
+/* Where a UID lies among `n` ascending ones; n: nowhere. */
+size_t look_index(const uint32_t *uids, size_t n, uint32_t uid);
 
 /* --- pieces ----------------------------------------------------------------------------------- */
 

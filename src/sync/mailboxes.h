@@ -40,8 +40,10 @@ struct mailboxes {
 
 /* NAMESPACE, LIST (RETURN (SUBSCRIBED SPECIAL-USE) where RFC 5258 is, else LSUB too), STATUS of all
  * (with LIST, RFC 5819, or pipelined). Folders of other users and shared ones are left out where
- * NAMESPACE tells them apart. A STATUS that is refused leaves status.told at 0. *out_answer is that
- * of LIST. */
+ * NAMESPACE tells them apart: the longest prefix that a name begins with says whose it is. Without
+ * NAMESPACE the prefix is "INBOX" and the separator, if there are other folders and all are below
+ * INBOX. A STATUS that is refused leaves status.told at 0. *out_answer is that of LIST; if it is
+ * not OK, `out` is empty. */
 int mailboxes_list(struct link *l, struct mailboxes *out, struct link_answer *out_answer,
                    struct err *err) MUST_CHECK;
 void mailboxes_free(struct mailboxes *m);
@@ -55,25 +57,33 @@ int mailboxes_status(struct link *l, const struct slice *names, size_t n, struct
 
 /* CREATE, with (USE (...)) where the server has CREATE-SPECIAL-USE and `use` is not empty; again
  * without if that is refused, *out_has_use telling. [ALREADYEXISTS], or NO for a folder that LIST
- * then shows, is as good as OK: out_answer->kind. */
+ * then shows as one that can be selected, is as good as OK: out_answer->kind. */
 int mailboxes_create(struct link *l, struct slice name, const char *use, bool *out_has_use,
                      struct link_answer *out_answer, struct err *err) MUST_CHECK;
 
 int mailboxes_subscribe(struct link *l, struct slice name, struct link_answer *out_answer,
                         struct err *err) MUST_CHECK;
 
-/* Rights (RFC 4314) and annotations (RFC 5464) of a folder, where both servers have them: what the
- * target lacks is set, nothing is taken away; the owner's own rights are not touched, by the names
- * `from_user` and `to_user`. What is refused is told by sync_issue(). With `is_dry` nothing is set.
- * -1: one of the links is broken; which one, link_trouble() tells. */
+/* Rights (RFC 4314) and annotations (RFC 5464) of a folder, where both servers have them. What is
+ * refused, or cannot be said to the target, is told by sync_issue(). With `is_dry` nothing happens.
+ * -1: one of the links is broken; which one, link_trouble() tells.
+ *
+ * Rights: whoever has less at the target, or nothing, is given what is missing, and nothing is
+ * taken away. The owner's own are not touched, be he called as at the source or as at the target.
+ * Rights that are denied ("-ann") are carried like others. Servers before RFC 4314 have the letters
+ * c and d: they are what section 2.1.1 says, but for x, which is never made of them.
+ *
+ * Annotations: what is not at the target, or otherwise, is set; none is removed. Not those that
+ * servers write themselves, and none of more than 16 KiB. */
 int mailboxes_carry_acl(struct sync *s, uint32_t folder, struct link *from, struct link *to,
                         struct slice from_name, struct slice to_name, struct err *err) MUST_CHECK;
 int mailboxes_carry_metadata(struct sync *s, uint32_t folder, struct link *from, struct link *to,
                              struct slice from_name, struct slice to_name,
                              struct err *err) MUST_CHECK;
 
-/* The account's quota (RFC 9208, of the root of INBOX): tells when it differs, and when what the
- * source holds (`bytes`, `messages`) does not fit; sets it where the target lets us. */
+/* The account's quota (RFC 9208, of the root of INBOX): sets the target's STORAGE and MESSAGE to
+ * the source's if they differ, and tells if that is refused, or there is nothing to set; tells when
+ * what the source holds (`bytes`, `messages`) is above what the target takes at all. */
 int mailboxes_carry_quota(struct sync *s, struct link *from, struct link *to, uint64_t bytes,
                           uint64_t messages, struct err *err) MUST_CHECK;
 

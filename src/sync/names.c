@@ -20,7 +20,7 @@ struct word {
     bool was_asked;
 };
 
-struct names {
+struct naming {
     const struct sync_choice *choice;
     struct names_space from, to;
     struct slice subfolder1, subfolder2; /* without a separator at the end; empty: none */
@@ -92,7 +92,7 @@ static bool is_text(struct slice s)
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-static int add_word(struct names *n, enum word_kind kind, const char *option, const char *text,
+static int add_word(struct naming *n, enum word_kind kind, const char *option, const char *text,
                     const char *to, struct err *err)
 {
     const struct slice name = slice_str(text);
@@ -111,7 +111,7 @@ static int add_word(struct names *n, enum word_kind kind, const char *option, co
     return 0;
 }
 
-static int add_words(struct names *n, struct err *err)
+static int add_words(struct naming *n, struct err *err)
 {
     const struct sync_choice *c = n->choice;
     int added = 0;
@@ -145,7 +145,7 @@ static int add_expressions(const struct sync_words *words, const char *option,
     return 0;
 }
 
-static int add_transes(struct names *n, struct err *err)
+static int add_transes(struct naming *n, struct err *err)
 {
     const struct sync_words *words = &n->choice->regextrans2;
 
@@ -160,7 +160,7 @@ static int add_transes(struct names *n, struct err *err)
 }
 
 /* subfolder2 without what stands before it anyway, which may be all of it. */
-static int set_subfolders(struct names *n, struct err *err)
+static int set_subfolders(struct naming *n, struct err *err)
 {
     struct slice at_to = without_end(slice_str(n->choice->subfolder2), n->to.separator);
 
@@ -177,10 +177,10 @@ static int set_subfolders(struct names *n, struct err *err)
     return 0;
 }
 
-int names_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
-              struct names **out_names, struct err *err)
+int naming_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
+              struct naming **out_names, struct err *err)
 {
-    struct names *n = calloc(1, sizeof *n);
+    struct naming *n = calloc(1, sizeof *n);
 
     if (!n)
         return err_set(err, 0, "no memory for the names of folders");
@@ -194,16 +194,16 @@ int names_new(const struct sync_choice *choice, struct names_space from, struct 
         add_expressions(&choice->includes, "--include", &n->includes, err) < 0 ||
         add_expressions(&choice->excludes, "--exclude", &n->excludes, err) < 0 ||
         add_transes(n, err) < 0) {
-        names_free(&n);
+        naming_free(&n);
         return -1;
     }
     *out_names = n;
     return 0;
 }
 
-void names_free(struct names **names)
+void naming_free(struct naming **names)
 {
-    struct names *n = *names;
+    struct naming *n = *names;
 
     if (!n)
         return;
@@ -236,7 +236,7 @@ static struct slice bare_name(struct slice name, const struct names_space *space
 
 /* Whether the name is of the subtree of subfolder1; *out_rest is what is below it, empty for that
  * folder itself. The prefix may be missing in the option. */
-static bool is_of_subfolder1(const struct names *n, struct slice name, struct slice *out_rest)
+static bool is_of_subfolder1(const struct naming *n, struct slice name, struct slice *out_rest)
 {
     const struct slice forms[] = {name, bare_name(name, &n->from)};
 
@@ -252,7 +252,7 @@ static bool is_of_subfolder1(const struct names *n, struct slice name, struct sl
     return false;
 }
 
-static bool is_about(const struct names *n, const struct word *w, struct slice name)
+static bool is_about(const struct naming *n, const struct word *w, struct slice name)
 {
     struct slice rest;
 
@@ -270,7 +270,7 @@ static bool is_about(const struct names *n, const struct word *w, struct slice n
 }
 
 /* REGEX_YES if one of them matches. The error is about the one that failed. */
-static enum regex_result any_matches(const struct names *n, struct regex *const *regexes,
+static enum regex_result any_matches(const struct naming *n, struct regex *const *regexes,
                                      const struct sync_words *words, const char *option,
                                      struct slice name, struct err *err)
 {
@@ -287,7 +287,7 @@ static enum regex_result any_matches(const struct names *n, struct regex *const 
 }
 
 /* NAMES_GO: chosen; *out_to is then what f1f2 says, or NULL. */
-static enum names_verdict choose(const struct names *n, struct slice name, const char **out_to,
+static enum names_verdict choose(const struct naming *n, struct slice name, const char **out_to,
                                  struct err *err)
 {
     const struct sync_choice *c = n->choice;
@@ -320,7 +320,7 @@ static enum names_verdict choose(const struct names *n, struct slice name, const
     return result == REGEX_YES ? NAMES_LEFT : NAMES_GO;
 }
 
-bool names_unused(const struct names *n, size_t i, const char **out_option, const char **out_word)
+bool naming_unused(const struct naming *n, size_t i, const char **out_option, const char **out_word)
 {
     for (size_t at = 0; at < n->words_n; at++) {
         if (n->words[at].was_asked || i-- > 0)
@@ -334,18 +334,18 @@ bool names_unused(const struct names *n, size_t i, const char **out_option, cons
 
 /* --- special uses ----------------------------------------------------------------------------- */
 
-int names_add_use(struct names *n, struct slice use, struct slice name, struct err *err)
+int naming_add_use(struct naming *n, struct slice use, struct slice name, struct err *err)
 {
     return names_uses_add(&n->to_uses, use, name, bare_name(name, &n->to), err);
 }
 
-int names_add_source_use(struct names *n, struct slice use, struct slice name, struct err *err)
+int names_add_source_use(struct naming *n, struct slice use, struct slice name, struct err *err)
 {
     return names_uses_add(&n->from_uses, use, name, bare_name(name, &n->from), err);
 }
 
 /* Whether automap has a folder of the target for this one of the source. */
-static bool has_use(const struct names *n, struct slice name, struct slice use,
+static bool has_use(const struct naming *n, struct slice name, struct slice use,
                     struct slice *out_to)
 {
     const struct slice bare = bare_name(name, &n->from);
@@ -378,7 +378,7 @@ static enum names_verdict put(struct buf *to, struct slice s, struct err *err)
 }
 
 /* A name without its prefix, with the target's separator. */
-static enum names_verdict put_levels(const struct names *n, struct slice bare, struct buf *to,
+static enum names_verdict put_levels(const struct naming *n, struct slice bare, struct buf *to,
                                      struct err *err)
 {
     const char from = n->from.separator, separator = n->to.separator;
@@ -399,7 +399,7 @@ static enum names_verdict put_levels(const struct names *n, struct slice bare, s
 }
 
 /* What stands before all names at the target: its prefix and subfolder2. */
-static enum names_verdict put_root(const struct names *n, bool is_for_inbox, struct buf *to,
+static enum names_verdict put_root(const struct naming *n, bool is_for_inbox, struct buf *to,
                                    struct err *err)
 {
     enum names_verdict verdict = NAMES_GO;
@@ -413,14 +413,14 @@ static enum names_verdict put_root(const struct names *n, bool is_for_inbox, str
     return verdict;
 }
 
-static bool are_spaces_equal(const struct names *n)
+static bool are_spaces_equal(const struct naming *n)
 {
     return n->subfolder1.n == 0 && n->subfolder2.n == 0 && n->from.separator == n->to.separator &&
            slice_eq(n->from.prefix, n->to.prefix);
 }
 
 /* From one namespace to the other. */
-static enum names_verdict move_over(const struct names *n, struct slice name, struct buf *to,
+static enum names_verdict move_over(const struct naming *n, struct slice name, struct buf *to,
                                     struct err *err)
 {
     struct slice bare = bare_name(name, &n->from);
@@ -446,7 +446,7 @@ static enum names_verdict move_over(const struct names *n, struct slice name, st
 }
 
 /* Leaves in `name` what the expressions make of it. */
-static enum names_verdict transform(const struct names *n, struct buf *name, struct err *err)
+static enum names_verdict transform(const struct naming *n, struct buf *name, struct err *err)
 {
     const struct sync_words *words = &n->choice->regextrans2;
 
@@ -485,7 +485,7 @@ static const char *fault_of(struct slice name, char separator)
 }
 
 /* All that is behind choosing. */
-static enum names_verdict rename_to(const struct names *n, struct slice from, struct slice use,
+static enum names_verdict rename_to(const struct naming *n, struct slice from, struct slice use,
                                     const char *pair, struct buf *to, struct err *err)
 {
     enum names_verdict verdict;
@@ -499,7 +499,7 @@ static enum names_verdict rename_to(const struct names *n, struct slice from, st
     return verdict == NAMES_GO ? transform(n, to, err) : verdict;
 }
 
-static enum names_verdict finish(const struct names *n, struct slice to, struct buf *out,
+static enum names_verdict finish(const struct naming *n, struct slice to, struct buf *out,
                                  struct err *err)
 {
     const char *fault = fault_of(to, n->to.separator);
@@ -515,7 +515,7 @@ static enum names_verdict finish(const struct names *n, struct slice to, struct 
     return NAMES_GO;
 }
 
-enum names_verdict names_map(const struct names *n, struct slice from, struct slice use,
+enum names_verdict naming_map(const struct naming *n, struct slice from, struct slice use,
                              struct buf *out, struct err *err)
 {
     const char *pair, *fault = fault_of(from, n->from.separator);

@@ -28,7 +28,7 @@
  * subfolder1 itself goes to INBOX, as subfolder1/INBOX does: whoever has an empty or unselectable
  * subfolder1 should pass it over.
  *
- * Not for two threads at a time, names_map() neither.
+ * Not for two threads at a time, naming_map() neither.
  */
 #ifndef USHER_SYNC_NAMES_H
 #define USHER_SYNC_NAMES_H
@@ -40,7 +40,7 @@
 
 #include <stdbool.h>
 
-struct names;
+struct naming;
 
 /* The personal namespace of a side. */
 struct names_space {
@@ -53,18 +53,18 @@ enum { NAMES_LONGEST = 8192 };
 
 /* `choice` and the prefixes must live as long. The error names the option and what is wrong in it.
  */
-int names_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
-              struct names **out_names, struct err *err) MUST_CHECK;
-void names_free(struct names **n);
+int naming_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
+              struct naming **out_names, struct err *err) MUST_CHECK;
+void naming_free(struct naming **n);
 
 /* For automap: the target has the folder `name`, for the special use `use` ("\Sent"), or for none
  * that it tells: `use` is empty then. Where no folder is told for a use, one that has a well-known
  * name for it is taken. Harmless without automap. */
-int names_add_use(struct names *n, struct slice use, struct slice name, struct err *err) MUST_CHECK;
+int naming_add_use(struct naming *n, struct slice use, struct slice name, struct err *err) MUST_CHECK;
 
 /* The same of the source, which may be left out. Of several folders of one use only the first one
  * told (or else that with the name known best) is mapped by it then; others go by their names. */
-int names_add_source_use(struct names *n, struct slice use, struct slice name,
+int names_add_source_use(struct naming *n, struct slice use, struct slice name,
                          struct err *err) MUST_CHECK;
 
 enum names_verdict {
@@ -77,7 +77,7 @@ enum names_verdict {
 };
 
 /* `use`: its special use, "\Sent", or empty, and then a well-known name tells. */
-enum names_verdict names_map(const struct names *n, struct slice from, struct slice use,
+enum names_verdict naming_map(const struct naming *n, struct slice from, struct slice use,
                              struct buf *out, struct err *err) MUST_CHECK;
 
 /* Whether two names of one side are the same folder: INBOX in any case of letters, and so its first
@@ -85,9 +85,9 @@ enum names_verdict names_map(const struct names *n, struct slice from, struct sl
 bool names_are_same(struct slice a, struct slice b, char separator);
 
 /* The choices of folders that named nothing: for each of --folder, --folderrec, the first of
- * --f1f2, and --subfolder1, whether names_map() was ever asked for it (or for what is below it, if
+ * --f1f2, and --subfolder1, whether naming_map() was ever asked for it (or for what is below it, if
  * they are about that); *out_option and *out_word tell the `i`th that was not. False: there is none
  * any more. */
-bool names_unused(const struct names *n, size_t i, const char **out_option, const char **out_word);
+bool naming_unused(const struct naming *n, size_t i, const char **out_option, const char **out_word);
 
 #endif

@@ -17,7 +17,7 @@ struct planning {
     struct sync *sync;
     const struct sync_params *params;
     struct mailboxes from, to;
-    struct names *names;
+    struct naming *names;
     struct job *jobs;
     size_t n;
     const struct mailbox **boxes; /* of the source, one a job */
@@ -114,7 +114,7 @@ static int map_one(struct planning *p, const struct mailbox *box, struct err *er
         return refuse(p, box, (struct slice){0}, REASON_NAME_UNFIT,
                       "its name is neither modified UTF-7 nor UTF-8", err);
     }
-    switch (names_map(p->names, slice_str(box->name), slice_str(box->use), &p->name, &why)) {
+    switch (naming_map(p->names, slice_str(box->name), slice_str(box->use), &p->name, &why)) {
     case NAMES_GO:
         return add_job(p, box, buf_slice(&p->name), err);
     case NAMES_LEFT:
@@ -140,7 +140,7 @@ static int map_all(struct planning *p, struct err *err)
         if (map_one(p, &p->from.all[i], err) < 0)
             return -1;
     }
-    for (size_t i = 0; names_unused(p->names, i, &option, &word); i++)
+    for (size_t i = 0; naming_unused(p->names, i, &option, &word); i++)
         sync_issue(p->sync, REASON_FOLDER_UNKNOWN, UINT32_MAX, 0, 0, (struct slice){0}, "%s \"%s\"",
                    option, word);
     return 0;
@@ -152,13 +152,13 @@ static int make_names(struct planning *p, struct err *err)
     struct names_space from = {slice_str(p->from.prefix), p->from.separator};
     struct names_space to = {slice_str(p->to.prefix), p->to.separator};
 
-    if (names_new(choice, from, to, &p->names, err) < 0)
+    if (naming_new(choice, from, to, &p->names, err) < 0)
         return -1;
     for (size_t i = 0; choice->automap && i < p->to.n; i++) {
         const struct mailbox *box = &p->to.all[i];
 
         if (box->use[0] && !(box->is & MAILBOX_NOSELECT) &&
-            names_add_use(p->names, slice_str(box->use), slice_str(box->name), err) < 0)
+            naming_add_use(p->names, slice_str(box->use), slice_str(box->name), err) < 0)
             return -1;
     }
     return 0;
@@ -323,7 +323,7 @@ int plan_make(struct lane *lane, struct plan *plan, struct err *err)
         jobs_free(p.jobs, p.n);
     }
     free(p.boxes);
-    names_free(&p.names);
+    naming_free(&p.names);
     mailboxes_free(&p.from);
     mailboxes_free(&p.to);
     buf_release(&p.name);

@@ -174,6 +174,7 @@ static void finish(struct sync_report *report, const struct sync_params *params,
     report->to = slice_dup(slice_str(text));
     report->journal = params->journal ? slice_dup(slice_str(params->journal)) : NULL;
     report->is_dry = params->is_dry;
+    report->what = params->what;
     report->is_verify = params->what == SYNC_VERIFY;
     report->is_full = params->is_full;
     report->began_s = began_s;

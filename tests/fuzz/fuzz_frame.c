@@ -30,7 +30,7 @@ static bool is_response(enum frame_kind kind)
 
 static bool is_cut_out(uint64_t literal)
 {
-    return literal % 3 == 2;
+    return literal <= MAX_INPUT && literal % 3 == 2;
 }
 
 /* ---- The model ---- */
@@ -114,7 +114,7 @@ struct model {
 /* A literal of FRAME_PARTS is announced. */
 static enum frame_result model_part(struct model *m, size_t end, uint64_t n)
 {
-    if (!is_cut_out(n) && m->lines + n >= m->limits->line)
+    if (!is_cut_out(n) && n >= m->limits->line - m->lines)
         return FRAME_LITERAL_LARGE;
     m->at = end + (size_t)n;
     if (is_cut_out(n))

@@ -1,0 +1,163 @@
+/* Carrying what is lacking, and finding it again; see folder_parts.h. */
+#include "sync/folder_parts.h"
+
+#include "sync/carry.h"
+#include "sync/state.h"
+
+/* Exceptions are listed when the folder is done, but so many end all at once. */
+static void too_many(struct folder *f)
+{
+    struct err err;
+
+    (void)err_set(&err, 0, "%u exceptions: no more are taken (--errorsmax)", f->params->max_errors);
+    sync_give_up(f->sync, SYNC_EXIT_WITH_ERRORS_MAX, &err);
+}
+
+static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
+{
+    struct folder *f = arg;
+
+    sync_lane_done(f->sync, f->lane->index, 1, is_there ? size : 0);
+    if (!is_there) {
+        f->count.refused++;
+        if (uids_add(f, &f->refused, from_uid) < 0)
+            f->has_failed = true;
+        if (f->params->max_errors > 0 && f->count.refused >= f->params->max_errors)
+            too_many(f);
+        return;
+    }
+    f->way->progress++;
+    f->count.carried++;
+    f->count.carried_bytes += size;
+    sync_carried(f->sync, 1, size);
+    if (uids_add(f, &f->carried, from_uid) < 0)
+        f->has_failed = true;
+}
+
+static void on_issue(void *arg, enum sync_reason reason, uint32_t from_uid, struct slice words)
+{
+    struct folder *f = arg;
+
+    if (folder_issue(f, reason, from_uid, 0, words) < 0)
+        f->has_failed = true;
+}
+
+static bool is_suspect(const struct folder *f, uint32_t uid)
+{
+    for (size_t i = 0; i < f->job->suspects_n; i++) {
+        if (f->job->suspects[i] == uid)
+            return true;
+    }
+    return false;
+}
+
+int folder_choose(struct folder *f)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < f->lacking.n; i++) {
+        const struct look_message *m = look_find(&f->from, f->lacking.all[i]);
+
+        if (!m || !folder_is_chosen(f, m))
+            continue;
+        if (is_suspect(f, m->uid)) {
+            if (uids_add(f, &f->refused, m->uid) < 0)
+                return -1;
+            continue;
+        }
+        if (f->params->is_dry) {
+            f->count.would_carry++;
+            f->count.would_carry_bytes += m->size;
+        }
+        f->lacking.all[kept++] = m->uid;
+    }
+    f->lacking.n = kept;
+    return 0;
+}
+
+/* A full target: what was not tried is listed. */
+static int leave_rest(struct folder *f)
+{
+    size_t tried = f->refused.n;
+
+    uids_sort(&f->carried);
+    uids_sort(&f->refused);
+    for (size_t i = 0; i < f->lacking.n; i++) {
+        const struct uids before = {.all = f->refused.all, .n = tried};
+        uint32_t uid = f->lacking.all[i];
+
+        if (uids_have(&f->carried, uid) || uids_have(&before, uid))
+            continue;
+        if (uids_add(f, &f->refused, uid) < 0 ||
+            folder_issue(f, REASON_OVERQUOTA, uid, 0, SLICE("not tried")) < 0)
+            return -1;
+        f->count.refused++;
+    }
+    return 0;
+}
+
+static int heed_end(struct folder *f, enum carry_end end)
+{
+    switch (end) {
+    case CARRY_DONE:
+        return f->has_failed ? -1 : 0;
+    case CARRY_FULL:
+        sync_log(f->sync, "%s: %s; the rest of the folder is not tried", f->job->from,
+                 f->err->text);
+        return leave_rest(f);
+    case CARRY_BROKEN:
+        return -1;
+    case CARRY_AGAIN:
+        f->wants_again = true;
+        return -1;
+    case CARRY_FAILED:
+        break;
+    }
+    return folder_failed(f);
+}
+
+static int carry(struct folder *f)
+{
+    struct carry_params p = {.sync = f->sync,
+                             .lane = f->lane->index,
+                             .from = f->lane->from,
+                             .to = f->lane->to,
+                             .to_name = slice_str(f->job->to),
+                             .folder = f->row.id,
+                             .fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1,
+                             .to_uidvalidity = f->to_open.uidvalidity,
+                             .has_permanent = f->to_open.permanent_told,
+                             .permanent = slice_str(f->to_open.permanent),
+                             .reader = f->lane->reader,
+                             .list = &f->from,
+                             .uids = f->lacking.all,
+                             .n = f->lacking.n,
+                             .is_careful = f->way->is_careful,
+                             .told = {.done = on_done, .issue = on_issue, .arg = f}};
+
+    if (f->lacking.n == 0)
+        return 0;
+    return heed_end(f, carry_run(&p, &f->way->suspect, f->err));
+}
+
+/* What has come to the target since it was looked at; and, where the target has not told under
+ * which UIDs it took them, which of it is which. */
+static int look_again(struct folder *f)
+{
+    struct link_answer answer;
+    uint32_t fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1;
+
+    if (f->carried.n == 0)
+        return 0;
+    uids_sort(&f->carried);
+    uids_sort(&f->refused);
+    if (look_range(f->lane->to, fence, UINT32_MAX, LOOK_ALL, 0, (uint32_t)f->carried.n, &f->to,
+                   &answer, f->err) < 0)
+        return -1;
+    return folder_resolve(f);
+}
+
+int folder_carry(struct folder *f)
+{
+    return carry(f) < 0 ? -1 : look_again(f);
+}

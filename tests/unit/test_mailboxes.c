@@ -1,0 +1,703 @@
+/* What folders there are, as servers of many kinds tell it, and what hangs on them: rights,
+ * annotations, quota. */
+#include "sync/mailboxes.h"
+
+#include "link_fake.h"
+
+#include "sync/state.h"
+
+/* ---- what the tested code tells ---- */
+
+static struct sync_params params;
+static char issues[2000], log_lines[1000];
+
+const struct sync_params *sync_params(const struct sync *s)
+{
+    (void)s;
+    return &params;
+}
+
+void sync_issue(struct sync *s, enum sync_reason reason, uint32_t folder, uint32_t from_uid,
+                uint32_t to_uid, struct slice subject, const char *fmt, ...)
+{
+    size_t n = strlen(issues);
+    va_list ap;
+
+    (void)s;
+    assert_int_equal(from_uid + to_uid + subject.n, 0);
+    n += (size_t)snprintf(issues + n, sizeof issues - n, "%s %d: ", sync_reason_name(reason),
+                          (int)folder);
+    va_start(ap, fmt);
+    n += (size_t)vsnprintf(issues + n, sizeof issues - n, fmt, ap);
+    va_end(ap);
+    snprintf(issues + n, sizeof issues - n, "\n");
+}
+
+void sync_log(struct sync *s, const char *fmt, ...)
+{
+    va_list ap;
+
+    (void)s;
+    va_start(ap, fmt);
+    vsnprintf(log_lines, sizeof log_lines, fmt, ap);
+    va_end(ap);
+}
+
+static void expect_issues(const char *expected)
+{
+    if (strcmp(issues, expected) != 0)
+        fail_msg("told is \"%s\", not \"%s\"", issues, expected);
+    issues[0] = '\0';
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    params = (struct sync_params){.from = {.user = SLICE("ann")}, .to = {.user = SLICE("anna")}};
+    issues[0] = log_lines[0] = '\0';
+    return 0;
+}
+
+/* ---- listing ---- */
+
+/* "name=S use 3 messages", S being the separator, "-" none; and N, I, S, U for what it is. */
+static void tell_box(const struct mailbox *box, struct buf *out)
+{
+    static const char letters[] = "NISU";
+
+    assert_int_equal(buf_printf(out, "%s%c", box->name, box->separator ? box->separator : '-'), 0);
+    for (int i = 0; i < 4; i++) {
+        if (box->is & 1U << i)
+            assert_int_equal(buf_printf(out, "%c", letters[i]), 0);
+    }
+    assert_int_equal(buf_printf(out, "%s", box->use), 0);
+    if (box->status.told & STATUS_MESSAGES)
+        assert_int_equal(buf_printf(out, "%u", box->status.messages), 0);
+    assert_int_equal(buf_printf(out, "|"), 0);
+    assert_ptr_equal(box->status.name.p, NULL);
+}
+
+static void list(struct link *l, struct mailboxes *m)
+{
+    struct link_answer answer;
+    struct err err;
+
+    if (mailboxes_list(l, m, &answer, &err) < 0)
+        fail_msg("%s", err.text);
+    assert_int_equal(answer.kind, RESPONSE_OK);
+}
+
+static void expect_boxes(const struct mailboxes *m, const char *prefix, char separator,
+                         const char *expected)
+{
+    struct buf told;
+
+    buf_init(&told, 4000, false);
+    for (size_t i = 0; i < m->n; i++) {
+        tell_box(&m->all[i], &told);
+        assert_ptr_equal(mailboxes_find(m, slice_str(m->all[i].name)), &m->all[i]);
+    }
+    if (!slice_eq(buf_slice(&told), slice_str(expected)))
+        fail_msg("%.*s\nis not\n%s", SLICE_ARG(buf_slice(&told)), expected);
+    buf_release(&told);
+    assert_string_equal(m->prefix, prefix);
+    assert_int_equal(m->separator, separator);
+}
+
+static void expect_list(struct link l, const char *prefix, char separator, const char *expected)
+{
+    struct mailboxes m;
+
+    list(&l, &m);
+    expect_boxes(&m, prefix, separator, expected);
+    mailboxes_free(&m);
+    mailboxes_free(&m);
+    end_link(&l);
+}
+
+#define ITEMS              "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)"
+#define ALL_ITEMS          "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ SIZE)"
+#define STATUS_OF(name, n) "* STATUS " name " (MESSAGES " n " UIDNEXT 9)\r\n"
+
+static void test_a_server_with_everything_tells_it_in_one_command(void **state)
+{
+    (void)state;
+    expect_list(
+        NEW_LINK("IMAP4rev1 LIST-EXTENDED LIST-STATUS SPECIAL-USE NAMESPACE CONDSTORE STATUS=SIZE",
+                 {"NAMESPACE", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n= OK\r\n"},
+                 {"LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS " ALL_ITEMS ")",
+                  "* LIST (\\HasNoChildren \\Sent \\Subscribed) \"/\" Sent\r\n" STATUS_OF(
+                      "Sent", "7") "* LIST (\\Noselect \\HasChildren) \"/\" a\r\n"
+                                   "* LIST (\\NonExistent \\Subscribed) \"/\" b\r\n"
+                                   "* LIST (\\NoInferiors) \"/\" {3}\r\na/b\r\n" STATUS_OF(
+                                       "\"a/b\"", "2") "* LIST () \"/\" inbox (CHILDINFO (\"x\"))"
+                                                       "\r\n" STATUS_OF("Inbox", "3") "= OK\r\n"}),
+        "", '/', "INBOX/3|Sent/S\\Sent7|a/N|a/b/I2|b/NS|");
+}
+
+static void test_a_plain_server_is_asked_by_lsub_and_status(void **state)
+{
+    (void)state;
+    expect_list(NEW_LINK("IMAP4rev1 NAMESPACE",
+                         {"NAMESPACE", "* NAMESPACE ((\"INBOX.\" \".\")) NIL NIL\r\n= OK\r\n"},
+                         {"LIST \"\" \"*\"", "* LIST () \".\" \"INBOX\"\r\n"
+                                             "* LIST () \".\" \"INBOX.Sent Items\"\r\n"
+                                             "* LIST () \".\" INBOX.&AOk-\r\n= OK\r\n"},
+                         {"LSUB \"\" \"*\"", "* LSUB () \".\" \"INBOX.Sent Items\"\r\n"
+                                             "* LSUB () \".\" INBOX.gone\r\n"
+                                             "* LSUB (\\Noselect) \".\" INBOX.&AOk-\r\n= OK\r\n"},
+                         {"STATUS \"INBOX\" " ITEMS, STATUS_OF("INBOX", "1") "= OK\r\n"},
+                         {"STATUS \"INBOX.Sent Items\" " ITEMS, "= NO locked\r\n"},
+                         {"STATUS \"INBOX.&AOk-\" " ITEMS, STATUS_OF("INBOX.&AOk-", "4") "= OK\r\n"
+                                                                                         ""}),
+                "INBOX.", '.', "INBOX.1|INBOX.Sent Items.S|INBOX.\xc3\xa9.4|");
+}
+
+static void test_one_status_that_was_left_out_is_asked_for(void **state)
+{
+    (void)state;
+    expect_list(
+        NEW_LINK("LIST-EXTENDED LIST-STATUS NAMESPACE",
+                 {"NAMESPACE", "* NAMESPACE NIL NIL NIL\r\n= OK\r\n"},
+                 {"LIST \"\" \"*\" RETURN (SUBSCRIBED STATUS " ITEMS ")",
+                  "* LIST () \"/\" INBOX\r\n" STATUS_OF(
+                      "INBOX", "1") "* LIST () \"/\" a\r\n" STATUS_OF("other", "5") "= "
+                                                                                    "OK\r\n"},
+                 {"STATUS \"a\" " ITEMS, STATUS_OF("a", "6") "= OK\r\n"}),
+        "", '/', "INBOX/1|a/6|");
+}
+
+static void test_a_list_refused_in_its_long_form_is_asked_for_in_the_short_one(void **state)
+{
+    (void)state;
+    expect_list(
+        NEW_LINK("LIST-EXTENDED NAMESPACE", {"NAMESPACE", "= BAD what\r\n"},
+                 {"LIST \"\" \"*\" RETURN (SUBSCRIBED)", "* LIST () \"/\" INBOX\r\n= BAD no\r\n"},
+                 {"LSUB \"\" \"*\"", "* LSUB () \"/\" INBOX\r\n= OK\r\n"},
+                 {"LIST \"\" \"*\"", "* LIST () \"/\" INBOX\r\n= OK\r\n"},
+                 {"STATUS \"INBOX\" " ITEMS, "= NO\r\n"}),
+        "", '/', "INBOX/S|");
+}
+
+static void test_a_list_refused_altogether_is_told(void **state)
+{
+    struct link l = NEW_LINK("LIST-EXTENDED NAMESPACE", {"NAMESPACE", "= OK\r\n"},
+                             {"LIST \"\" \"*\" RETURN (SUBSCRIBED)", "= NO no\r\n"},
+                             {"LSUB \"\" \"*\"", "= NO\r\n"},
+                             {"LIST \"\" \"*\"", "* LIST () \"/\" x\r\n= NO not today\r\n"});
+    struct link_answer answer;
+    struct mailboxes m;
+
+    (void)state;
+    assert_int_equal(mailboxes_list(&l, &m, &answer, NULL), 0);
+    assert_int_equal(answer.kind, RESPONSE_NO);
+    assert_true(slice_eq(answer.text, SLICE("not today")));
+    assert_int_equal(m.n, 0);
+    mailboxes_free(&m);
+    end_link(&l);
+}
+
+static void test_without_namespace_the_separator_and_a_prefix_are_seen_from_names(void **state)
+{
+    static const char lsub[] = "LSUB \"\" \"*\"", root[] = "LIST \"\" \"\"",
+                      all[] = "LIST \"\" \"*\"";
+    static const char ok[] = "= OK\r\n";
+
+    (void)state;
+    expect_list(NEW_LINK("", {root, "* LIST (\\Noselect) \"^\" \"\"\r\n= OK\r\n"},
+                         {all, "* LIST () NIL INBOX\r\n= OK\r\n"}, {lsub, ok},
+                         {"STATUS \"INBOX\" " ITEMS, ok}),
+                "", '^', "INBOX-|");
+    expect_list(NEW_LINK("", {root, ok},
+                         {all, "* LIST () NIL INBOX\r\n* LIST () NIL a.b\r\n= OK\r\n"}, {lsub, ok},
+                         {"STATUS \"INBOX\" " ITEMS, ok}, {"STATUS \"a.b\" " ITEMS, ok}),
+                "", '\0', "INBOX-|a.b-|");
+    expect_list(NEW_LINK("", {root, ok},
+                         {all, "* LIST () \".\" INBOX\r\n* LIST () \".\" Inbox.a\r\n= OK\r\n"},
+                         {lsub, ok}, {"STATUS \"INBOX\" " ITEMS, ok},
+                         {"STATUS \"Inbox.a\" " ITEMS, ok}),
+                "INBOX.", '.', "INBOX.|Inbox.a.|");
+    expect_list(NEW_LINK("", {root, ok},
+                         {all, "* LIST () \".\" INBOX\r\n* LIST () \".\" INBOX.a\r\n"
+                               "* LIST () \".\" b\r\n= OK\r\n"},
+                         {lsub, ok}, {"STATUS \"INBOX\" " ITEMS, ok},
+                         {"STATUS \"INBOX.a\" " ITEMS, ok}, {"STATUS \"b\" " ITEMS, ok}),
+                "", '.', "INBOX.|INBOX.a.|b.|");
+    expect_list(NEW_LINK("", {root, ok}, {all, "* LIST () \".\" INBOX\r\n= OK\r\n"}, {lsub, ok},
+                         {"STATUS \"INBOX\" " ITEMS, ok}),
+                "", '.', "INBOX.|");
+}
+
+static void test_folders_of_others_and_shared_ones_are_left_out(void **state)
+{
+    (void)state;
+    expect_list(
+        NEW_LINK(
+            "NAMESPACE LIST-EXTENDED",
+            {"NAMESPACE", "* NAMESPACE ((\"INBOX.\" \".\")(\"Archive.\" \".\")) "
+                          "((\"user.\" \".\")) ((\"\" \".\"))\r\n= OK\r\n"},
+            {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+             "* LIST () \".\" shared\r\n* LIST () \".\" user.bob\r\n* LIST () \".\" user\r\n"
+             "* LIST (\\Noselect) \".\" INBOX.a\r\n* LIST (\\Noselect) \".\" Archive.x\r\n"
+             "* LIST (\\Noselect) \".\" Archive\r\n* LIST (\\Noselect) \".\" INBOX\r\n= OK\r\n"}),
+        "INBOX.", '.', "INBOX.N|Archive.N|Archive.x.N|INBOX.a.N|");
+    expect_list(NEW_LINK("NAMESPACE LIST-EXTENDED",
+                         {"NAMESPACE", "* NAMESPACE ((\"\" \"/\")) ((\"Other Users/\" \"/\")) "
+                                       "((\"\" \"/\"))\r\n= OK\r\n"},
+                         {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+                          "* LIST (\\Noselect) \"/\" \"Other Users\"\r\n"
+                          "* LIST (\\Noselect) \"/\" \"Other Users/bob\"\r\n"
+                          "* LIST (\\Noselect) \"/\" \"Other Users 2\"\r\n"
+                          "* LIST (\\Noselect) \"/\" a\r\n= OK\r\n"}),
+                "", '/', "Other Users 2/N|a/N|");
+}
+
+static void test_names_may_be_odd_and_those_without_meaning_are_told(void **state)
+{
+    (void)state;
+    expect_list(NEW_LINK("NAMESPACE LIST-EXTENDED", {"NAMESPACE", "= OK\r\n"},
+                         {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+                          "* LIST (\\Noselect) \"/\" \"q\\\"b\\\\ \"\r\n"
+                          "* LIST (\\Noselect) \"/\" {3}\r\n a \r\n"
+                          "* LIST (\\Noselect) \"/\" \"a//b\"\r\n"
+                          "* LIST () \"/\" &bad\r\n"
+                          "* LIST () \"/\" \"\xff\"\r\n"
+                          "* LIST oops\r\n"
+                          "* LIST (\\Noselect) \"/\" ~x\r\n= OK\r\n"}),
+                "", '/', " a /N|&bad/U|a//b/N|q\"b\\ /N|~x/N|\xff/U|");
+}
+
+static void test_what_is_listed_twice_is_there_once(void **state)
+{
+    (void)state;
+    expect_list(NEW_LINK("NAMESPACE LIST-EXTENDED", {"NAMESPACE", "= OK\r\n"},
+                         {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+                          "* LIST (\\Noselect) NIL a\r\n* LIST (\\Junk \\Subscribed) \"/\" a\r\n"
+                          "* LIST (\\Noselect) \"/\" INBOX\r\n* LIST (\\Noselect) \"/\" iNBOX\r\n"
+                          "= OK\r\n"},
+                         {"STATUS \"a\" " ITEMS, STATUS_OF("a", "2") "= OK\r\n"}),
+                "", '/', "INBOX/N|a/S\\Junk2|");
+}
+
+static void test_with_utf8_names_come_and_go_as_they_are(void **state)
+{
+    struct link l =
+        NEW_LINK("IMAP4rev2", {"NAMESPACE", "= OK\r\n"},
+                 {"LIST \"\" \"*\" RETURN (SUBSCRIBED SPECIAL-USE STATUS (MESSAGES UIDNEXT "
+                  "UIDVALIDITY UNSEEN SIZE))",
+                  "* LIST () \"/\" \"\xc3\xa9&AOk-\"\r\n= OK\r\n"},
+                 {"STATUS {7}\r\n\xc3\xa9&AOk- (MESSAGES UIDNEXT UIDVALIDITY UNSEEN SIZE)",
+                  STATUS_OF("\"\xc3\xa9&AOk-\"", "8") "= OK\r\n"});
+
+    (void)state;
+    l.has_utf8 = true;
+    expect_list(l, "", '/', "\xc3\xa9&AOk-/8|");
+}
+
+static void test_inbox_and_its_children_are_found_in_any_case(void **state)
+{
+    struct link l = NEW_LINK("NAMESPACE LIST-EXTENDED", {"NAMESPACE", "= OK\r\n"},
+                             {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+                              "* LIST (\\Noselect) \"/\" INBOX\r\n"
+                              "* LIST (\\Noselect) \"/\" Inbox/a\r\n"
+                              "* LIST (\\Noselect) \"/\" A\r\n= OK\r\n"});
+    struct mailboxes m;
+
+    (void)state;
+    list(&l, &m);
+    expect_boxes(&m, "", '/', "INBOX/N|A/N|Inbox/a/N|");
+    assert_ptr_equal(mailboxes_find(&m, SLICE("inbox")), &m.all[0]);
+    assert_ptr_equal(mailboxes_find(&m, SLICE("INBOX/a")), &m.all[2]);
+    assert_null(mailboxes_find(&m, SLICE("INBOX/A")));
+    assert_null(mailboxes_find(&m, SLICE("a")));
+    assert_null(mailboxes_find(&m, SLICE("")));
+    mailboxes_free(&m);
+    end_link(&l);
+}
+
+static void test_a_broken_link_is_an_error_wherever_it_breaks(void **state)
+{
+    static const struct exchange all[] = {
+        {"LIST \"\" \"\"", "= OK\r\n"},
+        {"LIST \"\" \"*\"", "* LIST () \"/\" a\r\n* LIST () \"/\" b\r\n= OK\r\n"},
+        {"LSUB \"\" \"*\"", "* LSUB () \"/\" a\r\n= OK\r\n"},
+        {"STATUS \"a\" " ITEMS, "= OK\r\n"},
+        {"STATUS \"b\" " ITEMS, "= OK\r\n"}};
+
+    (void)state;
+    for (size_t i = 0; i < 5; i++) {
+        struct exchange some[5];
+        struct link_answer answer;
+        struct mailboxes m;
+        struct link l;
+        struct err err;
+
+        memcpy(some, all, sizeof all);
+        some[i].answer = NULL;
+        l = new_link("", some, i + 1);
+        assert_int_equal(mailboxes_list(&l, &m, &answer, &err), -1);
+        end_link(&l);
+    }
+}
+
+static void test_status_of_some_is_told_for_those_that_have_it(void **state)
+{
+    struct link l = NEW_LINK("QRESYNC",
+                             {"STATUS \"a\" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN "
+                              "HIGHESTMODSEQ)",
+                              "* STATUS a (MESSAGES 4294967296 UIDNEXT 2 UIDVALIDITY 3 "
+                              "HIGHESTMODSEQ 9)\r\n= OK\r\n"},
+                             {"STATUS \"c\" (MESSAGES UIDNEXT UIDVALIDITY UNSEEN HIGHESTMODSEQ)",
+                              "* STATUS elsewhere (MESSAGES 5)\r\n= NO\r\n"});
+    const struct slice names[] = {SLICE("a"), SLICE("\xff"), SLICE("c")};
+    struct data_status out[3];
+
+    (void)state;
+    assert_int_equal(mailboxes_status(&l, names, 3, out, NULL), 0);
+    assert_int_equal(out[0].told, STATUS_UIDNEXT | STATUS_UIDVALIDITY | STATUS_HIGHESTMODSEQ);
+    assert_int_equal(out[0].uidnext, 2);
+    assert_int_equal(out[1].told, 0);
+    assert_int_equal(out[2].told, 0);
+    assert_int_equal(mailboxes_status(&l, names, 0, out, NULL), 0);
+    end_link(&l);
+}
+
+/* ---- making ---- */
+
+static void expect_create(struct link l, const char *use, enum response_kind kind, bool has_use,
+                          const char *text)
+{
+    struct link_answer answer;
+    bool has = !has_use;
+
+    assert_int_equal(mailboxes_create(&l, SLICE("a\"b"), use, &has, &answer, NULL), 0);
+    assert_int_equal(answer.kind, kind);
+    assert_int_equal(has, has_use);
+    if (text && !slice_eq(answer.text, slice_str(text)))
+        fail_msg("\"%.*s\" is not \"%s\"", SLICE_ARG(answer.text), text);
+    end_link(&l);
+}
+
+#define CREATE "CREATE \"a\\\"b\""
+#define LOOK   "LIST \"\" \"a\\\"b\""
+
+static void test_a_folder_is_made_with_its_use_or_without(void **state)
+{
+    (void)state;
+    expect_create(NEW_LINK("", {CREATE, "= OK\r\n"}), "\\Sent", RESPONSE_OK, false, NULL);
+    expect_create(NEW_LINK("CREATE-SPECIAL-USE", {CREATE, "= OK\r\n"}), "", RESPONSE_OK, false,
+                  NULL);
+    expect_create(NEW_LINK("CREATE-SPECIAL-USE", {CREATE " (USE (\\Sent))", "= OK\r\n"}), "\\Sent",
+                  RESPONSE_OK, true, NULL);
+    expect_create(NEW_LINK("CREATE-SPECIAL-USE",
+                           {CREATE " (USE (\\Important))", "= NO [USEATTR] no\r\n"},
+                           {CREATE, "= OK\r\n"}),
+                  "\\Important", RESPONSE_OK, false, NULL);
+    expect_create(NEW_LINK("CREATE-SPECIAL-USE",
+                           {CREATE " (USE (\\Sent))", "= NO [ALREADYEXISTS] is there\r\n"}),
+                  "\\Sent", RESPONSE_OK, false, NULL);
+}
+
+static void test_a_folder_that_is_there_is_as_good_as_made(void **state)
+{
+    (void)state;
+    expect_create(NEW_LINK("", {CREATE, "= NO [ALREADYEXISTS] is there\r\n"}), "", RESPONSE_OK,
+                  false, NULL);
+    expect_create(NEW_LINK("", {CREATE, "= NO is there\r\n"},
+                           {LOOK, "* LIST () \"/\" \"a\\\"b\"\r\n= OK\r\n"}),
+                  "", RESPONSE_OK, false, NULL);
+    expect_create(NEW_LINK("", {CREATE, "= NO\r\n"},
+                           {LOOK, "* LIST () \"/\" c\r\n* LIST (\\Noselect) \"/\" \"a\\\"b\"\r\n"
+                                  "= OK\r\n"},
+                           {CREATE, "= NO [CANNOT] never\r\n"}),
+                  "", RESPONSE_NO, false, "[CANNOT] never");
+    expect_create(NEW_LINK("", {CREATE, "= NO\r\n"}, {LOOK, "= NO\r\n"}, {CREATE, "= BAD so\r\n"}),
+                  "", RESPONSE_BAD, false, "so");
+}
+
+static void test_a_name_that_cannot_be_said_is_refused_without_the_server(void **state)
+{
+    struct link l = new_link("", NULL, 0);
+    struct link_answer answer;
+    bool has_use;
+
+    (void)state;
+    assert_int_equal(mailboxes_create(&l, SLICE("\xff"), "", &has_use, &answer, NULL), 0);
+    assert_int_equal(answer.kind, RESPONSE_NO);
+    assert_int_equal(mailboxes_subscribe(&l, SLICE("\xff"), &answer, NULL), 0);
+    assert_int_equal(answer.kind, RESPONSE_NO);
+    end_link(&l);
+    l = NEW_LINK("", {"SUBSCRIBE \"&AOk-\"", "= NO no\r\n"});
+    assert_int_equal(mailboxes_subscribe(&l, SLICE("\xc3\xa9"), &answer, NULL), 0);
+    assert_true(slice_eq(answer.text, SLICE("no")));
+    end_link(&l);
+}
+
+/* ---- rights ---- */
+
+typedef int carry_folder(struct sync *s, uint32_t folder, struct link *from, struct link *to,
+                         struct slice from_name, struct slice to_name, struct err *err);
+
+static void expect_carried(carry_folder *carry, struct link from, struct link to,
+                           const char *expected)
+{
+    struct err err;
+
+    if (carry(NULL, 5, &from, &to, SLICE("f"), SLICE("t"), &err) < 0)
+        fail_msg("%s", err.text);
+    expect_issues(expected);
+    end_link(&from);
+    end_link(&to);
+}
+
+static void test_rights_that_the_target_lacks_are_given(void **state)
+{
+    (void)state;
+    expect_carried(
+        mailboxes_carry_acl,
+        NEW_LINK("ACL RIGHTS=texk", {"GETACL \"f\"", "* ACL f ann lrswipkxtea bob lrwtd -bob p "
+                                                     "\"c d\" lr anyone l anna lrs owner a\r\n= "
+                                                     "OK\r\n"}),
+        NEW_LINK("ACL RIGHTS=kxten",
+                 {"GETACL \"t\"", "* ACL t anna lrswipkxtea bob lr anyone lr\r\n= OK\r\n"},
+                 {"SETACL \"t\" \"bob\" +tw", "= OK\r\n"}, {"SETACL \"t\" \"-bob\" +p", "= OK\r\n"},
+                 {"SETACL \"t\" \"c d\" +lr", "= NO who is that\r\n"}),
+        "acl 5: the target refuses the rights of c d: who is that\n");
+}
+
+static void test_letters_before_rfc_4314_become_those_of_today_and_back(void **state)
+{
+    (void)state;
+    expect_carried(mailboxes_carry_acl,
+                   NEW_LINK("ACL", {"GETACL \"f\"", "* ACL f bob lrcd eve d\r\n= OK\r\n"}),
+                   NEW_LINK("ACL RIGHTS=kxte", {"GETACL \"t\"", "* ACL t eve tde\r\n= OK\r\n"},
+                            {"SETACL \"t\" \"bob\" +eklrt", "= OK\r\n"}),
+                   "");
+    expect_carried(
+        mailboxes_carry_acl,
+        NEW_LINK("ACL RIGHTS=kxte",
+                 {"GETACL \"f\"", "* ACL f a lkx b lte c lt d lx e ltecd\r\n= OK\r\n"}),
+        NEW_LINK("ACL", {"GETACL \"t\"", "* ACL t e lcd\r\n= OK\r\n"},
+                 {"SETACL \"t\" \"a\" +cl", "= OK\r\n"}, {"SETACL \"t\" \"b\" +dl", "= OK\r\n"},
+                 {"SETACL \"t\" \"c\" +l", "= OK\r\n"}, {"SETACL \"t\" \"d\" +l", "= OK\r\n"}),
+        "acl 5: the target has no rights \"t\" for c\n"
+        "acl 5: the target has no rights \"x\" for d\n");
+}
+
+static void test_rights_that_the_target_does_not_know_are_told(void **state)
+{
+    (void)state;
+    expect_carried(mailboxes_carry_acl,
+                   NEW_LINK("ACL RIGHTS=kxten", {"GETACL \"f\"", "* ACL f bob ln7\r\n= OK\r\n"}),
+                   NEW_LINK("ACL RIGHTS=kxte7", {"GETACL \"t\"", "* ACL t bob l\r\n= OK\r\n"}),
+                   "acl 5: the target has no rights \"n7\" for bob\n");
+}
+
+static void test_rights_are_left_alone_where_a_server_does_not_tell_them(void **state)
+{
+    const struct exchange no[] = {{"GETACL \"f\"", "= NO [NOPERM] not you\r\n"}};
+    const struct exchange yes[] = {{"GETACL \"f\"", "* ACL f bob l\r\n= OK\r\n"}};
+    const struct exchange to_no[] = {{"GETACL \"t\"", "= NO no\r\n"}};
+
+    (void)state;
+    expect_carried(mailboxes_carry_acl, new_link("ACL", NULL, 0), new_link("", NULL, 0), "");
+    expect_carried(mailboxes_carry_acl, new_link("", NULL, 0), new_link("ACL", NULL, 0), "");
+    expect_carried(mailboxes_carry_acl, new_link("ACL", no, 1), new_link("ACL", NULL, 0),
+                   "acl 5: the source does not tell the rights: [NOPERM] not you\n");
+    expect_carried(mailboxes_carry_acl, new_link("ACL", yes, 1), new_link("ACL", to_no, 1),
+                   "acl 5: the target does not tell the rights: no\n");
+    params.is_dry = true;
+    expect_carried(mailboxes_carry_acl, new_link("ACL", NULL, 0), new_link("ACL", NULL, 0), "");
+}
+
+/* Whose mail it is, not who logs in for him. */
+static void test_the_owner_is_the_one_whose_mail_it_is(void **state)
+{
+    (void)state;
+    params.from.user = SLICE("master");
+    params.from.authzid = SLICE("ann");
+    expect_carried(
+        mailboxes_carry_acl,
+        NEW_LINK("ACL", {"GETACL \"f\"", "* ACL f ann l -ann r master l NIL l\r\n= OK\r\n"}),
+        NEW_LINK("ACL", {"GETACL \"t\"", "= OK\r\n"}, {"SETACL \"t\" \"master\" +l", "= OK\r\n"},
+                 {"SETACL \"t\" \"NIL\" +l", "= OK\r\n"}),
+        "");
+}
+
+/* ---- annotations ---- */
+
+#define GET_OF(name) "GETMETADATA (MAXSIZE 16384 DEPTH infinity) \"" name "\" (/private /shared)"
+
+static void test_annotations_that_the_target_lacks_or_has_otherwise_are_set(void **state)
+{
+    (void)state;
+    expect_carried(
+        mailboxes_carry_metadata,
+        NEW_LINK("METADATA",
+                 {GET_OF("f"), "* METADATA \"f\" (/private/comment \"a b\" /shared/comment {3}\r\n"
+                               "x\ny /shared/same \"s\" /shared/none NIL)\r\n"
+                               "* METADATA f (/private/empty \"\" /private/vendor/kolab/type mail)"
+                               "\r\n* METADATA f /private/changed\r\n"
+                               "* METADATA f (/shared/vendor/cmu/cyrus-imapd/size \"9\" "
+                               "/private/specialuse \"\\\\Sent\")\r\n= OK\r\n"}),
+        NEW_LINK("METADATA",
+                 {GET_OF("t"),
+                  "* METADATA t (/Shared/Same {1}\r\ns /private/comment \"c\")\r\n= OK\r\n"},
+                 {"SETMETADATA \"t\" (\"/private/comment\" \"a b\")", "= OK\r\n"},
+                 {"SETMETADATA \"t\" (\"/shared/comment\" {3}\r\nx\ny)", "= OK\r\n"},
+                 {"SETMETADATA \"t\" (\"/private/empty\" \"\")", "= NO [METADATA TOOMANY] no\r\n"},
+                 {"SETMETADATA \"t\" (\"/private/vendor/kolab/type\" \"mail\")", "= OK\r\n"}),
+        "metadata 5: the target refuses /private/empty: [METADATA TOOMANY] no\n");
+}
+
+static void test_annotations_that_are_too_long_or_not_told_are_noted(void **state)
+{
+    (void)state;
+    expect_carried(
+        mailboxes_carry_metadata,
+        NEW_LINK("METADATA", {GET_OF("f"), "= OK [METADATA LONGENTRIES 99999] done\r\n"}),
+        new_link("METADATA", NULL, 0),
+        "metadata 5: there are annotations of more than 16384 bytes, which are not "
+        "carried\n");
+    expect_carried(mailboxes_carry_metadata, NEW_LINK("METADATA", {GET_OF("f"), "= NO no\r\n"}),
+                   new_link("METADATA", NULL, 0),
+                   "metadata 5: the source does not tell the annotations: no\n");
+    expect_carried(mailboxes_carry_metadata,
+                   NEW_LINK("METADATA", {GET_OF("f"), "* METADATA f (/shared/a b)\r\n= OK\r\n"}),
+                   NEW_LINK("METADATA", {GET_OF("t"), "= NO no\r\n"}),
+                   "metadata 5: the target does not tell the annotations: no\n");
+    expect_carried(mailboxes_carry_metadata, new_link("METADATA", NULL, 0),
+                   new_link("METADATA-SERVER", NULL, 0), "");
+}
+
+/* ---- quota ---- */
+
+static void expect_quota(struct link from, struct link to, uint64_t bytes, uint64_t messages,
+                         const char *expected)
+{
+    struct err err;
+
+    if (mailboxes_carry_quota(NULL, &from, &to, bytes, messages, &err) < 0)
+        fail_msg("%s", err.text);
+    expect_issues(expected);
+    end_link(&from);
+    end_link(&to);
+}
+
+#define QUOTA(root, resources)                                                                 \
+    {                                                                                          \
+        "GETQUOTAROOT INBOX", "* QUOTAROOT INBOX " root "\r\n* QUOTA " root " (" resources ")" \
+                              "\r\n= OK\r\n"                                                   \
+    }
+
+static void test_equal_quotas_are_left_alone(void **state)
+{
+    (void)state;
+    expect_quota(
+        NEW_LINK("QUOTA", QUOTA("\"\"", "STORAGE 1 100 MESSAGE 1 20")),
+        NEW_LINK("QUOTA", QUOTA("\"User quota\"", "storage 0 100 X-OTHER 1 2 MESSAGE 0 20")),
+        100 * 1024, 20, "");
+    expect_quota(NEW_LINK("QUOTA", {"GETQUOTAROOT INBOX", "* QUOTAROOT INBOX\r\n= OK\r\n"}),
+                 NEW_LINK("QUOTA", {"GETQUOTAROOT INBOX", "= NO none\r\n"}), 1, 1, "");
+    expect_quota(new_link("", NULL, 0), new_link("", NULL, 0), 1, 1, "");
+}
+
+static void test_the_target_gets_the_quota_of_the_source_and_keeps_its_others(void **state)
+{
+    (void)state;
+    expect_quota(NEW_LINK("QUOTA", QUOTA("r", "STORAGE 1 100")),
+                 NEW_LINK("QUOTA", QUOTA("\"\"", "STORAGE 0 10 MESSAGE 0 30 MAILBOX 1 5"),
+                          {"SETQUOTA \"\" (STORAGE 100 MESSAGE 30 MAILBOX 5)", "= OK\r\n"},
+                          QUOTA("\"\"", "STORAGE 0 100 MESSAGE 0 30")),
+                 50 * 1024, 40,
+                 "quota-small -1: the source holds 40 messages, the target takes 30\n");
+    assert_string_equal(log_lines, "quota: STORAGE is 100 at the source, 10 at the target; MESSAGE "
+                                   "is none at the source, 30 at the target; it was set");
+}
+
+static void test_a_quota_that_cannot_be_set_is_told(void **state)
+{
+    (void)state;
+    expect_quota(NEW_LINK("QUOTA", QUOTA("r", "STORAGE 1 100")),
+                 NEW_LINK("QUOTA", QUOTA("r", "STORAGE 0 10"),
+                          {"SETQUOTA \"r\" (STORAGE 100)", "= NO [NOPERM] not you\r\n"}),
+                 10 * 1024 + 1024, 0,
+                 "quota -1: STORAGE is 100 at the source, 10 at the target; [NOPERM] not you\n"
+                 "quota-small -1: the source holds 11 KiB, the target takes 10\n");
+    expect_quota(NEW_LINK("QUOTA", QUOTA("r", "STORAGE 1 100")),
+                 NEW_LINK("QUOTA", {"GETQUOTAROOT INBOX", "* QUOTAROOT INBOX\r\n= OK\r\n"}), 0, 0,
+                 "quota -1: STORAGE is 100 at the source, none at the target\n");
+    expect_quota(NEW_LINK("QUOTA", {"GETQUOTAROOT INBOX", "= OK\r\n"}),
+                 NEW_LINK("QUOTA", QUOTA("r", "MESSAGE 0 10")), 0, 10,
+                 "quota -1: MESSAGE is none at the source, 10 at the target\n");
+    params.is_dry = true;
+    expect_quota(NEW_LINK("QUOTA", QUOTA("r", "STORAGE 1 100")),
+                 NEW_LINK("QUOTA", QUOTA("r", "STORAGE 0 10")), 0, 0,
+                 "quota -1: STORAGE is 100 at the source, 10 at the target\n");
+}
+
+static void test_of_several_roots_the_first_with_limits_counts(void **state)
+{
+    (void)state;
+    expect_quota(new_link("", NULL, 0),
+                 NEW_LINK("QUOTA", {"GETQUOTAROOT INBOX",
+                                    "* QUOTAROOT INBOX a b c\r\n* QUOTA a ()\r\n"
+                                    "* QUOTA b (STORAGE 0 10)\r\n* QUOTA c (STORAGE 0 1)\r\n"
+                                    "= OK\r\n"}),
+                 20 * 1024, 0, "quota-small -1: the source holds 20 KiB, the target takes 10\n");
+}
+
+static void test_a_break_while_carrying_is_an_error(void **state)
+{
+    struct link broken = NEW_LINK("ACL METADATA QUOTA", {"GETACL \"f\"", NULL}, {GET_OF("f"), NULL},
+                                  {"GETQUOTAROOT INBOX", NULL});
+    struct link fine = new_link("ACL METADATA QUOTA", NULL, 0);
+    struct err err;
+
+    (void)state;
+    assert_int_equal(mailboxes_carry_acl(NULL, 1, &broken, &fine, SLICE("f"), SLICE("t"), &err),
+                     -1);
+    assert_int_equal(
+        mailboxes_carry_metadata(NULL, 1, &broken, &fine, SLICE("f"), SLICE("t"), &err), -1);
+    assert_int_equal(mailboxes_carry_quota(NULL, &broken, &fine, 1, 1, &err), -1);
+    expect_issues("");
+    end_link(&broken);
+    end_link(&fine);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, begin)
+    const struct CMUnitTest tests[] = {
+        TEST(test_a_server_with_everything_tells_it_in_one_command),
+        TEST(test_a_plain_server_is_asked_by_lsub_and_status),
+        TEST(test_one_status_that_was_left_out_is_asked_for),
+        TEST(test_a_list_refused_in_its_long_form_is_asked_for_in_the_short_one),
+        TEST(test_a_list_refused_altogether_is_told),
+        TEST(test_without_namespace_the_separator_and_a_prefix_are_seen_from_names),
+        TEST(test_folders_of_others_and_shared_ones_are_left_out),
+        TEST(test_names_may_be_odd_and_those_without_meaning_are_told),
+        TEST(test_what_is_listed_twice_is_there_once),
+        TEST(test_with_utf8_names_come_and_go_as_they_are),
+        TEST(test_inbox_and_its_children_are_found_in_any_case),
+        TEST(test_a_broken_link_is_an_error_wherever_it_breaks),
+        TEST(test_status_of_some_is_told_for_those_that_have_it),
+        TEST(test_a_folder_is_made_with_its_use_or_without),
+        TEST(test_a_folder_that_is_there_is_as_good_as_made),
+        TEST(test_a_name_that_cannot_be_said_is_refused_without_the_server),
+        TEST(test_rights_that_the_target_lacks_are_given),
+        TEST(test_letters_before_rfc_4314_become_those_of_today_and_back),
+        TEST(test_rights_that_the_target_does_not_know_are_told),
+        TEST(test_rights_are_left_alone_where_a_server_does_not_tell_them),
+        TEST(test_the_owner_is_the_one_whose_mail_it_is),
+        TEST(test_annotations_that_the_target_lacks_or_has_otherwise_are_set),
+        TEST(test_annotations_that_are_too_long_or_not_told_are_noted),
+        TEST(test_equal_quotas_are_left_alone),
+        TEST(test_the_target_gets_the_quota_of_the_source_and_keeps_its_others),
+        TEST(test_a_quota_that_cannot_be_set_is_told),
+        TEST(test_of_several_roots_the_first_with_limits_counts),
+        TEST(test_a_break_while_carrying_is_an_error),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
