@@ -59,25 +59,22 @@ static bool is_flag(struct slice word)
     return false;
 }
 
-enum { NAME_ROOM = 32 };
+enum { NAME_ROOM = 32, NAMES = 2 * SYNC_OPTIONS };
 
 /* Of the options that the command has. An option of each side is two words. */
-static const char *near_to(const char *word, bool is_verify, char room[][NAME_ROOM])
+static const char *near_to(const char *word, bool is_verify, char room[NAMES][NAME_ROOM])
 {
-    static const char *const sides[] = {"1", "2"};
-    const char *words[SYNC_OPTIONS * 2];
+    const char *words[NAMES];
     size_t n = 0;
 
-    for (unsigned i = 0; i < SYNC_OPTIONS; i++) {
-        const struct sync_row *row = &sync_rows[i];
+    for (unsigned i = 0; i < NAMES; i++) {
+        const struct sync_row *row = &sync_rows[i / 2];
 
-        for (unsigned side = 0; side <= row->is_each; side++) {
-            if (is_verify && !row->is_for_verify)
-                continue;
-            snprintf(room[n], NAME_ROOM, "%s%s", row->name, !row->is_each ? "" : sides[side]);
-            words[n] = room[n];
-            n++;
-        }
+        if ((is_verify && !row->is_for_verify) || (!row->is_each && i % 2 == 1))
+            continue;
+        snprintf(room[n], NAME_ROOM, "%s%s", row->name, !row->is_each ? "" : i % 2 ? "2" : "1");
+        words[n] = room[n];
+        n++;
     }
     return nearest(word, words, n);
 }
@@ -85,7 +82,7 @@ static const char *near_to(const char *word, bool is_verify, char room[][NAME_RO
 int sync_unknown(const char *name, bool is_verify, struct err *err)
 {
     const struct slice word = slice_str(name), positive = without_no(word);
-    char room[SYNC_OPTIONS * 2][NAME_ROOM];
+    char room[NAMES][NAME_ROOM];
     const char *answer = answer_to(word), *near;
 
     if (!answer && positive.n > 0)

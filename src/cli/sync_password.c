@@ -93,7 +93,7 @@ static int run_command(struct sync_account *a, struct err *err)
 {
     struct err failure;
     int fds[2], done;
-    pid_t pid;
+    pid_t pid = -1;
 
     if (pipe2(fds, O_CLOEXEC) < 0)
         return err_sys(err, errno, "a pipe");

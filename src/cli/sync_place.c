@@ -220,7 +220,7 @@ static void put_readable(const char *account, char out[READABLE])
 {
     size_t n = 0;
 
-    for (; account[n] && n < READABLE - 1; n++)
+    for (; n < READABLE - 1 && account[n]; n++)
         out[n] = isalnum((unsigned char)account[n]) || (n > 0 && strchr("@.-+", account[n]))
                      ? account[n]
                      : '_';

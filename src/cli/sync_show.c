@@ -40,7 +40,8 @@ struct sync_shown {
     struct sync_progress now;
     struct speed messages, bytes;           /* taken by the target */
     struct speed messages_done, bytes_done; /* and those that were found: for the estimate */
-    uint64_t measured_ms, told_ms;
+    uint64_t began_ms, measured_ms;         /* the carrying; the speeds */
+    uint64_t told_ms;
     struct buf paint;
     size_t widths[LINES]; /* of the lines on the terminal, */
     size_t lines_n;       /* so many */
@@ -80,13 +81,13 @@ void sync_shown_free(struct sync_shown **shown)
 
 /* --- speed and estimate ----------------------------------------------------------------------- */
 
-/* Weighs what was in the last moment by its length. */
-static void measure(struct speed *speed, uint64_t n, uint64_t ms, bool is_first)
+/* Weighs what was in the last moment by its length; at first, as long as all of it counts alike. */
+static void measure(struct speed *speed, uint64_t n, uint64_t ms, uint64_t age_ms)
 {
     double now = n > speed->n ? (double)(n - speed->n) * 1000 / (double)ms : 0;
-    double weight = (double)ms / (double)(ms + SMOOTH_MS);
+    double weight = (double)ms / (double)(ms + (age_ms < SMOOTH_MS ? age_ms : SMOOTH_MS));
 
-    speed->value = is_first ? now : speed->value + (now - speed->value) * weight;
+    speed->value += (now - speed->value) * weight;
     speed->n = n;
 }
 
@@ -94,15 +95,19 @@ static void measure_all(struct sync_shown *s)
 {
     const struct sync_progress *p = &s->now;
     uint64_t ms = p->elapsed_ms - s->measured_ms;
-    bool is_first = s->measured_ms == 0;
+    uint64_t age_ms = s->measured_ms - s->began_ms;
 
+    if (p->phase < SYNC_CARRYING) {
+        s->began_ms = s->measured_ms = p->elapsed_ms;
+        return;
+    }
     /* Two calls one right behind the other say nothing of speed. */
     if (p->elapsed_ms < s->measured_ms || ms < 50)
         return;
-    measure(&s->messages, p->carried, ms, is_first);
-    measure(&s->bytes, p->carried_bytes, ms, is_first);
-    measure(&s->messages_done, p->messages_done, ms, is_first);
-    measure(&s->bytes_done, p->bytes_done, ms, is_first);
+    measure(&s->messages, p->carried, ms, age_ms);
+    measure(&s->bytes, p->carried_bytes, ms, age_ms);
+    measure(&s->messages_done, p->messages_done, ms, age_ms);
+    measure(&s->bytes_done, p->bytes_done, ms, age_ms);
     s->measured_ms = p->elapsed_ms;
 }
 
@@ -295,7 +300,7 @@ static void end_line(struct line *l)
 
     if (s->lines_n < LINES)
         s->widths[s->lines_n++] = l->width;
-    put(s, SLICE("\033[K\r\n"));
+    put(s, SLICE("\033[K\n"));
     l->width = 0;
 }
 
@@ -329,12 +334,14 @@ static void paint_head(struct line *l, bool is_end)
     if (p->folders > 0)
         put_words(l, TERM_PLAIN, ": %s of %s", figure_number(p->folders_done).text,
                   figure_of(p->folders, "folder", "folders").text);
-    if (p->lanes > 0)
-        put_words(l, TERM_PLAIN, ", %s",
-                  figure_of(p->lanes, "connection a side", "connections a side").text);
+    if (p->exceptions > 0) {
+        put_words(l, TERM_PLAIN, ", ");
+        put_words(l, TERM_BAD, "%s", figure_of(p->exceptions, "exception", "exceptions").text);
+    }
     put_words(l, TERM_PLAIN, ", %s", figure_time(p->elapsed_ms / 1000 * 1000).text);
-    if (p->exceptions > 0)
-        put_words(l, TERM_BAD, "  %s", figure_of(p->exceptions, "exception", "exceptions").text);
+    if (p->lanes > 0)
+        put_words(l, TERM_DIM, ", %s",
+                  figure_of(p->lanes, "connection a side", "connections a side").text);
     if (p->paused_s > 0)
         put_words(l, TERM_WARN, "  a server asks us to wait: %u s", p->paused_s);
     end_line(l);
@@ -518,7 +525,7 @@ static void insert_line(struct sync_shown *s, const char *line)
     go_back(s);
     put(s, SLICE("\033[J"));
     put(s, slice_str(line));
-    put(s, SLICE("\r\n"));
+    put(s, SLICE("\n"));
     if (s->has_progress)
         paint(s, false);
     flush(s);
@@ -552,5 +559,6 @@ void sync_shown_end(struct sync_shown *s)
         return;
     average(s);
     repaint(s, true);
+    fputs("\n", s->out);
     s->lines_n = 0;
 }

@@ -75,14 +75,27 @@ static void bytes_cell(struct table *t, uint64_t n)
     table_cell(t, TERM_PLAIN, "%s", n > 0 ? figure_bytes(n).text : "");
 }
 
+/* Another separator is no other name. */
+static bool is_renamed(const struct sync_folder *f)
+{
+    const char *a = f->from, *b = f->to;
+
+    if (!b)
+        return false;
+    while (*a && (*a == *b || (strchr("/.\\^", *a) && *b && strchr("/.\\^", *b)))) {
+        a++;
+        b++;
+    }
+    return *a || *b;
+}
+
 static void folder_row(const struct page *page, struct table *t, const struct sync_folder *f)
 {
     bool is_dry = page->report->is_dry;
-    bool is_renamed = f->to && strcmp(f->from, f->to) != 0;
 
     table_row(t);
     table_cell(t, TERM_PLAIN, "%s", f->from);
-    table_cell(t, TERM_PLAIN, "%s", is_renamed ? f->to : "");
+    table_cell(t, TERM_PLAIN, "%s", is_renamed(f) ? f->to : "");
     table_cell(t, TERM_PLAIN, "%s", figure_number(f->from_messages).text);
     bytes_cell(t, f->from_bytes);
     count_cell(t, TERM_PLAIN, is_dry ? f->would_carry : f->carried);
@@ -121,11 +134,11 @@ static void tell_hidden(const struct page *page, uint64_t n, const struct sync_f
 
     if (n == 0)
         return;
-    snprintf(text, sizeof text, "%s%s as they should be: %s%s%s.%s\n", are_all ? "" : "And ",
-             figure_of(n, "folder", "folders").text,
+    snprintf(text, sizeof text, "%s%s: %s%s%s. --verbose lists %s.\n", are_all ? "" : "And ",
+             figure_of(n, "folder as it should be", "folders as they should be").text,
              figure_of(sum->from_messages, "message", "messages").text,
              sum->carried > 0 ? ", carried now: " : "",
-             sum->carried > 0 ? figure_number(sum->carried).text : "", " --verbose lists them.");
+             sum->carried > 0 ? figure_number(sum->carried).text : "", n == 1 ? "it" : "them");
     styled(page, TERM_DIM, text);
     fprintf(page->out, "\n");
 }

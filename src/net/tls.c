@@ -28,7 +28,7 @@ struct tls_context *tls_context_of(const SSL *ssl)
 
 void tls_context_ref(struct tls_context *ctx)
 {
-    ctx->refs++;
+    (void)__atomic_add_fetch(&ctx->refs, 1, __ATOMIC_RELAXED);
 }
 
 void tls_context_free(struct tls_context **ctx)
@@ -36,7 +36,7 @@ void tls_context_free(struct tls_context **ctx)
     struct tls_context *c = *ctx;
 
     *ctx = NULL;
-    if (!c || --c->refs > 0)
+    if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     for (size_t i = 0; i < c->others_n; i++)
         SSL_CTX_free(c->others[i]);

@@ -29,7 +29,8 @@
  * too. A CRL that is out of date is taken, but lets nobody with a certificate pass: whoever shows
  * none comes in as before where it is optional. See tls_look_crls().
  *
- * A context is kept by the connections that use it: it may be freed while they live.
+ * A context is kept by the connections that use it: it may be freed while they live. Connections of
+ * several threads may use one of backends at the same time.
  */
 #ifndef USHER_NET_TLS_H
 #define USHER_NET_TLS_H

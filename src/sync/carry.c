@@ -57,6 +57,40 @@ bool carry_again(struct carry *c, struct item item)
     return true;
 }
 
+bool carry_rewind(struct carry *c, const struct batch *b, size_t limit)
+{
+    struct item *before = c->again;
+    size_t first = c->again_first, n = c->again_n;
+    bool is_good = true;
+
+    c->again = NULL;
+    c->again_first = c->again_n = c->again_cap = 0;
+    for (size_t i = 0; i < b->n && is_good; i++) {
+        struct item item = b->sent[i].item;
+
+        item.limit = (uint16_t)limit;
+        is_good = carry_again(c, item);
+    }
+    if (c->is_held && is_good) {
+        is_good = carry_again(c, c->item);
+        c->is_held = false;
+        c->is_skipped = true;
+    }
+    list_for_each (it, &c->windows) {
+        struct window *w = CONTAINER(it, struct window, node);
+
+        for (size_t i = 0; i < w->n && is_good; i++) {
+            if (!w->has_come[i])
+                is_good = carry_again(c, w->items[i]);
+            w->has_come[i] = true;
+        }
+    }
+    for (size_t i = first; i < n && is_good; i++)
+        is_good = carry_again(c, before[i]);
+    free(before);
+    return is_good;
+}
+
 void carry_done(struct carry *c, uint32_t uid, uint64_t size, bool is_there)
 {
     c->pauses = 0;
@@ -112,12 +146,24 @@ static bool is_over(const struct carry *c)
            !c->is_coming && !c->batch && c->batches_n == 0;
 }
 
+bool carry_may_begin(const struct carry *c)
+{
+    const struct batch *last =
+        list_empty(&c->batches) ? NULL : CONTAINER(c->batches.prev, struct batch, node);
+
+    if (!last)
+        return true;
+    return c->batch_limit == 1 && last->n == 1 && c->batches_n < c->batches_limit &&
+           c->batches_bytes < BATCHES_BYTES;
+}
+
 /* Whether the source may be read: the target keeps up, and no pause is on. */
 static bool may_take(const struct carry *c)
 {
-    return c->pending.n == 0 && !c->is_whole && !c->waits_plus && c->now_ms >= c->paused_until_ms &&
+    return c->pending.n == 0 && !c->is_whole && !c->is_held && !c->waits_plus &&
+           c->now_ms >= c->paused_until_ms &&
            buf_left(pipeline_out(link_pipeline(c->p->to))) > HEADER_ROOM &&
-           (c->is_coming || (c->batches_n < c->batches_limit && c->batches_bytes < BATCHES_BYTES));
+           (c->is_coming || c->batch || carry_may_begin(c));
 }
 
 static bool step_target(struct carry *c)

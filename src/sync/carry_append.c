@@ -167,7 +167,6 @@ static bool put_header(struct carry *c, const struct item *item, uint64_t n, boo
 
 bool append_begin(struct carry *c, const struct item *item, uint64_t n)
 {
-    bool is_sync = n > link_nonsync_max(c->p->to);
     struct batch *b = c->batch;
 
     if (b &&
@@ -175,11 +174,23 @@ bool append_begin(struct carry *c, const struct item *item, uint64_t n)
          b->bytes + n > BATCH_BYTES) &&
         !append_close(c))
         return false;
+    c->is_held = true;
+    c->held_n = n;
+    return append_begin_held(c);
+}
+
+bool append_begin_held(struct carry *c)
+{
+    bool is_sync = c->held_n > link_nonsync_max(c->p->to);
+
+    if (!c->batch && !carry_may_begin(c))
+        return true;
+    c->is_held = false;
     if (!c->batch && !batch_open(c))
         return false;
-    if (!batch_add(c, c->batch, *item) || !put_header(c, item, n, is_sync))
+    if (!batch_add(c, c->batch, c->item) || !put_header(c, &c->item, c->held_n, is_sync))
         return false;
-    c->batch->bytes += n;
+    c->batch->bytes += c->held_n;
     c->waits_plus = is_sync;
     return true;
 }
@@ -228,6 +239,8 @@ static bool accepted(struct carry *c, struct batch *b, struct slice code, struct
 /* All of a batch is to be tried again, in commands of `limit` messages. */
 static bool retry(struct carry *c, const struct batch *b, size_t limit)
 {
+    if (c->batches_n == 1)
+        return carry_rewind(c, b, limit);
     for (size_t i = 0; i < b->n; i++) {
         struct item item = b->sent[i].item;
 
@@ -300,7 +313,7 @@ static bool refused(struct carry *c, struct batch *b, bool is_bad, struct slice 
     if (is_bad && b->n > 1)
         c->batch_limit = 1; /* it may not take many in a command, whatever it says */
     if (b->n > 1)
-        return retry(c, b, (b->n + 1) / 2);
+        return retry(c, b, is_bad ? 1 : (b->n + 1) / 2);
     return refused_alone(c, b, refusal, reason, text);
 }
 

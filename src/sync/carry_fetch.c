@@ -224,6 +224,10 @@ bool carry_take_on(struct carry *c)
 {
     struct buf *out = pipeline_out(link_pipeline(c->p->to));
 
+    if (c->is_held && !append_begin_held(c))
+        return false;
+    if (c->is_held)
+        return true;
     while (c->pending.n > 0) {
         size_t left = buf_left(out), n;
         struct slice piece;

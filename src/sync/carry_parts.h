@@ -21,12 +21,13 @@ enum {
     WINDOWS = 6,
     WINDOWS_BYTES = 4 << 20,
     /* Of a batch: one APPEND. Large, since a target pays for each with a lock and a sync of its
-     * disk; not larger, since what is refused is sent again by halves. */
-    BATCH_MESSAGES = 500,
-    BATCH_BYTES = 8 << 20,
+     * disk, and since the next is begun when it has been answered: what is refused could not keep
+     * its place else. Not larger, since what is refused is sent again by halves. */
+    BATCH_MESSAGES = 1000,
+    BATCH_BYTES = 16 << 20,
     BATCH_MS = 5000,
     BATCH_IDLE_MS = 1000,
-    /* Batches whose answers are out. */
+    /* Commands of one message whose answers are out. */
     BATCHES = 64,
     BATCHES_BYTES = 24 << 20,
     /* The journal is told of so many messages at once. */
@@ -106,7 +107,9 @@ struct carry {
 
     /* the message that is coming */
     bool is_coming, is_skipped;
-    bool is_whole; /* all of it is pending: a quoted string */
+    bool is_held;    /* nothing of it has gone on: the command before it has no answer yet */
+    uint64_t held_n; /* how long it is */
+    bool is_whole;   /* all of it is pending: a quoted string */
     struct item item;
     struct slice pending; /* of it: has come and was not taken on */
 
@@ -139,8 +142,15 @@ char *carry_room(struct carry *c, size_t n);
 
 /* ---- carry.c ---- */
 
+/* Whether a command to the target may be begun. */
+bool carry_may_begin(const struct carry *c);
+
 /* To be asked for once more. False: carry_failed(). */
 bool carry_again(struct carry *c, struct item item);
+
+/* The items of a batch of many are to be asked for once more, and before all that comes behind them
+ * and has been asked for already: that is passed over when it comes. */
+bool carry_rewind(struct carry *c, const struct batch *b, size_t limit);
 
 /* The message is over, for good or ill; its row of the journal was seen to by the caller. */
 void carry_done(struct carry *c, uint32_t uid, uint64_t size, bool is_there);
@@ -169,6 +179,7 @@ void carry_windows_free(struct carry *c);
 /* A message of `n` bytes begins, continues, ends. append_begin() may refuse: it is to be skipped
  * then. */
 bool append_begin(struct carry *c, const struct item *item, uint64_t n);
+bool append_begin_held(struct carry *c);
 bool append_end(struct carry *c);
 
 /* Ends the open command, if one is open and no message is in the middle. */

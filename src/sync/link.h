@@ -118,8 +118,8 @@ struct link_answer {
 int link_call(struct link *l, struct slice command, link_data *on_data, void *arg,
               struct link_answer *out_answer, struct err *err) MUST_CHECK;
 
-/* The same for several commands at once, pipelined; on_answer is told of each with its index. All
- * have been answered when it returns. */
+/* The same for several commands at once, pipelined; on_answer, which may be NULL, is told of each
+ * with its index. All have been answered when it returns. */
 typedef int link_answered(void *arg, size_t i, const struct link_answer *answer, struct err *err);
 int link_calls(struct link *l, const struct slice *commands, size_t n, link_data *on_data,
                link_answered *on_answer, void *arg, struct err *err) MUST_CHECK;

@@ -152,12 +152,16 @@ static int on_tagged(struct calls *c)
     struct link_answer answer = {.kind = r->kind, .text = r->text};
     uint32_t id = pipeline_command_id(c->p);
     struct err err;
+    size_t i;
 
     link_answered_now(c->l);
     if (pipeline_is_open(c->p) && id == c->open_id)
         c->is_answered = true;
     (void)data_code(r->text, &answer.code, &answer.arguments);
-    return c->on_answer(c->arg, take_call(c, id), &answer, &err) < 0 ? give_up(c, &err) : 0;
+    i = take_call(c, id);
+    if (!c->on_answer || c->on_answer(c->arg, i, &answer, &err) == 0)
+        return 0;
+    return give_up(c, &err);
 }
 
 static int take_data(struct calls *c, enum pipeline_event event)

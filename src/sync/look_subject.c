@@ -208,9 +208,9 @@ static void show_all(struct slice s, char *out, size_t cap)
             step = 1;
         if (is_blank && is_behind_blank)
             continue;
-        is_behind_blank = is_blank;
         if (!show(is_blank ? SLICE(" ") : slice_sub(s, i, i + step), out, cap, &n))
             break;
+        is_behind_blank = is_blank;
     }
     if (n > 0 && is_behind_blank)
         n--;

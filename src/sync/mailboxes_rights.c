@@ -25,18 +25,15 @@ static rights rights_of(struct slice letters)
     return all;
 }
 
-/* Their letters: an array of at least 37. */
+/* Their letters: an array of LETTERS. */
 static const char *letters_of(rights all, char *to)
 {
+    static const char each[] = "abcdefghijklmnopqrstuvwxyz0123456789";
     size_t n = 0;
 
-    for (char c = 'a'; c <= 'z'; c++) {
-        if (all & right(c))
-            to[n++] = c;
-    }
-    for (char c = '0'; c <= '9'; c++) {
-        if (all & right(c))
-            to[n++] = c;
+    for (size_t i = 0; each[i]; i++) {
+        if (all & right(each[i]))
+            to[n++] = each[i];
     }
     to[n] = '\0';
     return to;

@@ -178,7 +178,7 @@ static int set_subfolders(struct naming *n, struct err *err)
 }
 
 int naming_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
-              struct naming **out_names, struct err *err)
+               struct naming **out_names, struct err *err)
 {
     struct naming *n = calloc(1, sizeof *n);
 
@@ -516,7 +516,7 @@ static enum names_verdict finish(const struct naming *n, struct slice to, struct
 }
 
 enum names_verdict naming_map(const struct naming *n, struct slice from, struct slice use,
-                             struct buf *out, struct err *err)
+                              struct buf *out, struct err *err)
 {
     const char *pair, *fault = fault_of(from, n->from.separator);
     enum names_verdict verdict;

@@ -54,13 +54,14 @@ enum { NAMES_LONGEST = 8192 };
 /* `choice` and the prefixes must live as long. The error names the option and what is wrong in it.
  */
 int naming_new(const struct sync_choice *choice, struct names_space from, struct names_space to,
-              struct naming **out_names, struct err *err) MUST_CHECK;
+               struct naming **out_names, struct err *err) MUST_CHECK;
 void naming_free(struct naming **n);
 
 /* For automap: the target has the folder `name`, for the special use `use` ("\Sent"), or for none
  * that it tells: `use` is empty then. Where no folder is told for a use, one that has a well-known
  * name for it is taken. Harmless without automap. */
-int naming_add_use(struct naming *n, struct slice use, struct slice name, struct err *err) MUST_CHECK;
+int naming_add_use(struct naming *n, struct slice use, struct slice name,
+                   struct err *err) MUST_CHECK;
 
 /* The same of the source, which may be left out. Of several folders of one use only the first one
  * told (or else that with the name known best) is mapped by it then; others go by their names. */
@@ -78,7 +79,7 @@ enum names_verdict {
 
 /* `use`: its special use, "\Sent", or empty, and then a well-known name tells. */
 enum names_verdict naming_map(const struct naming *n, struct slice from, struct slice use,
-                             struct buf *out, struct err *err) MUST_CHECK;
+                              struct buf *out, struct err *err) MUST_CHECK;
 
 /* Whether two names of one side are the same folder: INBOX in any case of letters, and so its first
  * level; all else byte by byte. */
@@ -88,6 +89,7 @@ bool names_are_same(struct slice a, struct slice b, char separator);
  * --f1f2, and --subfolder1, whether naming_map() was ever asked for it (or for what is below it, if
  * they are about that); *out_option and *out_word tell the `i`th that was not. False: there is none
  * any more. */
-bool naming_unused(const struct naming *n, size_t i, const char **out_option, const char **out_word);
+bool naming_unused(const struct naming *n, size_t i, const char **out_option,
+                   const char **out_word);
 
 #endif

@@ -33,15 +33,17 @@ static const char style[] =
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;"
     "margin:16px 0}"
     ".card,.box{background:var(--card);border:1px solid var(--line);border-radius:10px}"
-    ".card{padding:12px 16px}.card b{display:block;font-size:24px;line-height:1.25;"
+    ".card{padding:12px 16px}.card "
+    "b{display:block;font-size:21px;line-height:1.3;white-space:nowrap;"
     "font-variant-numeric:tabular-nums}.card span{color:var(--dim);font-size:13px}"
     ".box{overflow-x:auto}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:6px 18px;margin:0;padding:14px 18px}"
     "dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}"
-    "table{border-collapse:collapse;width:100%}"
+    "table{border-collapse:collapse;width:100%;min-width:640px}"
     "th{font-weight:500;color:var(--dim);font-size:13px;text-align:left;white-space:nowrap}"
     "th,td{padding:7px 12px;border-bottom:1px solid var(--line);vertical-align:top}"
-    "tr:last-child td{border-bottom:0}tr:target td{background:var(--warnbg)}"
+    "th:first-child,td:first-child{padding-left:16px}tr:last-child td{border-bottom:0}tr:target "
+    "td{background:var(--warnbg)}"
     "td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}"
     "td.name{overflow-wrap:anywhere;min-width:140px}"
     ".to{color:var(--dim);font-size:13px}"
@@ -57,9 +59,12 @@ static const char style[] =
     ".chips a{background:var(--card);border:1px solid var(--line);border-radius:16px;"
     "padding:3px 13px;text-decoration:none}.chips a:hover{border-color:var(--dim)}"
     ".chips b{font-variant-numeric:tabular-nums}"
-    "section.reason{margin:0 0 18px;scroll-margin-top:14px}"
+    "section.reason{margin:0 0 18px;scroll-margin-top:130px}"
     "section.reason header{padding:12px 16px;border-bottom:1px solid var(--line)}"
     "section.reason header p{margin:2px 0 0;color:var(--dim)}"
+    "section.reason table{table-layout:fixed}"
+    "section.reason th:nth-child(1){width:25%}section.reason th:nth-child(2){width:9%}"
+    "section.reason th:nth-child(3){width:11%}section.reason th:nth-child(4){width:25%}"
     "section.reason:last-child{margin:0}"
     "#issues:has(section:target) section:not(:target){display:none}"
     "summary{cursor:pointer;padding:10px 16px;color:var(--dim)}"
@@ -188,7 +193,6 @@ static void put_cards(const struct sync_report *report, FILE *out)
     fputs("<div class=\"cards\">\n", out);
     put_card(out, "", figure_number(t.chosen > 0 ? t.chosen : t.from_messages).text,
              "messages at the source");
-    put_card(out, "", figure_bytes(t.from_bytes).text, "size at the source");
     if (report->is_dry)
         put_card(out, "", figure_number(t.would_carry).text, "would be carried");
     else if (report->what == SYNC_ALL)
@@ -320,17 +324,29 @@ static const char *severity_class(enum sync_reason reason)
     return sync_reason_severity(reason) == SYNC_NOTE ? "" : "bad";
 }
 
-static void put_chips(const struct sync_report *report, FILE *out)
+/* Every reason that was met, the gravest kind first. */
+static void each_reason(const struct sync_report *report, FILE *out,
+                        void (*each)(const struct sync_report *report, enum sync_reason reason,
+                                     FILE *out))
 {
-    fputs("<nav class=\"chips\"><a href=\"#issues\">all</a>\n", out);
-    for (size_t i = 0; i < SYNC_REASONS; i++) {
-        const char *name = sync_reason_name((enum sync_reason)i);
+    static const enum sync_severity order[] = {SYNC_DIFFERENCE, SYNC_EXCEPTION, SYNC_NOTE};
 
-        if (report->counts[i] > 0)
-            fprintf(out, "<a href=\"#%s\">%s <b class=\"%s\">%s</b></a>\n", name, name,
-                    severity_class((enum sync_reason)i), figure_number(report->counts[i]).text);
+    for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
+        for (size_t i = 0; i < SYNC_REASONS; i++) {
+            enum sync_reason reason = (enum sync_reason)i;
+
+            if (report->counts[i] > 0 && sync_reason_severity(reason) == order[k])
+                each(report, reason, out);
+        }
     }
-    fputs("</nav>\n", out);
+}
+
+static void put_chip(const struct sync_report *report, enum sync_reason reason, FILE *out)
+{
+    const char *name = sync_reason_name(reason);
+
+    fprintf(out, "<a href=\"#%s\">%s <b class=\"%s\">%s</b></a>\n", name, name,
+            severity_class(reason), figure_number(report->counts[reason]).text);
 }
 
 static void put_uid(FILE *out, uint32_t uid)
@@ -369,7 +385,7 @@ static void put_reason(const struct sync_report *report, enum sync_reason reason
             severity_class(reason), sync_reason_name(reason),
             figure_number(report->counts[reason]).text, sync_reason_text(reason),
             sync_reason_may_retry(reason) ? " A further run may help." : "");
-    fputs("<th>Folder</th><th class=\"n\">UID</th><th class=\"n\">UID at the target</th>"
+    fputs("<th>Folder</th><th class=\"n\">UID</th><th class=\"n\">Target UID</th>"
           "<th>Subject</th><th>Words</th></tr></thead><tbody>\n",
           out);
     for (size_t i = 0; i < report->issues_n; i++) {
@@ -386,22 +402,16 @@ static void put_reason(const struct sync_report *report, enum sync_reason reason
 
 static void put_issues(const struct sync_report *report, FILE *out)
 {
-    static const enum sync_severity order[] = {SYNC_DIFFERENCE, SYNC_EXCEPTION, SYNC_NOTE};
     const struct sync_counts c = sync_counts(report);
 
     if (c.exceptions + c.differences + c.notes == 0)
         return;
-    fputs("<h2>Exceptions, differences and notes</h2>\n", out);
-    put_chips(report, out);
-    fputs("<div id=\"issues\">\n", out);
-    for (size_t k = 0; k < sizeof order / sizeof *order; k++) {
-        for (size_t i = 0; i < SYNC_REASONS; i++) {
-            enum sync_reason reason = (enum sync_reason)i;
-
-            if (report->counts[i] > 0 && sync_reason_severity(reason) == order[k])
-                put_reason(report, reason, out);
-        }
-    }
+    fputs("<h2>Exceptions, differences and notes</h2>\n<nav class=\"chips\">"
+          "<a href=\"#issues\">all</a>\n",
+          out);
+    each_reason(report, out, put_chip);
+    fputs("</nav>\n<div id=\"issues\">\n", out);
+    each_reason(report, out, put_reason);
     fputs("</div>\n", out);
 }
 

@@ -404,7 +404,7 @@ static void sum_run(const struct sync_report *report, const struct sync_folder *
 {
     say(w, "began %s, took %s", figure_date(report->began_s).text,
         figure_time(report->took_ms).text);
-    if (t->carried > 0 && report->took_ms >= 1000)
+    if (report->took_ms >= 1000 && t->carried * 1000 >= report->took_ms)
         say(w, " (%s/s, %s/s)", messages(per_second(t->carried, report->took_ms)).text,
             figure_bytes(per_second(t->carried_bytes, report->took_ms)).text);
     if (report->lanes > 0)

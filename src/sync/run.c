@@ -185,23 +185,30 @@ static void finish(struct sync_report *report, const struct sync_params *params,
         report->status = sync_status(report);
 }
 
+/* An account as the journal knows it. TLS may come and go, so the two ports of IMAP are one. */
+static void journal_side(const struct sync_side *side, char *out, size_t cap)
+{
+    struct slice user = side->authzid.n > 0 ? side->authzid : side->user;
+
+    if (side->port == 143 || side->port == 993)
+        snprintf(out, cap, "%.*s@%s", SLICE_ARG(user), side->host);
+    else
+        snprintf(out, cap, "%.*s@%s:%u", SLICE_ARG(user), side->host, (unsigned)side->port);
+}
+
 /* A journal that is not kept is one in memory. */
 static int open_journal(const struct sync_params *params, struct journal **out, int64_t now_s,
                         struct err *err)
 {
     char from[512], to[512];
-    struct slice users[2] = {params->from.authzid.n > 0 ? params->from.authzid : params->from.user,
-                             params->to.authzid.n > 0 ? params->to.authzid : params->to.user};
     struct journal_params j = {.path = params->journal,
                                .from = from,
                                .to = to,
                                .is_read_only = params->is_dry || params->what != SYNC_ALL,
                                .die_at = params->die_at};
 
-    snprintf(from, sizeof from, "%.*s@%s:%u", SLICE_ARG(users[0]), params->from.host,
-             (unsigned)params->from.port);
-    snprintf(to, sizeof to, "%.*s@%s:%u", SLICE_ARG(users[1]), params->to.host,
-             (unsigned)params->to.port);
+    journal_side(&params->from, from, sizeof from);
+    journal_side(&params->to, to, sizeof to);
     if (journal_open(&j, out, err) < 0)
         return -1;
     if (journal_begin(*out, now_s, err) == 0)

@@ -34,7 +34,7 @@ def test_equal_accounts_are_proven_equal(syncing, pair, journal):
     report = syncing.verify(source, target, *journal, "--full")
     assert report.status == OK
     assert report.issues == []
-    assert all(folder["proof"]["is_proven"] for folder in report.told["folders"])
+    assert all(folder["proof"]["proven"] for folder in report.told["folders"])
     assert sum(folder["proof"]["sampled"] for folder in report.told["folders"]) == 60
     assert source.fake.writes() == target.fake.writes() == []
 
@@ -60,8 +60,8 @@ def test_each_planted_difference_is_found_by_its_name(syncing, pair, journal, fu
         ("extra", "a", "stranger"),
     }
     assert report.reasons()["folder-missing"] == 1
-    assert report.folders["INBOX"]["proof"]["is_proven"]
-    assert not report.folders["a"]["proof"]["is_proven"]
+    assert report.folders["INBOX"]["proof"]["proven"]
+    assert not report.folders["a"]["proof"]["proven"]
     syncing.synced(source, target, *journal)
     assert target.read().folders["a",].messages
 

@@ -1,5 +1,5 @@
-/* A link, the sync that it belongs to, and servers to talk to. What the lanes share is two functions
- * here: linked in place of sync/state.c. */
+/* A link, the sync that it belongs to, and servers to talk to. What the lanes share is two
+ * functions here: linked in place of sync/state.c. */
 #ifndef USHER_TESTS_UNIT_LINK_WORLD_H
 #define USHER_TESTS_UNIT_LINK_WORLD_H
 
@@ -76,8 +76,8 @@ static inline void assert_trouble(const struct world *w, enum link_trouble troub
                                   const char *words)
 {
     if (!strstr(link_error(w->link), words) || link_trouble(w->link) != trouble)
-        fail_msg("trouble %d: %s; expected %d: %s", (int)link_trouble(w->link),
-                 link_error(w->link), (int)trouble, words);
+        fail_msg("trouble %d: %s; expected %d: %s", (int)link_trouble(w->link), link_error(w->link),
+                 (int)trouble, words);
     assert_false(link_is_open(w->link));
 }
 
@@ -106,16 +106,47 @@ static inline void assert_call_fails(struct world *w, const char *command)
 {
     struct link_answer answer;
 
-    assert_int_equal(
-        link_call(w->link, slice_str(command), NULL, NULL, &answer, &w->err), -1);
+    assert_int_equal(link_call(w->link, slice_str(command), NULL, NULL, &answer, &w->err), -1);
     assert_string_equal(w->err.text, link_error(w->link));
 }
 
-#define HI        "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] Hi\r\n"
-#define IN(caps)  {"AUTHENTICATE", "% OK [CAPABILITY IMAP4rev1 " caps "] In\r\n", false}
-#define ID_ANSWER {" ID (", "* ID NIL\r\n% OK Nice\r\n", false}
-#define BYE_BYE   {"LOGOUT", "* BYE Bye\r\n% OK Out\r\n", false}
-#define ELSE(answer) {NULL, answer, false}
+/* What opening comes to. */
+static inline void assert_opens_to(const struct peer *script, enum sync_tls tls,
+                                   enum link_trouble trouble, const char *words)
+{
+    struct peer p = *script;
+    struct world w;
+
+    peer_start(&p);
+    world_begin(&w, &p, LONG_MS);
+    w.side.tls = tls;
+    assert_int_equal(link_open(w.link, &w.err), -1);
+    assert_trouble(&w, trouble, words);
+    assert_string_equal(w.err.text, link_error(w.link));
+    link_close(w.link);
+    assert_int_equal(link_trouble(w.link), LINK_FINE);
+    assert_string_equal(link_error(w.link), "");
+    world_end(&w);
+    peer_stop(&p);
+}
+
+#define HI "* OK [CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN ID] Hi\r\n"
+#define IN(caps)                                                             \
+    {                                                                        \
+        "AUTHENTICATE", "% OK [CAPABILITY IMAP4rev1 " caps "] In\r\n", false \
+    }
+#define ID_ANSWER                                   \
+    {                                               \
+        " ID (", "* ID NIL\r\n% OK Nice\r\n", false \
+    }
+#define BYE_BYE                                      \
+    {                                                \
+        "LOGOUT", "* BYE Bye\r\n% OK Out\r\n", false \
+    }
+#define ELSE(answer)        \
+    {                       \
+        NULL, answer, false \
+    }
 #define COMMON(caps) ID_ANSWER, IN(caps), BYE_BYE
 
 #endif

@@ -15,6 +15,15 @@
 
 #include <stdlib.h>
 
+/* no_memory.h has the others. */
+void *__real_reallocarray(void *p, size_t n, size_t size);
+void *__wrap_reallocarray(void *p, size_t n, size_t size);
+
+void *__wrap_reallocarray(void *p, size_t n, size_t size)
+{
+    return memory_is_out() ? NULL : __real_reallocarray(p, n, size);
+}
+
 struct link {
     /* Writes all untagged responses, and returns the end of the tagged one: "OK done". */
     const char *(*serve)(void *world, struct slice command, struct buf *out);

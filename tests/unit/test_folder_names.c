@@ -1,81 +1,7 @@
-/* The way of a folder's name from one account to the other: choosing, namespaces, special uses,
- * and substitutions as Perl has them. */
-#include "sync/names.h"
-
-#include "cm.h"
+/* The way of a folder's name from one account to the other: choosing, namespaces, special uses. */
+#include "folder_names_world.h"
 
 #include "base/num.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-static const struct names_space slashes = {{"", 0}, '/'};
-static const struct names_space dots = {{"", 0}, '.'};
-static const struct names_space below_inbox = {{"INBOX.", 6}, '.'};
-static const struct names_space flat = {{"", 0}, 0};
-
-#define WORDS(...)                                                      \
-    {                                                                   \
-        (const char *const[]){__VA_ARGS__},                             \
-            sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *) \
-    }
-
-static struct naming *make(const struct sync_choice *choice, struct names_space from,
-                          struct names_space to)
-{
-    struct naming *n = NULL;
-    struct err err;
-
-    if (naming_new(choice, from, to, &n, &err) < 0)
-        fail_msg("%s", err.text);
-    return n;
-}
-
-/* What becomes of a name: the other, "-" left, or "!" and the reason. */
-static const char *map_use(const struct naming *n, const char *from, const char *use)
-{
-    static char said[NAMES_LONGEST + 600];
-    enum names_verdict verdict;
-    struct err err = {0};
-    struct buf out;
-
-    buf_init(&out, NAMES_LONGEST + 10, false);
-    assert_int_equal(buf_puts(&out, ">"), 0);
-    verdict = naming_map(n, slice_str(from), slice_str(use), &out, &err);
-    if (verdict == NAMES_GO)
-        snprintf(said, sizeof said, "%.*s", (int)buf_len(&out) - 1, out.p + out.r + 1);
-    else
-        snprintf(said, sizeof said, "%s%s", verdict == NAMES_LEFT ? "-" : "!", err.text);
-    assert_true(verdict == NAMES_GO ? !err.text[0] : buf_len(&out) == 1);
-    assert_true((verdict == NAMES_UNFIT) == (err.text[0] != '\0'));
-    buf_release(&out);
-    return said;
-}
-
-static void expect(const struct naming *n, const char *from, const char *to)
-{
-    const char *said = map_use(n, from, "");
-
-    if (to[0] == '!' ? !strstr(said, to + 1) || said[0] != '!' : strcmp(said, to) != 0)
-        fail_msg("\"%s\" becomes \"%s\", not \"%s\"", from, said, to);
-}
-
-static void expect_one(const struct sync_choice *choice, struct names_space from,
-                       struct names_space to, const char *name, const char *other)
-{
-    struct naming *n = make(choice, from, to);
-
-    expect(n, name, other);
-    naming_free(&n);
-    assert_null(n);
-}
-
-static void expect_plain(struct names_space from, struct names_space to, const char *name,
-                         const char *other)
-{
-    expect_one(&(struct sync_choice){0}, from, to, name, other);
-}
 
 /* ---- namespaces ---- */
 
@@ -162,7 +88,8 @@ static void test_what_is_no_name_is_told(void **state)
     longest[NAMES_LONGEST] = 'a';
     expect(n, longest, "!too long");
     buf_init(&out, 10, false);
-    assert_int_equal(naming_map(n, slice_of("a\0b", 3), (struct slice){0}, &out, &err), NAMES_UNFIT);
+    assert_int_equal(naming_map(n, slice_of("a\0b", 3), (struct slice){0}, &out, &err),
+                     NAMES_UNFIT);
     naming_free(&n);
     n = make(&none, slashes, below_inbox);
     longest[NAMES_LONGEST] = '\0';
@@ -443,158 +370,6 @@ static void test_a_server_cannot_have_uses_without_end(void **state)
     naming_free(&n);
 }
 
-/* ---- substitutions ---- */
-
-static void expect_made(const char *trans, const char *from, const char *to)
-{
-    const struct sync_choice choice = {.regextrans2 = {&trans, 1}};
-
-    expect_one(&choice, slashes, slashes, from, to);
-}
-
-/* What perl 5.36 made of each of these. */
-static void test_substitutions_are_those_of_perl(void **state)
-{
-    static const char *const cases[][3] = {
-        {"s/^INBOX\\.(.+)/$1/", "INBOX.Sent", "Sent"},
-        {"s{^INBOX$}{Inbox_Migrated}", "INBOX", "Inbox_Migrated"},
-        {"s,^mail/Sent Items$,Sent,", "mail/Sent Items", "Sent"},
-        {"s,\\.,_,g", "a.b.c", "a_b_c"},
-        {"s,o,0,", "foo", "f0o"},
-        {"s{a{2}}{x{y}z}", "aa", "x{y}z"},
-        {"s{a} {b}g", "aab", "bbb"},
-        {"s{a}/b/g", "aab", "bbb"},
-        {"s(o)(\\(x)", "foo", "f(xo"},
-        {"s<a>[b]", "aa", "ba"},
-        {"s#o#x#g", "foo", "fxx"},
-        {"s/O/x/gi;", "foo", "fxx"},
-        {" s/o/x/ ", "foo", "fxo"},
-        {"s/o  b/X/x", "foobar", "foXar"},
-        {"s|a\\|b|X|", "xa|b", "xX|b"},
-        {"s.a\\.b.X.", "xaab", "xX"},
-        {"s+a\\+b+X+", "aab", "X"},
-        {"s{a\\}b}{X}", "a}b", "X"},
-        {"s/o/\\//g", "fo1", "f/1"},
-        {"s/o/a\\,b/", "foo", "fa,bo"},
-        {"s/o/\\\\/", "foo", "f\\o"},
-        {"s/o/\\$2/", "foo", "f$2o"},
-        {"s/o/a@b/", "foo", "fa@bo"},
-        {"s/(x)?o/<$1>/", "foo", "f<>o"},
-        {"s/o/$2/", "foo", "fo"},
-        {"s/(o)/\\10/", "foo", "fo"},
-        {"s/(o)/${1}0/", "foo", "fo0o"},
-        {"s/f\\Ko/x/g", "foo", "fxo"},
-        {"s/(.)(.)/\\2$1$&${&}/", "abc", "baababc"},
-        {"s/x*/-/g", "abc", "-a-b-c-"},
-        {"s/x*/-/g", "axb", "-a--b-"},
-        {"s/$/x/", "foo", "foox"},
-        {"s/^/x/g", "foo", "xfoo"},
-        {"s/(?<n>o)/[$1]/", "foo", "f[o]o"},
-        {"s/(.*)/\\u\\L$1\\E-$&/", "SENT", "Sent-SENT"},
-        {"s,([^/]+),\\U$1\\E,g", "ab/cd", "AB/CD"},
-        {"s/(o)/\\Ua\\lBC\\Ed/", "foobar", "fAbCdobar"},
-        {"s/(o)/\\L\\uABC/", "foo", "fAbco"},
-        {"s/o/\\Ux/g", "oaob", "XaXb"},
-        {"s/none/x/", "foo", "foo"},
-        {"s/f.o//", "foo.", "."},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
-        expect_made(cases[i][0], cases[i][1], cases[i][2]);
-}
-
-static void test_substitutions_are_about_characters(void **state)
-{
-    (void)state;
-    expect_made("s/^.//", "\xc3\xa9t\xc3\xa9", "t\xc3\xa9");
-    expect_made("s/./x/g", "\xe2\x82\xac\xf0\x9f\x93\xa7", "xx");
-    expect_made("s/x*/-/g", "\xc3\xa9", "-\xc3\xa9-");
-    expect_made("s/\xc3\x89/e/i", "\xc3\xa9", "e");
-    expect_made("s/a/\\\xc3\xa9/", "a", "\xc3\xa9");
-    expect_made("s/a/\\U\xc3\xa9z/", "a", "\xc3\xa9Z");
-}
-
-static void test_substitutions_come_one_after_the_other_on_the_whole_name(void **state)
-{
-    const struct sync_choice choice = {.regextrans2 = WORDS("s/^INBOX\\.//", "s/a/b/", "s/b/c/g")};
-
-    (void)state;
-    expect_one(&choice, slashes, below_inbox, "a/b", "c.c");
-    expect_one(&choice, slashes, below_inbox, "INBOX", "INBOX");
-}
-
-static void test_what_a_substitution_leaves_must_be_a_name(void **state)
-{
-    (void)state;
-    expect_made("s/.*//", "a", "!its name at the target is empty");
-    expect_made("s/b//", "a/b", "!ends with a separator");
-    expect_made("s/.*/inbox/", "a", "INBOX");
-    expect_made("s/a/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/g",
-                "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-                "!name too long");
-}
-
-static void refuse(const struct sync_choice *choice, const char *word)
-{
-    struct naming *n = NULL;
-    struct err err;
-
-    assert_int_equal(naming_new(choice, slashes, flat, &n, &err), -1);
-    assert_null(n);
-    if (!strstr(err.text, word))
-        fail_msg("\"%s\" does not say \"%s\"", err.text, word);
-}
-
-static void test_what_is_no_substitution_is_refused_with_the_reason(void **state)
-{
-    static const char *const cases[][2] = {
-        {"", "not a substitution"},
-        {"a", "not a substitution"},
-        {"m/a/", "not a substitution"},
-        {"s", "a delimiter"},
-        {"sort", "a delimiter"},
-        {"s a b ", "a delimiter"},
-        {"s/a", "left side has no end: \"/\""},
-        {"s/a\\/", "left side has no end: \"/\""},
-        {"s{a{}{b}", "left side has no end: \"}\""},
-        {"s/a/b", "right side has no end: \"/\""},
-        {"s{a}{b", "right side has no end: \"}\""},
-        {"s{a}", "a delimiter"},
-        {"s'a'b'", "the delimiter '"},
-        {"s{a}'b'", "the delimiter '"},
-        {"s/a/b/e", "the flag e is code"},
-        {"s/a/b/gee", "the flag e is code"},
-        {"s/a/b/r", "\"r\", where flags"},
-        {"s/a/b/; s/c/d/", "\"; s/c/d/\", where flags"},
-        {"s/(/b/", "the expression is wrong at byte"},
-        {"s/(?=ab\\K)/x/", "wrong at byte 9"},
-        {"s/a/$x/", "behind $"},
-        {"s/a/$/", "behind $"},
-        {"s/a/$0/", "behind $"},
-        {"s/a/${1/", "has no }"},
-        {"s/a/${x}/", "behind $"},
-        {"s/a/\\x41/", "\\x is not known"},
-        {"s/a/\\n/", "\\n is not known"},
-        {"s/a/\\0/", "\\0 is not known"},
-        {"s/a/\n/", "control characters"},
-        {"s/a/\xff/", "not UTF-8"},
-        {"tr/a/b/", "tr and y"},
-        {"tr,*%.#,_,", "tr and y"},
-        {"y/a/b/", "tr and y"},
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const struct sync_choice choice = {.regextrans2 = {&cases[i][0], 1}};
-
-        refuse(&choice, cases[i][1]);
-        if (!strchr(cases[i][0], '\xff'))
-            refuse(&choice, "--regextrans2");
-    }
-}
-
 static void test_what_is_wrong_in_the_choice_is_told_with_the_option(void **state)
 {
     const struct sync_pair pair = {"a", ""};
@@ -718,11 +493,6 @@ int main(void)
         cmocka_unit_test(test_of_several_source_folders_of_one_use_the_first_goes_by_it),
         cmocka_unit_test(test_uses_count_with_automap_alone_and_not_with_subfolders),
         cmocka_unit_test(test_a_server_cannot_have_uses_without_end),
-        cmocka_unit_test(test_substitutions_are_those_of_perl),
-        cmocka_unit_test(test_substitutions_are_about_characters),
-        cmocka_unit_test(test_substitutions_come_one_after_the_other_on_the_whole_name),
-        cmocka_unit_test(test_what_a_substitution_leaves_must_be_a_name),
-        cmocka_unit_test(test_what_is_no_substitution_is_refused_with_the_reason),
         cmocka_unit_test(test_what_is_wrong_in_the_choice_is_told_with_the_option),
         cmocka_unit_test(test_only_inbox_as_the_first_level_is_the_same_in_any_case),
         cmocka_unit_test(test_between_equal_namespaces_every_name_stays_as_it_is),

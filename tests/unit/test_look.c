@@ -254,7 +254,7 @@ static void list_dates_and_sizes(struct link *l, struct buf *said)
 static void test_a_small_folder_is_listed_by_one_command(void **state)
 {
     (void)state;
-    TALK(NULL, list_all, "7(\\Seen)@837593065-420#44 9()@0+0",
+    TALK(NULL, list_all, "7(\\Seen)@837596665-420#44 9()@0+0",
          {ASK_ALL, "* 1 FETCH (UID 7 FLAGS (\\Seen \\Recent) INTERNALDATE \"17-Jul-1996 02:44:25 "
                    "-0700\" RFC822.SIZE 44)\r\n"
                    "* 2 FETCH (RFC822.SIZE 0 INTERNALDATE \" 1-Jan-1970 00:00:00 +0000\" FLAGS () "
@@ -277,7 +277,7 @@ static void test_what_was_not_asked_for_is_no_part_of_the_list(void **state)
                                    "* 8 FETCH (UID 10 FLAGS ())\r\n"
                                    "* 6 FETCH (UID 0 FLAGS ())\r\n"
                                    "* 6 FETCH (UID x FLAGS ())\r\n"
-                                   "* 6 FETCH (UID 7 BODY[] {5}\r\n(UID \r\n FLAGS ())\r\n"
+                                   "* 6 FETCH (UID 7 BODY[] {5}\r\n(UID  FLAGS ())\r\n"
                                    "* 6 FETCH (UID 8 FLAGS ())\r\n"
                                    "* SEARCH 5\r\n"
                                    "OK done"});
