@@ -23,6 +23,7 @@ enum {
     SPEED_LEAST_MS = 2000, /* before that there is none to speak of */
     LINES = SYNC_LANES + 8,
     PAINTING = 64 << 10,
+    BAR_LEAST = 10,
     BAR_MOST = 60,
     NAME_LEAST = 12,
     LAST_LINE = 1024
@@ -347,17 +348,19 @@ static void paint_head(struct line *l, bool is_end)
     end_line(l);
 }
 
+/* The bar has what the words leave it. */
 static void paint_bar(struct line *l)
 {
     const struct sync_progress *p = &l->s->now;
     double share = share_done(p);
-    size_t room = l->s->columns / 2;
     struct words w = {.n = 0};
+    size_t bar;
 
-    put_bar(l, p->exceptions > 0 ? TERM_WARN : TERM_GOOD, room < BAR_MOST ? room : BAR_MOST, share);
-    put_words(l, TERM_BOLD, " %3u %%", (unsigned)(share * 100));
+    say(&w, " %3u %%  ", (unsigned)(share * 100));
     say_amount(&w, p);
-    put_words(l, TERM_PLAIN, "  %s", w.p);
+    bar = l->s->columns > w.n + BAR_LEAST ? l->s->columns - w.n - 1 : BAR_LEAST;
+    put_bar(l, p->exceptions > 0 ? TERM_WARN : TERM_GOOD, bar < BAR_MOST ? bar : BAR_MOST, share);
+    put_words(l, TERM_PLAIN, "%s", w.p);
     end_line(l);
 }
 
@@ -413,11 +416,11 @@ static void paint_lane(struct line *l, unsigned i)
     put_words(l, TERM_PLAIN, "  ");
     put_name(l, p->folders_now[i], room > NAME_LEAST ? room : NAME_LEAST);
     put_words(l, TERM_PLAIN, " ");
-    if (all > 0)
+    if (all > 0) {
         put_bar(l, TERM_GOOD, bar < BAR_MOST ? bar : BAR_MOST,
                 done >= all ? 1 : (double)done / (double)all);
-    if (all > 0)
         put_words(l, TERM_DIM, " %s of %s", figure_number(done).text, figure_number(all).text);
+    }
     end_line(l);
 }
 

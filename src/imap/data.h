@@ -100,8 +100,8 @@ bool data_namespace(struct slice text, char *to, struct slice *out_prefix, char 
 
 /* FETCH: the text behind "12 FETCH ", or only its beginning, up to where the literal of a
  * BODY[...] begins (then is_partial; it may also be what stands between two bodies): what has come
- * by then is told, `is_open` tells that the text ends before the closing parenthesis. Of items that come twice the last counts; values that are
- * not of their item's form are not told. */
+ * by then is told, `is_open` tells that the text ends before the closing parenthesis. Of items that
+ * come twice the last counts; values that are not of their item's form are not told. */
 enum {
     FETCH_UID = 1,
     FETCH_FLAGS = 2,

@@ -84,6 +84,8 @@ bool carry_rewind(struct carry *c, const struct batch *b, size_t limit)
                 is_good = carry_again(c, w->items[i]);
             w->has_come[i] = true;
         }
+        c->dropped_n += !w->is_dropped;
+        w->is_dropped = true;
     }
     for (size_t i = first; i < n && is_good; i++)
         is_good = carry_again(c, before[i]);
@@ -230,6 +232,13 @@ static uint32_t wait_ms(const struct carry *c)
     return WAIT_MOST_MS;
 }
 
+/* What was held back for want of room can be put now: nothing that comes would wake us. */
+static bool has_room_again(const struct carry *c)
+{
+    return c->pending.n > 0 && !c->is_held && !c->waits_plus &&
+           buf_left(pipeline_out(link_pipeline(c->p->to))) > HEADER_ROOM;
+}
+
 /* One turn. False: a link has failed, or we have, or it is to be begun anew. */
 static bool turn(struct carry *c)
 {
@@ -245,7 +254,7 @@ static bool turn(struct carry *c)
         return false;
     if (is_over(c) || c->wants_again)
         return true;
-    if (is_dry || !may_take(c)) {
+    if ((is_dry || !may_take(c)) && !has_room_again(c)) {
         struct link_wanting wanting[2] = {{.link = c->p->to, .wants_in = true},
                                           {.link = c->p->from, .wants_in = is_dry && may_take(c)}};
 

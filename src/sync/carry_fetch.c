@@ -101,7 +101,7 @@ static bool may_ask(const struct carry *c)
     size_t most = c->is_single || c->p->is_careful ? 1 : WINDOWS;
     struct item item;
 
-    if (c->p->is_careful && (c->batch || c->batches_n > 0))
+    if (c->dropped_n > 0 || (c->p->is_careful && (c->batch || c->batches_n > 0)))
         return false;
     return c->windows_n < most && (c->windows_n == 0 || c->windows_bytes < WINDOWS_BYTES) &&
            c->now_ms >= c->paused_until_ms && peek(c, &item);
@@ -137,6 +137,7 @@ static void window_free(struct carry *c, struct window *w)
     list_remove(&w->node);
     c->windows_n--;
     c->windows_bytes -= w->bytes;
+    c->dropped_n -= w->is_dropped;
     free(w);
 }
 

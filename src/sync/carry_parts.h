@@ -63,6 +63,7 @@ struct window {
     uint64_t bytes;
     struct item items[WINDOW_MESSAGES];
     bool has_come[WINDOW_MESSAGES];
+    bool is_dropped; /* by carry_rewind() */
     bool is_unnamed; /* bodies came without a UID while it was out */
 };
 
@@ -103,7 +104,9 @@ struct carry {
     struct list windows;
     size_t windows_n;
     uint64_t windows_bytes;
-    bool is_single; /* the source tells UIDs behind bodies: one message at a time */
+    size_t dropped_n; /* windows of which nothing is wanted any more; nothing is asked for behind
+                         them */
+    bool is_single;   /* the source tells UIDs behind bodies: one message at a time */
 
     /* the message that is coming */
     bool is_coming, is_skipped;

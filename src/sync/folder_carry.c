@@ -154,6 +154,10 @@ static int look_again(struct folder *f)
     if (look_range(f->lane->to, fence, UINT32_MAX, LOOK_ALL, 0, (uint32_t)f->carried.n, &f->to,
                    &answer, f->err) < 0)
         return -1;
+    for (size_t i = 0; f->has_to_there && i < f->to.n; i++) {
+        if (f->to.messages[i].uid >= fence && uids_add(f, &f->to_there, f->to.messages[i].uid) < 0)
+            return -1;
+    }
     return folder_resolve(f);
 }
 

@@ -68,7 +68,7 @@ struct identity_reader {
     enum meaning meaning;
     bool is_first;   /* no field was before it */
     bool is_empty;   /* of a value: nothing but blanks yet */
-    bool has_blanks; /* they came last, and become a space when something follows */
+    bool has_blanks; /* they came last, and become a space between what was and what follows */
     unsigned seen;   /* meanings of all fields that were not empty */
     size_t name_n;
     char name[NAME]; /* of IN_NAME: as it came, blanks being one space */
@@ -152,7 +152,6 @@ static char lower(char c)
 static void begin_field(struct identity_reader *r)
 {
     r->part = IN_NAME;
-    r->has_blanks = false;
     r->name_n = 0;
 }
 
@@ -294,7 +293,7 @@ static void read_value(struct identity_reader *r, struct slice line)
     }
 }
 
-/* A piece of a line, without its end. */
+/* A piece of a line, without its end: what goes on with the field begins with blanks. */
 static void read_line(struct identity_reader *r, struct slice line)
 {
     if (r->part == IN_NAME || r->part == IN_LONG_NAME) {
@@ -349,7 +348,6 @@ static struct slice read_header(struct identity_reader *r, struct slice s)
             n = lf ? (size_t)(lf - s.p) : s.n;
             read_line(r, slice_sub(s, 0, n));
             if (lf) {
-                r->has_blanks = true;
                 r->place = AT_LINE;
                 n++;
             }

@@ -321,8 +321,10 @@ static int take_all(struct journal *j, sqlite3_stmt *stmt, take_row *take, size_
 
     while (result == 0 && (status = sqlite3_step(stmt)) != SQLITE_DONE) {
         result = status == SQLITE_ROW ? grow(j, &all, n, &cap, size, err) : journal_fail(j, err);
-        if (result == 0)
+        if (result == 0) {
+            INSIST(all);
             take(stmt, (char *)all + n++ * size);
+        }
     }
     sqlite3_reset(stmt);
     if (result < 0) {

@@ -465,7 +465,7 @@ static void listing_done(struct listing *g)
     free(g->statuses);
 }
 
-static int list(struct listing *g, struct link_answer *out_answer, struct err *err)
+static int find_all(struct listing *g, struct link_answer *out_answer, struct err *err)
 {
     *out_answer = (struct link_answer){.kind = RESPONSE_OK};
     if (ask_all(g, err) < 0 || (!g->is_listed && ask_plainly(g, out_answer, err) < 0))
@@ -484,7 +484,7 @@ int mailboxes_list(struct link *l, struct mailboxes *out, struct link_answer *ou
                    struct err *err)
 {
     struct listing g = {.l = l};
-    const int done = list(&g, out_answer, err);
+    const int done = find_all(&g, out_answer, err);
 
     listing_done(&g);
     if (done < 0 || out_answer->kind != RESPONSE_OK)

@@ -57,18 +57,26 @@ static bool is_servers_own(struct slice name)
     return false;
 }
 
+static bool has_room(struct annotations *a)
+{
+    const size_t cap = a->cap ? 2 * a->cap : 8;
+    struct annotation *more;
+
+    if (a->n < a->cap)
+        return true;
+    more = a->n < ENTRIES_MOST ? realloc(a->all, cap * sizeof *more) : NULL;
+    if (!more)
+        return false;
+    a->all = more;
+    a->cap = cap;
+    return true;
+}
+
 static int add(struct annotations *a, struct slice name, struct slice value, struct err *err)
 {
     struct annotation added = {slice_dup(name), slice_dup(value), value.n};
 
-    if (a->n == a->cap && a->n < ENTRIES_MOST) {
-        const size_t cap = a->cap ? 2 * a->cap : 8;
-        struct annotation *more = realloc(a->all, cap * sizeof *more);
-
-        a->all = more ? more : a->all;
-        a->cap = more ? cap : a->cap;
-    }
-    if (!added.name || !added.value || a->n == a->cap) {
+    if (!added.name || !added.value || !has_room(a)) {
         free(added.name);
         free(added.value);
         return err_set(err, 0, "no memory for annotations");

@@ -127,6 +127,21 @@ static struct entry *acl_find(const struct acl *acl, const char *who)
     return NULL;
 }
 
+static bool acl_has_room(struct acl *acl)
+{
+    const size_t cap = acl->cap ? 2 * acl->cap : 8;
+    struct entry *more;
+
+    if (acl->n < acl->cap)
+        return true;
+    more = acl->n < ENTRIES_MOST ? realloc(acl->all, cap * sizeof *more) : NULL;
+    if (!more)
+        return false;
+    acl->all = more;
+    acl->cap = cap;
+    return true;
+}
+
 static int acl_add(struct acl *acl, struct slice who, rights has, struct err *err)
 {
     char *copy = slice_dup(who);
@@ -137,14 +152,7 @@ static int acl_add(struct acl *acl, struct slice who, rights has, struct err *er
         free(copy);
         return 0;
     }
-    if (copy && acl->n == acl->cap && acl->n < ENTRIES_MOST) {
-        const size_t cap = acl->cap ? 2 * acl->cap : 8;
-        struct entry *more = realloc(acl->all, cap * sizeof *more);
-
-        acl->all = more ? more : acl->all;
-        acl->cap = more ? cap : acl->cap;
-    }
-    if (!copy || acl->n == acl->cap) {
+    if (!copy || !acl_has_room(acl)) {
         free(copy);
         return err_set(err, 0, "no memory for rights");
     }

@@ -339,7 +339,7 @@ int naming_add_use(struct naming *n, struct slice use, struct slice name, struct
     return names_uses_add(&n->to_uses, use, name, bare_name(name, &n->to), err);
 }
 
-int names_add_source_use(struct naming *n, struct slice use, struct slice name, struct err *err)
+int naming_add_source_use(struct naming *n, struct slice use, struct slice name, struct err *err)
 {
     return names_uses_add(&n->from_uses, use, name, bare_name(name, &n->from), err);
 }
@@ -377,7 +377,8 @@ static enum names_verdict put(struct buf *to, struct slice s, struct err *err)
     return NAMES_GO;
 }
 
-/* A name without its prefix, with the target's separator. */
+/* A name without its prefix, with the target's separator; a flat source has NUL for one, which no
+ * name has. */
 static enum names_verdict put_levels(const struct naming *n, struct slice bare, struct buf *to,
                                      struct err *err)
 {
@@ -390,9 +391,9 @@ static enum names_verdict put_levels(const struct naming *n, struct slice bare, 
         return verdict;
     p = to->p + to->r + before;
     for (size_t i = 0; i < bare.n; i++) {
-        if (from && p[i] == from)
+        if (p[i] == from)
             p[i] = separator ? separator : '_';
-        else if (separator && p[i] == separator)
+        else if (p[i] == separator)
             p[i] = '_';
     }
     return NAMES_GO;

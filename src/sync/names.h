@@ -65,8 +65,8 @@ int naming_add_use(struct naming *n, struct slice use, struct slice name,
 
 /* The same of the source, which may be left out. Of several folders of one use only the first one
  * told (or else that with the name known best) is mapped by it then; others go by their names. */
-int names_add_source_use(struct naming *n, struct slice use, struct slice name,
-                         struct err *err) MUST_CHECK;
+int naming_add_source_use(struct naming *n, struct slice use, struct slice name,
+                          struct err *err) MUST_CHECK;
 
 enum names_verdict {
     NAMES_GO,     /* the name at the target is behind `out` */

@@ -415,7 +415,7 @@ static enum names_trans_result put_right(const struct names_trans *t,
 enum names_trans_result names_trans_apply(const struct names_trans *t, struct regex_space *space,
                                           struct slice name, struct buf *out)
 {
-    enum names_trans_result result = NAMES_TRANS_OK;
+    enum names_trans_result result;
     bool is_behind_empty = false;
     size_t done = 0;
 

@@ -98,22 +98,22 @@ int names_uses_add(struct names_uses *u, struct slice use, struct slice name, st
                    struct err *err)
 {
     const size_t row = known_row(bare);
-    struct names_use *more, added;
+    struct names_use added;
 
     if (u->n == USES_MAX || (use.n == 0 && row == KNOWN_N))
         return 0;
+    if (!u->all)
+        u->all = calloc(USES_MAX, sizeof *u->all);
     added = (struct names_use){.use = slice_dup(use.n > 0 ? use : known[row].use),
                                .name = slice_dup(name),
                                .rank = use.n > 0 ? TOLD : 1 + row};
-    more = realloc(u->all, (u->n + 1) * sizeof *more);
-    u->all = more ? more : u->all;
-    if (!more || !added.use || !added.name) {
+    if (!u->all || !added.use || !added.name) {
         free(added.use);
         free(added.name);
         return err_set(err, 0, "no memory for the special uses");
     }
     added.bare = slice_of(added.name + (name.n - bare.n), bare.n);
-    more[u->n++] = added;
+    u->all[u->n++] = added;
     return 0;
 }
 

@@ -157,7 +157,7 @@ static int make_names(struct planning *p, struct err *err)
     for (size_t i = 0; choice->automap && i < p->to.n; i++) {
         const struct mailbox *box = &p->to.all[i];
 
-        if (box->use[0] && !(box->is & MAILBOX_NOSELECT) &&
+        if (!(box->is & MAILBOX_NOSELECT) &&
             naming_add_use(p->names, slice_str(box->use), slice_str(box->name), err) < 0)
             return -1;
     }

@@ -63,6 +63,8 @@ EXPLAINS = {
     "subscription": {"subscribe-refused"},
 }  # fmt: skip
 
+REFUSALS = {"too-big", "nul", "bad-message", "over-quota", "append-refused", "keywords", "date"}
+
 
 # ---- servers ----
 
@@ -328,6 +330,8 @@ def unexplained(
     for issue in report.issues:
         by_place.setdefault((issue["folder"], issue["from_uid"] or 0), set()).add(issue["reason"])
         at_target.setdefault((issue["folder"], issue["to_uid"] or 0), set()).add(issue["reason"])
+    # What stands around a message that was refused is tried again in smaller pieces.
+    refused = {i["folder"] for i in report.issues if i["reason"] in REFUSALS and i["from_uid"]}
     hidden = []
     seen = set()
     for difference in found:
@@ -336,6 +340,8 @@ def unexplained(
         reasons = by_place.get((name, uid), set())
         if difference.what == "extra" and difference.target:
             reasons = at_target.get((name, difference.target.uid), set())
+        if difference.what == "order" and name in refused:
+            continue
         if not reasons & EXPLAINS.get(difference.what, set()):
             hidden.append(difference)
         seen.add((name, uid, difference.what))

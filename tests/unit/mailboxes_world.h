@@ -43,14 +43,14 @@ void sync_log(struct sync *s, const char *fmt, ...)
     va_end(ap);
 }
 
-static void expect_issues(const char *expected)
+static inline void expect_issues(const char *expected)
 {
     if (strcmp(issues, expected) != 0)
         fail_msg("told is \"%s\", not \"%s\"", issues, expected);
     issues[0] = '\0';
 }
 
-static int begin(void **state)
+static inline int begin(void **state)
 {
     (void)state;
     params = (struct sync_params){.from = {.user = SLICE("ann")}, .to = {.user = SLICE("anna")}};

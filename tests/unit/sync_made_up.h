@@ -22,7 +22,7 @@ static inline struct sync_report *made_up_report(void)
         abort();
     r->from = copy("imap://ann@old.example.org:143");
     r->to = copy("imaps://ann@new.example.org:993");
-    r->journal = copy("/home/ann/.local/state/usher/ann.db");
+    r->journal = copy("/var/lib/ann/journal.db");
     r->began_s = 1772357400;
     r->took_ms = 83400;
     r->cpu_ms = 4200;

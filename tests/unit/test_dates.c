@@ -94,8 +94,11 @@ static void test_what_is_no_date(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        if (date_parse(rows[i], &date))
+        bool is_taken = date_parse(rows[i], &date);
+
+        if (is_taken)
             print_error("taken: %.*s\n", SLICE_ARG(rows[i]));
+        assert_false(is_taken);
         assert_true(date.time_s == 7);
     }
 }

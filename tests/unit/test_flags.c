@@ -28,6 +28,8 @@ static void test_sets_are_texts_in_order(void **state)
         {"\\Recent", ""},
         {"\\Seen \\RECENT \\Answered", "\\Answered \\Seen"},
         {"b C a", "a b C"},
+        {"x", "x"},
+        {"Zz zZ AA aa", "AA Zz"},
         {" \\Seen  $Junk ", "$Junk \\Seen"},
         {"$x $X \\SEEN \\Seen $x", "$x \\SEEN"},
         {"ab a abc", "a ab abc"},

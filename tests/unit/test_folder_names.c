@@ -153,6 +153,18 @@ static void test_an_expression_at_its_bounds_is_told_with_the_name(void **state)
                "!--regextrans2 s/^(b|a|aa)+$/x/ takes too many steps");
 }
 
+static void test_each_name_has_all_its_steps_before_it(void **state)
+{
+    const struct sync_choice choice = {.excludes = WORDS("[a-z]*[a-z]*[0-9]")};
+    const char *name = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz";
+    struct naming *n = make(&choice, slashes, slashes);
+
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        expect(n, name, name);
+    naming_free(&n);
+}
+
 static void test_choices_that_named_nothing_are_told(void **state)
 {
     const struct sync_pair pairs[] = {{"p", "q"}, {"gone", "q"}};
@@ -270,7 +282,7 @@ static void add_use(struct naming *n, const char *use, const char *name)
 
 static void add_source_use(struct naming *n, const char *use, const char *name)
 {
-    assert_int_equal(names_add_source_use(n, slice_str(use), slice_str(name), NULL), 0);
+    assert_int_equal(naming_add_source_use(n, slice_str(use), slice_str(name), NULL), 0);
 }
 
 static void test_folders_of_a_special_use_go_to_those_of_the_target(void **state)
@@ -483,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_folders_subtrees_and_includes_add_and_excludes_take_away),
         cmocka_unit_test(test_without_a_choice_all_go_but_those_excluded),
         cmocka_unit_test(test_an_expression_at_its_bounds_is_told_with_the_name),
+        cmocka_unit_test(test_each_name_has_all_its_steps_before_it),
         cmocka_unit_test(test_choices_that_named_nothing_are_told),
         cmocka_unit_test(test_a_pair_decides_alone),
         cmocka_unit_test(test_subfolder2_has_all_below_it),

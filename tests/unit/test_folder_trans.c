@@ -50,6 +50,7 @@ static void test_substitutions_are_those_of_perl(void **state)
         {"s,([^/]+),\\U$1\\E,g", "ab/cd", "AB/CD"},
         {"s/(o)/\\Ua\\lBC\\Ed/", "foobar", "fAbCdobar"},
         {"s/(o)/\\L\\uABC/", "foo", "fAbco"},
+        {"s/(.*)/\\u$1x\\lY/", "sent", "Sentxy"},
         {"s/o/\\Ux/g", "oaob", "XaXb"},
         {"s/none/x/", "foo", "foo"},
         {"s/f.o//", "foo.", "."},

@@ -13,6 +13,18 @@ enum { ALL = IDENTITY_HEAD | IDENTITY_RAW | IDENTITY_TEXT };
 
 #define ROWS(rows) (sizeof(rows) / sizeof((rows)[0]))
 
+/* Each piece lies alone, so that a look beyond its ends is seen. */
+static void add_alone(struct identity_reader *r, struct slice piece)
+{
+    char *copy = malloc(piece.n);
+
+    assert_true(copy || piece.n == 0);
+    if (piece.n > 0)
+        memcpy(copy, piece.p, piece.n);
+    identity_add(r, slice_of(copy, piece.n));
+    free(copy);
+}
+
 static struct identity_digest read_cut(struct identity_reader *r, struct slice message,
                                        unsigned what, size_t first, size_t then)
 {
@@ -20,9 +32,9 @@ static struct identity_digest read_cut(struct identity_reader *r, struct slice m
     size_t at = first < message.n ? first : message.n;
 
     identity_begin(r, what);
-    identity_add(r, slice_sub(message, 0, at));
+    add_alone(r, slice_sub(message, 0, at));
     for (; at < message.n; at += then)
-        identity_add(r, slice_sub(message, at, then < message.n - at ? at + then : message.n));
+        add_alone(r, slice_sub(message, at, then < message.n - at ? at + then : message.n));
     identity_end(r, &digest);
     return digest;
 }
@@ -212,8 +224,8 @@ static void test_a_header_ends_with_its_first_empty_line_or_the_message(void **s
 static void test_what_is_no_field_counts_too(void **state)
 {
     static const struct row rows[] = {
-        {SLICE("Not a Field\r\n at all\r\n: x\r\n:\r\nA:\r\n\r\n"),
-         SLICE("not a field at all\n:x\n:\na:\n"), SLICE(""), true},
+        {SLICE("Not a Field\r\n at all\r\n: x\r\n:\r\n@AZ[:\r\n\r\n"),
+         SLICE("not a field at all\n:x\n:\n@az[:\n"), SLICE(""), true},
         {SLICE("A-Name-That-Is-Quite-Long-For-A-Field  Of  Mail : B  C\r\n\r\n"),
          SLICE("a-name-that-is-quite-long-for-a-field of mail:B C\n"), SLICE(""), true},
         {SLICE("Exactly-Twenty-Four-Byte: B\r\nExactly-Twenty-Five-Bytes: B\r\n\r\n"),
@@ -498,12 +510,13 @@ static void test_a_reader_that_was_left_in_the_middle_begins_anew(void **state)
 {
     struct identity_reader *r = identity_reader_new();
     struct slice message = SLICE("From x\r\nMessage-ID: <1@x>\r\n\r\na\nb");
+    struct slice other = SLICE("X: \0y\r\nMessage-ID: z\r\n folded\r\n\r\na\rb\r");
     struct identity_digest whole = read_all_ways(message);
 
     (void)state;
-    for (size_t cut = 0; cut <= message.n; cut++) {
+    for (size_t cut = 0; cut <= other.n; cut++) {
         identity_begin(r, ALL);
-        identity_add(r, slice_sub(message, 0, cut));
+        identity_add(r, slice_sub(other, 0, cut));
         assert_digest(read_cut(r, message, ALL, message.n, 1), whole);
     }
     identity_reader_free(&r);

@@ -1,6 +1,7 @@
 /* A journal whose owner is killed at each moment of its writes, two who want the same, many
  * threads.
  */
+#include "dying.h"
 #include "journal_world.h"
 
 #include <pthread.h>
@@ -228,6 +229,29 @@ static void test_moments_are_counted_over_the_life_of_a_journal(void **state)
     assert_string_equal(ask(everything), "1000     \n");
 }
 
+static void settle_too_early(int log, const void *arg)
+{
+    const struct journal_message open = {.from_uid = 1, .is_sent = true};
+    struct journal_folder f;
+
+    (void)log;
+    (void)arg;
+    open_journal();
+    f = folder("a", "a");
+    OK(journal_set(journal, f.id, &open, 1, &err));
+    (void)!journal_settled(journal, f.id, &err);
+}
+
+static void test_folder_with_messages_in_flight_is_never_settled(void **state)
+{
+    struct end end = end_of(settle_too_early, NULL);
+
+    (void)state;
+    assert_true(WIFSIGNALED(end.status));
+    assert_int_equal(WTERMSIG(end.status), SIGABRT);
+    assert_non_null(strstr(end.said, "found <= 0"));
+}
+
 /* --- two who want the same -------------------------------------------------------------------- */
 
 struct holder {
@@ -407,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_after_a_kill_each_write_is_there_wholly_or_not_at_all),
         T(test_moments_are_counted_over_the_life_of_a_journal),
+        T(test_folder_with_messages_in_flight_is_never_settled),
         T(test_two_runs_cannot_share_it_and_the_second_hears_who_has_it),
         T(test_readers_share_it_and_keep_writers_out),
         T(test_one_process_cannot_open_it_twice),

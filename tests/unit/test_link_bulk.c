@@ -259,6 +259,7 @@ static void test_compress_both_ways(void **state)
 {
     char *large = with_literal("APPEND a ", FLOOD, "");
     struct link_count before, after;
+    enum pipeline_event event;
     struct told told = {.text = ""};
     struct link_answer answer;
     struct peer p = {0};
@@ -272,6 +273,8 @@ static void test_compress_both_ways(void **state)
     assert_true(is_on);
     assert_int_equal(link_compress(w.link, &is_on, &w.err), 0); /* already */
     assert_true(is_on);
+    assert_int_equal(link_step(w.link, &event), LINK_EVENT); /* came with the OK */
+    assert_int_equal(tell(&told, link_pipeline(w.link), event, &w.err), 0);
     assert_int_equal(link_call(w.link, SLICE("NOOP"), tell, &told, &answer, &w.err), 0);
     assert_string_equal(told.text, "EXISTS:;<>FETCH:);");
     assert_int_equal(link_call(w.link, slice_str(large), tell, &told, &answer, &w.err), 0);

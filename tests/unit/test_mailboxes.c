@@ -195,6 +195,23 @@ static void test_folders_of_others_and_shared_ones_are_left_out(void **state)
                 "", '/', "Other Users 2/N|a/N|");
 }
 
+static void test_what_namespace_tells_is_believed(void **state)
+{
+    (void)state;
+    expect_list(NEW_LINK("NAMESPACE LIST-EXTENDED",
+                         {"NAMESPACE", "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n= OK\r\n"},
+                         {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+                          "* LIST (\\Noselect) \"/\" INBOX/a\r\n= OK\r\n"}),
+                "", '/', "INBOX/a/N|");
+    expect_list(
+        NEW_LINK("NAMESPACE LIST-EXTENDED",
+                 {"NAMESPACE", "* NAMESPACE ((\"mail/\" \"/\")) NIL ((\"\" \"/\"))\r\n= OK\r\n"},
+                 {"LIST \"\" \"*\" RETURN (SUBSCRIBED)",
+                  "* LIST (\\Noselect) \"/\" mail/a\r\n* LIST (\\Noselect) \"/\" inbox\r\n"
+                  "* LIST (\\Noselect) \"/\" mails\r\n= OK\r\n"}),
+        "mail/", '/', "INBOX/N|mail/a/N|");
+}
+
 static void test_names_may_be_odd_and_those_without_meaning_are_told(void **state)
 {
     (void)state;
@@ -387,6 +404,7 @@ int main(void)
         TEST(test_a_list_refused_altogether_is_told),
         TEST(test_without_namespace_the_separator_and_a_prefix_are_seen_from_names),
         TEST(test_folders_of_others_and_shared_ones_are_left_out),
+        TEST(test_what_namespace_tells_is_believed),
         TEST(test_names_may_be_odd_and_those_without_meaning_are_told),
         TEST(test_what_is_listed_twice_is_there_once),
         TEST(test_with_utf8_names_come_and_go_as_they_are),

@@ -105,6 +105,8 @@ static void test_what_is_no_name_on_the_wire(void **state)
         SLICE("&AO/-"),    /* the slash is "," here */
         SLICE("&AOQ=-"),   /* no padding */
         SLICE("&AO Q-"),   /* no digit */
+        SLICE("&AA\0-"),   /* the same */
+        SLICE("&A\0A-"),   /* the same */
         SLICE("&AAA-"),    /* NUL */
         SLICE("&AA0-"),    /* CR */
         SLICE("&AAo-"),    /* LF */
