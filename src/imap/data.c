@@ -89,7 +89,9 @@ bool data_nstring(struct lex *l, char *to, struct slice *out_value, bool *out_is
     if (!loose_astring(&end, to, &value))
         return false;
     *out_is_nil = is_word && slice_ieq(value, SLICE("NIL"));
-    *out_value = *out_is_nil ? (struct slice){0} : value;
+    if (*out_is_nil)
+        value.n = 0;
+    *out_value = value;
     *l = end;
     return true;
 }

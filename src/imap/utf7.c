@@ -99,7 +99,7 @@ static bool decode_shifted(struct slice s, struct writer *w)
 
 static bool decode(struct slice wire, struct writer *w)
 {
-    size_t shift_end = SIZE_MAX; /* where another shift would be superfluous */
+    size_t shifted = SIZE_MAX; /* where another shift would be superfluous */
 
     for (size_t i = 0; i < wire.n; i++) {
         struct slice rest = slice_sub(wire, i + 1, wire.n);
@@ -117,11 +117,11 @@ static bool decode(struct slice wire, struct writer *w)
         rest.n = (size_t)(end - rest.p);
         if (rest.n == 0)
             put(w, '&');
-        else if (i == shift_end || !decode_shifted(rest, w))
+        else if (i == shifted || !decode_shifted(rest, w))
             return false;
         i += rest.n + 1;
         if (rest.n > 0)
-            shift_end = i + 1;
+            shifted = i + 1;
     }
     return true;
 }

@@ -220,17 +220,17 @@ static struct said *said_at(struct flags *f, struct slice list)
 
 int64_t flags_number(struct flags *f, struct slice words)
 {
-    struct said *said = words.n <= SAID_BYTES ? said_at(f, words) : NULL;
+    struct said *said = said_at(f, words);
     int64_t number;
 
     if (words.n == 0)
         return FLAGS_NONE;
-    if (said && slice_eq(slice_of(said->words, said->n), words))
+    if (slice_eq(slice_of(said->words, said->n), words))
         return said->number;
     if (read_words(&f->words, words) < 0)
         return -1;
     number = number_of_words(f);
-    if (said && number >= 0) {
+    if (number >= 0 && words.n <= SAID_BYTES) {
         said->number = (uint32_t)number;
         said->n = (uint32_t)words.n;
         memcpy(said->words, words.p, words.n);

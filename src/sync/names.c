@@ -433,6 +433,10 @@ static enum names_verdict move_over(const struct naming *n, struct slice name, s
     is_for_inbox = n->subfolder1.n > 0 ? bare.n == 0 || is_inbox(bare) : is_inbox(name);
     if (are_spaces_equal(n) && !is_for_inbox)
         return put(to, name, err);
+    if (bare.n == 0 && !is_for_inbox) {
+        (void)err_set(err, 0, "its name is the prefix of all others, and nothing beside it");
+        return NAMES_UNFIT;
+    }
     verdict = put_root(n, is_for_inbox, to, err);
     if (verdict != NAMES_GO)
         return verdict;

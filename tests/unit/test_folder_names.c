@@ -96,6 +96,8 @@ static void test_what_is_no_name_is_told(void **state)
     expect(n, longest, "!too long");
     naming_free(&n);
     naming_free(&n);
+    expect_plain((struct names_space){SLICE("~x"), '^'}, dots, "~x", "!the prefix of all others");
+    expect_plain((struct names_space){SLICE("~x"), '^'}, below_inbox, "~x", "!the prefix of all");
     free(longest);
 }
 
