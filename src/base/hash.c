@@ -26,8 +26,7 @@ struct hash128 hash_stable(struct slice s)
     return (struct hash128){big_endian(md), big_endian(md + 8)};
 }
 
-/* What OpenSSL calls an EVP_MD_CTX, which keeps its memory from one text to the next, and the
- * algorithm, which it would look for at each. */
+/* What OpenSSL calls an EVP_MD_CTX, and the algorithm, which it would look for at each text. */
 struct hash_stream {
     EVP_MD_CTX *ctx;
     EVP_MD *md;
@@ -41,8 +40,7 @@ struct hash_stream *hash_stream_new(void)
         return NULL;
     h->ctx = EVP_MD_CTX_new();
     h->md = EVP_MD_fetch(NULL, "SHA2-256", NULL);
-    /* The context has its memory from its first text on. */
-    if (!h->ctx || !h->md || EVP_DigestInit_ex2(h->ctx, h->md, NULL) != 1)
+    if (!h->ctx || !h->md)
         hash_stream_free(&h);
     return h;
 }

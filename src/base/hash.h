@@ -17,7 +17,8 @@ struct hash128 {
 struct hash128 hash_stable(struct slice s);
 
 /* The same of bytes that come one after the other. One serves any number of texts, each from
- * begin() to end(), and asks for no memory but when it is made. */
+ * begin() to end(). As with hash_stable(), the process ends if OpenSSL has no memory for the
+ * hundred bytes that it may ask for at each. */
 struct hash_stream;
 
 /* NULL when memory is out. */

@@ -57,6 +57,22 @@ bool carry_again(struct carry *c, struct item item)
     return true;
 }
 
+void carry_ask_no_more(struct carry *c)
+{
+    c->next = c->p->n;
+    c->again_first = c->again_n = 0;
+    if (c->is_held) {
+        c->is_held = false;
+        c->is_skipped = true;
+    }
+    list_for_each (it, &c->windows) {
+        struct window *w = CONTAINER(it, struct window, node);
+
+        for (size_t i = 0; i < w->n; i++)
+            w->has_come[i] = true;
+    }
+}
+
 bool carry_rewind(struct carry *c, const struct batch *b, size_t limit)
 {
     struct item *before = c->again;
@@ -270,6 +286,7 @@ static void settle(struct carry *c)
 {
     uint64_t until = loop_now_ms(c->loop) + SETTLE_MS;
 
+    link_settle(c->p->to);
     if (c->batch && !c->is_coming && !append_close(c))
         return;
     while (c->batches_n > 0 && link_is_open(c->p->to) && loop_now_ms(c->loop) < until) {
@@ -306,11 +323,13 @@ static enum carry_end end_of(const struct carry *c, bool is_broken, struct err *
         *err = c->err;
         return CARRY_FAILED;
     }
-    if (c->wants_again) {
+    if (c->wants_again || c->is_full)
         *err = c->err;
-        return c->is_full ? CARRY_FULL : CARRY_AGAIN;
-    }
-    return is_broken ? CARRY_BROKEN : CARRY_DONE;
+    if (c->wants_again)
+        return CARRY_AGAIN;
+    if (is_broken)
+        return CARRY_BROKEN;
+    return c->is_full ? CARRY_FULL : CARRY_DONE;
 }
 
 enum carry_end carry_run(const struct carry_params *params, uint32_t *out_suspect, struct err *err)
@@ -321,7 +340,11 @@ enum carry_end carry_run(const struct carry_params *params, uint32_t *out_suspec
     list_init(&c.windows);
     list_init(&c.batches);
     buf_init(&c.text, COMMAND_MOST, false);
-    c.batch_limit = link_offers(params->to, "MULTIAPPEND") ? BATCH_MESSAGES : 1;
+    /* Not with literals that wait for "+": a refusal and the next announcement would cross. */
+    c.batch_limit =
+        link_offers(params->to, "MULTIAPPEND") && link_nonsync_max(params->to) == SIZE_MAX
+            ? BATCH_MESSAGES
+            : 1;
     if (params->is_careful)
         c.batch_limit = c.batches_limit = 1;
     while (goes_on && !c.wants_again && !is_over(&c))

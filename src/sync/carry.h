@@ -49,8 +49,7 @@ struct carry_params {
     int64_t folder;       /* the journal's */
     uint32_t fence;       /* the target's UIDNEXT before anything is sent; 0: not known */
     uint32_t to_uidvalidity;
-    bool has_permanent;
-    struct slice permanent; /* the target's PERMANENTFLAGS, if it has told them */
+    struct slice permanent; /* what the target keeps, for flags_permitted() */
     struct identity_reader *reader;
     const struct look_list *list; /* of the source */
     const uint32_t *uids;         /* what to carry: UIDs of the list, ascending */
@@ -80,13 +79,14 @@ enum carry_refusal {
     REFUSAL_KEYWORDS, /* its flags or keywords, by the words */
     REFUSAL_DATE,     /* its date, by the words */
     REFUSAL_UNKNOWN,  /* no word of use */
+    REFUSAL_LIMIT,    /* [LIMIT]: something is too much, for now or for a command */
     REFUSAL_PAUSE,    /* the server wants a pause */
     REFUSAL_QUOTA,
     REFUSAL_CREATE /* [TRYCREATE] */
 };
 
-/* Pure. *out_reason is set with REFUSAL_MESSAGE, *out_pause_ms with REFUSAL_PAUSE (0: the server
- * does not say how long). */
+/* Pure. *out_reason is set with REFUSAL_MESSAGE, *out_pause_ms with REFUSAL_PAUSE and LIMIT (0: the
+ * server does not say how long). */
 enum carry_refusal carry_refusal(struct slice code, struct slice text, enum sync_reason *out_reason,
                                  uint32_t *out_pause_ms);
 

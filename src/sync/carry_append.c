@@ -140,18 +140,18 @@ static bool put_header(struct carry *c, const struct item *item, uint64_t n, boo
     const struct look_message *m = look_find(c->p->list, item->uid);
     struct imap_date date = {.time_s = m->date_s, .zone_min = m->zone_min};
     char text[DATE_TEXT];
-    bool is_lost = false, fits;
+    bool is_lost = false, is_left = false, fits;
     int64_t flags =
         item->without & WITHOUT_KEYWORDS
             ? flags_permitted(c->p->list->flags, m->flags,
-                              SLICE("\\Answered \\Flagged \\Deleted \\Seen \\Draft"), &is_lost)
+                              SLICE("\\Answered \\Flagged \\Deleted \\Seen \\Draft"), &is_left)
             : m->flags;
 
-    if (flags >= 0 && c->p->has_permanent)
+    if (flags >= 0)
         flags = flags_permitted(c->p->list->flags, (uint32_t)flags, c->p->permanent, &is_lost);
     if (flags < 0)
         return no_memory(c);
-    c->batch->sent[c->batch->n - 1].has_lost = is_lost;
+    c->batch->sent[c->batch->n - 1].has_lost = is_lost || is_left;
     buf_take(&c->text, buf_len(&c->text));
     fits = buf_puts(&c->text, " (") == 0 &&
            buf_put(&c->text, flags_text(c->p->list->flags, (uint32_t)flags)) == 0 &&
@@ -291,8 +291,18 @@ static bool refused_alone(struct carry *c, const struct batch *b, enum carry_ref
     (void)err_set(&c->err, 0, "the target's quota is used up: %.*s",
                   SLICE_ARG(slice_sub(words, 0, 200)));
     c->is_full = true;
-    c->wants_again = true;
-    return false;
+    carry_ask_no_more(c);
+    return true;
+}
+
+/* What was out when the target was found to be full. */
+static bool refuse_all(struct carry *c, const struct batch *b, struct slice words)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        if (!carry_refuse(c, b->sent[i].item.uid, REASON_OVERQUOTA, words))
+            return false;
+    }
+    return true;
 }
 
 static bool refused(struct carry *c, struct batch *b, bool is_bad, struct slice code,
@@ -302,12 +312,16 @@ static bool refused(struct carry *c, struct batch *b, bool is_bad, struct slice 
     uint32_t pause_ms = 0;
     enum carry_refusal refusal = carry_refusal(code, text, &reason, &pause_ms);
 
+    if (c->is_full)
+        return refuse_all(c, b, text);
     if (refusal == REFUSAL_CREATE) {
         (void)err_set(&c->err, 0, "the target has lost the folder: %.*s",
                       SLICE_ARG(slice_sub(text, 0, 200)));
         c->wants_again = true;
         return false;
     }
+    if (refusal == REFUSAL_LIMIT && b->n == 1)
+        refusal = REFUSAL_PAUSE; /* it is not that there are too many in a command */
     if (refusal == REFUSAL_PAUSE)
         return retry(c, b, b->sent[0].item.limit) && carry_pause(c, pause_ms, text);
     if (is_bad && b->n > 1)

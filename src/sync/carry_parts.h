@@ -145,6 +145,9 @@ char *carry_room(struct carry *c, size_t n);
 
 /* ---- carry.c ---- */
 
+/* What is out is passed over when it comes, and no more is asked for. */
+void carry_ask_no_more(struct carry *c);
+
 /* Whether a command to the target may be begun. */
 bool carry_may_begin(const struct carry *c);
 

@@ -115,7 +115,7 @@ enum carry_refusal carry_refusal(struct slice code, struct slice text, enum sync
     /* [LIMIT] says that something is too much, and RFC 5530 leaves open whether it passes. */
     if (slice_ieq(code, SLICE("LIMIT"))) {
         *out_pause_ms = pause_of(text);
-        return REFUSAL_PAUSE;
+        return REFUSAL_LIMIT;
     }
     return REFUSAL_UNKNOWN;
 }

@@ -101,6 +101,13 @@ int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, u
     return 0;
 }
 
+struct slice folder_permanent(const struct folder *f)
+{
+    if (!f->to_open.permanent_told)
+        return (struct slice){0};
+    return f->to_open.permanent[0] ? slice_str(f->to_open.permanent) : SLICE(" ");
+}
+
 bool folder_is_chosen(const struct folder *f, const struct look_message *m)
 {
     const struct sync_params *p = f->params;
@@ -192,8 +199,8 @@ static int search(struct folder *f)
 
     if (!f->params->search)
         return 0;
-    if (look_search(f->lane->from, f->params->search, f->from_open.exists, &f->searched.all, &f->searched.n, &answer,
-                    f->err) < 0)
+    if (look_search(f->lane->from, f->params->search, f->from_open.exists, &f->searched.all,
+                    &f->searched.n, &answer, f->err) < 0)
         return -1;
     f->searched.cap = f->searched.n;
     if (answer.kind == RESPONSE_OK)
@@ -434,9 +441,9 @@ static uint64_t now_ms(void)
 
 static void folder_done(struct folder *f)
 {
-    struct uids *all[] = {&f->from_there, &f->to_there, &f->orphans, &f->orphan_sources,
-                          &f->strangers,  &f->doubtful, &f->lacking, &f->carried,
-                          &f->refused,    &f->searched};
+    struct uids *all[] = {&f->from_there, &f->to_there, &f->orphans,          &f->orphan_sources,
+                          &f->strangers,  &f->doubtful, &f->lacking,          &f->carried,
+                          &f->refused,    &f->searched, &f->without_keywords, &f->without_date};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->all);

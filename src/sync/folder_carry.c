@@ -38,7 +38,9 @@ static void on_issue(void *arg, enum sync_reason reason, uint32_t from_uid, stru
 {
     struct folder *f = arg;
 
-    if (folder_issue(f, reason, from_uid, 0, words) < 0)
+    if (folder_issue(f, reason, from_uid, 0, words) < 0 ||
+        (reason == REASON_KEYWORDS && uids_add(f, &f->without_keywords, from_uid) < 0) ||
+        (reason == REASON_DATE && uids_add(f, &f->without_date, from_uid) < 0))
         f->has_failed = true;
 }
 
@@ -126,8 +128,7 @@ static int carry(struct folder *f)
                              .folder = f->row.id,
                              .fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1,
                              .to_uidvalidity = f->to_open.uidvalidity,
-                             .has_permanent = f->to_open.permanent_told,
-                             .permanent = slice_str(f->to_open.permanent),
+                             .permanent = folder_permanent(f),
                              .reader = f->lane->reader,
                              .list = &f->from,
                              .uids = f->lacking.all,

@@ -144,9 +144,7 @@ static int64_t wanted(struct folder *f, const struct look_message *m)
 {
     bool is_lost;
 
-    return f->to_open.permanent_told
-               ? flags_permitted(f->flags, m->flags, slice_str(f->to_open.permanent), &is_lost)
-               : m->flags;
+    return flags_permitted(f->flags, m->flags, folder_permanent(f), &is_lost);
 }
 
 static int find_changes(struct folder *f, struct changes *c)
@@ -275,7 +273,8 @@ static int has_others(struct folder *f, const struct uids *doomed, bool *out_has
     struct uids deleted = {0};
 
     *out_has = false;
-    if (look_search(f->lane->to, "DELETED", f->to_open.exists, &deleted.all, &deleted.n, &answer, f->err) < 0)
+    if (look_search(f->lane->to, "DELETED", f->to_open.exists, &deleted.all, &deleted.n, &answer,
+                    f->err) < 0)
         return -1;
     for (size_t i = 0; i < deleted.n; i++)
         *out_has = *out_has || !uids_have(doomed, deleted.all[i]);

@@ -68,7 +68,9 @@ struct folder {
     struct uids lacking;        /* UIDs of the source without a message at the target */
     struct uids carried;        /* what this run has brought: UIDs of the source */
     struct uids refused;        /* what it could not bring; not in order */
-    struct uids searched;       /* with --search: what was found */
+    struct uids without_keywords; /* of what was carried; not in order */
+    struct uids without_date;     /* the same */
+    struct uids searched;         /* with --search: what was found */
 
     struct folder_issue *issues;
     size_t issues_n, issues_cap;
@@ -91,6 +93,9 @@ int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, u
 
 int folder_add_pair(struct folder *f, uint32_t from_uid, uint32_t to_uid) MUST_CHECK;
 void folder_sort_pairs(struct folder *f);
+
+/* What the target keeps of flags, for flags_permitted(). */
+struct slice folder_permanent(const struct folder *f);
 
 /* Whether the options let a message through. */
 bool folder_is_chosen(const struct folder *f, const struct look_message *m);

@@ -80,16 +80,18 @@ static int prove_flags(struct folder *f, const struct look_message *from,
 {
     char words[512];
     bool is_lost;
-    int64_t flags = from->flags;
+    int64_t flags;
     struct slice a, b;
 
     if (!from->has_flags || !to->has_flags)
         return 0;
-    if (f->to_open.permanent_told)
-        flags = flags_permitted(f->flags, from->flags, slice_str(f->to_open.permanent), &is_lost);
+    flags = flags_permitted(f->flags, from->flags, folder_permanent(f), &is_lost);
     if (flags < 0)
         return folder_no_memory(f);
     f->count.proof.flags++;
+    if (is_lost && !uids_have(&f->without_keywords, from->uid) &&
+        folder_issue(f, REASON_KEYWORDS, from->uid, to->uid, (struct slice){0}) < 0)
+        return -1;
     if ((uint32_t)flags == to->flags)
         return 0;
     a = flags_text(f->flags, (uint32_t)flags);
@@ -97,16 +99,6 @@ static int prove_flags(struct folder *f, const struct look_message *from,
     snprintf(words, sizeof words, "(%.*s) at the source, (%.*s) at the target",
              SLICE_ARG(slice_sub(a, 0, 200)), SLICE_ARG(slice_sub(b, 0, 200)));
     return differs(f, REASON_FLAGS_DIFFER, from->uid, to->uid, words);
-}
-
-/* A date that the target did not take is listed when the message is carried. */
-static bool date_is_listed(const struct folder *f, uint32_t from_uid)
-{
-    for (size_t i = 0; i < f->issues_n; i++) {
-        if (f->issues[i].reason == REASON_DATE && f->issues[i].from_uid == from_uid)
-            return true;
-    }
-    return false;
 }
 
 static int prove_date(struct folder *f, const struct look_message *from,
@@ -119,7 +111,7 @@ static int prove_date(struct folder *f, const struct look_message *from,
     if (!from->has_date || !to->has_date)
         return 0;
     f->count.proof.dates++;
-    if (from->date_s == to->date_s || date_is_listed(f, from->uid))
+    if (from->date_s == to->date_s || uids_have(&f->without_date, from->uid))
         return 0;
     if (!date_write(a, x) || !date_write(b, y))
         return differs(f, REASON_DATE_DIFFERS, from->uid, to->uid, "");
@@ -129,6 +121,8 @@ static int prove_date(struct folder *f, const struct look_message *from,
 
 static int prove_pairs(struct folder *f)
 {
+    uids_sort(&f->without_keywords);
+    uids_sort(&f->without_date);
     for (size_t i = 0; i < f->pairs_n; i++) {
         const struct look_message *from = look_find(&f->from, f->pairs[i].from_uid);
         const struct look_message *to = look_find(&f->to, f->pairs[i].to_uid);
@@ -148,13 +142,14 @@ static int prove_pairs(struct folder *f)
 struct sample {
     uint32_t to_uid, from_uid;
     bool has_raw, has_to, has_from;
+    bool is_doubt;      /* an earlier run has found its bytes to differ */
     struct hash128 raw; /* of the source: carried, or read */
     struct look_digest to, from;
 };
 
 struct samples {
     struct sample *all; /* by to_uid, or by from_uid, as they are read */
-    size_t n;
+    size_t n, cap;
 };
 
 static int sample_by_to(const void *a, const void *b)
@@ -235,17 +230,25 @@ static int look_sources(struct folder *f, struct samples *s)
     return result;
 }
 
+static int is_good(struct folder *f, const struct sample *s)
+{
+    if (f->writes && s->is_doubt &&
+        journal_no_doubt(sync_journal(f->sync), slice_str(f->job->from), s->from_uid, f->err) < 0)
+        return folder_failed(f);
+    return 0;
+}
+
 static int judge(struct folder *f, const struct sample *s)
 {
     if (!s->has_to)
         return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the target does not give it");
     f->count.proof.sampled++;
     if (s->has_raw && are_equal(s->raw, s->to.raw))
-        return 0;
+        return is_good(f, s);
     if (!s->has_from)
         return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the source does not give it");
     if (are_equal(s->from.raw, s->to.raw))
-        return 0;
+        return is_good(f, s);
     if (are_equal(s->from.head, s->to.head) && are_equal(s->from.text, s->to.text))
         return differs(f, REASON_LINES_DIFFER, s->from_uid, s->to_uid, "");
     return differs(f, REASON_BYTES_DIFFER, s->from_uid, s->to_uid, "");
@@ -253,35 +256,92 @@ static int judge(struct folder *f, const struct sample *s)
 
 /* Which pairs are read again: of those that may be asked for, as many as --sample says, spread
  * evenly. */
+static int add_sample(struct folder *f, struct samples *s, const struct journal_pair *pair)
+{
+    struct journal_message row = {0};
+    bool is_there;
+
+    if (s->n == s->cap) {
+        size_t cap = s->cap > 0 ? 2 * s->cap : 64;
+        struct sample *more = reallocarray(s->all, cap, sizeof *more);
+
+        if (!more)
+            return folder_no_memory(f);
+        s->all = more;
+        s->cap = cap;
+    }
+    if (journal_message(sync_journal(f->sync), f->row.id, pair->from_uid, &row, &is_there, f->err) <
+        0)
+        return folder_failed(f);
+    s->all[s->n++] = (struct sample){.from_uid = pair->from_uid,
+                                     .to_uid = pair->to_uid,
+                                     .has_raw = is_there && row.has_digest && !f->is_unwritten,
+                                     .raw = row.raw};
+    return 0;
+}
+
+static void drop_doubles(struct samples *s)
+{
+    size_t kept = 0;
+
+    if (s->n > 1)
+        qsort(s->all, s->n, sizeof *s->all, sample_by_from);
+    for (size_t i = 0; i < s->n; i++) {
+        if (kept == 0 || s->all[kept - 1].from_uid != s->all[i].from_uid)
+            s->all[kept++] = s->all[i];
+        else
+            s->all[kept - 1].is_doubt |= s->all[i].is_doubt;
+    }
+    s->n = kept;
+}
+
 static int choose_samples(struct folder *f, const struct uids *from, struct samples *out)
 {
     uint64_t n = ((uint64_t)from->n * f->params->sample + 99) / 100;
-    struct journal *j = sync_journal(f->sync);
 
     if (n < SYNC_SAMPLE_LEAST)
         n = SYNC_SAMPLE_LEAST;
     if (n > from->n || f->params->is_full)
         n = from->n;
-    out->all = calloc(n + 1, sizeof *out->all);
-    if (!out->all)
-        return folder_no_memory(f);
     for (uint64_t i = 0; i < n; i++) {
-        struct journal_message row = {0};
         struct journal_pair key = {.from_uid = from->all[i * from->n / n]};
         const struct journal_pair *pair =
             bsearch(&key, f->pairs, f->pairs_n, sizeof *f->pairs, pair_by_from);
-        bool is_there;
 
-        if (!pair)
-            continue;
-        if (journal_message(j, f->row.id, pair->from_uid, &row, &is_there, f->err) < 0)
-            return folder_failed(f);
-        out->all[out->n++] = (struct sample){.from_uid = pair->from_uid,
-                                             .to_uid = pair->to_uid,
-                                             .has_raw = is_there && row.has_digest,
-                                             .raw = row.raw};
+        if (pair && add_sample(f, out, pair) < 0)
+            return -1;
     }
     return 0;
+}
+
+/* Those that an earlier run has found to have other bytes. */
+static int add_doubts(struct folder *f, struct samples *s)
+{
+    struct journal *j = sync_journal(f->sync);
+    struct slice name = slice_str(f->job->from);
+    struct journal_pair *doubts = NULL;
+    size_t n = 0;
+    int result = 0;
+
+    if (journal_doubts(j, name, &doubts, &n, f->err) < 0)
+        return folder_failed(f);
+    for (size_t i = 0; i < n && result == 0; i++) {
+        const struct journal_pair *pair =
+            f->pairs_n == 0
+                ? NULL
+                : bsearch(&doubts[i], f->pairs, f->pairs_n, sizeof *f->pairs, pair_by_from);
+
+        if (!pair) {
+            if (f->writes && journal_no_doubt(j, name, doubts[i].from_uid, f->err) < 0)
+                result = folder_failed(f);
+            continue;
+        }
+        result = add_sample(f, s, pair);
+        if (result == 0)
+            s->all[s->n - 1].is_doubt = true;
+    }
+    free(doubts);
+    return result;
 }
 
 static int prove_bodies(struct folder *f)
@@ -295,6 +355,9 @@ static int prove_bodies(struct folder *f)
         result = uids_add(f, &all, f->pairs[i].from_uid);
     if (result == 0)
         result = choose_samples(f, is_all ? &all : &f->carried, &s);
+    if (result == 0)
+        result = add_doubts(f, &s);
+    drop_doubles(&s);
     if (result == 0 && s.n > 0)
         result = look_targets(f, &s);
     if (result == 0 && s.n > 0)

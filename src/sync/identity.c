@@ -90,8 +90,6 @@ struct identity_reader *identity_reader_new(void)
     r->text = hash_stream_new();
     if (!r->head || !r->raw || !r->text)
         identity_reader_free(&r);
-    else
-        identity_begin(r, 0);
     return r;
 }
 

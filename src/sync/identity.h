@@ -50,8 +50,7 @@ enum {
     IDENTITY_TEXT = 4  /* behind the header, line ends made alike */
 };
 
-/* NULL when memory is out. Serves any number of messages, one after the other, without asking for
- * memory again. */
+/* NULL when memory is out. Serves any number of messages, one after the other. */
 struct identity_reader *identity_reader_new(void);
 
 /* Clears *r; harmless when it is NULL. */

@@ -50,7 +50,7 @@ static const char schema[] =
     "CREATE TABLE run (id INTEGER PRIMARY KEY, began INTEGER NOT NULL);"
     "CREATE TABLE exception (id INTEGER PRIMARY KEY, folder TEXT NOT NULL,"
     " from_uid INTEGER NOT NULL, to_uid INTEGER NOT NULL, reason TEXT NOT NULL,"
-    " text TEXT NOT NULL);"
+    " text TEXT NOT NULL, UNIQUE (folder, from_uid, to_uid, reason, text));"
     "PRAGMA user_version = 1;";
 
 _Static_assert(JOURNAL_VERSION == 1, "the schema ends with its version");
@@ -83,8 +83,13 @@ static const char *const statements[JOURNAL_SQLS] = {
                     " WHERE folder = ?1 AND from_uid = ?2",
     [SQL_DIGESTS] = "SELECT count(raw) FROM message WHERE folder = ?1",
     [SQL_RUN] = "INSERT INTO run (began) VALUES (?1)",
-    [SQL_EXCEPTIONS_GO] = "DELETE FROM exception",
-    [SQL_EXCEPTION] = "INSERT INTO exception (from_uid, to_uid, folder, reason, text)"
+    [SQL_EXCEPTIONS_GO] = "DELETE FROM exception"
+                          " WHERE reason NOT IN ('bytes-differ', 'lines-differ')",
+    [SQL_DOUBTS] = "SELECT DISTINCT from_uid, 0 FROM exception WHERE folder = ?1"
+                   " AND reason IN ('bytes-differ', 'lines-differ') ORDER BY from_uid",
+    [SQL_DOUBT_GOES] = "DELETE FROM exception WHERE from_uid = ?1 AND folder = ?2"
+                       " AND reason IN ('bytes-differ', 'lines-differ')",
+    [SQL_EXCEPTION] = "INSERT OR REPLACE INTO exception (from_uid, to_uid, folder, reason, text)"
                       " VALUES (?1, ?2, ?3, ?4, ?5)",
 };
 

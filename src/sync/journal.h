@@ -128,12 +128,21 @@ int journal_digests(struct journal *j, int64_t folder, uint64_t *out_n, struct e
 
 /* --- exceptions ------------------------------------------------------------------------------- */
 
-/* A run begins: the exceptions of the one before go. */
+/* A run begins: the exceptions of the one before go, but for messages that were found to have other
+ * bytes: these stay in doubt until somebody has looked at them again. */
 int journal_begin(struct journal *j, int64_t now_s, struct err *err) MUST_CHECK;
 
 /* `folder` is a name of the source, or empty. It is on the disk with the next write of another
  * kind: there may be a hundred thousand of them, and nothing depends on them. */
 int journal_exception(struct journal *j, struct slice folder, uint32_t from_uid, uint32_t to_uid,
                       const char *reason, struct slice text, struct err *err) MUST_CHECK;
+
+/* The messages in doubt, by the UID that they have at the source; to_uid is 0. In *out (free()). */
+int journal_doubts(struct journal *j, struct slice folder, struct journal_pair **out, size_t *out_n,
+                   struct err *err) MUST_CHECK;
+
+/* It is as it should be, or gone. */
+int journal_no_doubt(struct journal *j, struct slice folder, uint32_t from_uid,
+                     struct err *err) MUST_CHECK;
 
 #endif

@@ -26,6 +26,8 @@ enum journal_sql {
     SQL_DIGESTS,
     SQL_RUN,
     SQL_EXCEPTIONS_GO,
+    SQL_DOUBTS,
+    SQL_DOUBT_GOES,
     SQL_EXCEPTION,
     JOURNAL_SQLS
 };

@@ -474,3 +474,40 @@ int journal_exception(struct journal *j, struct slice folder, uint32_t from_uid,
     }
     return journal_write_end(j, result, err);
 }
+
+int journal_doubts(struct journal *j, struct slice folder, struct journal_pair **out, size_t *out_n,
+                   struct err *err)
+{
+    sqlite3_stmt *stmt;
+    void *all;
+    int result = -1;
+
+    journal_lock(j);
+    stmt = journal_stmt(j, SQL_DOUBTS, err);
+    if (stmt) {
+        bind_text(stmt, 1, folder);
+        result = take_all(j, stmt, take_pair, sizeof **out, &all, out_n, err);
+        sqlite3_clear_bindings(stmt);
+    }
+    journal_unlock(j);
+    if (result == 0)
+        *out = all;
+    return result;
+}
+
+int journal_no_doubt(struct journal *j, struct slice folder, uint32_t from_uid, struct err *err)
+{
+    const int64_t numbers[] = {from_uid};
+    sqlite3_stmt *stmt;
+    int result = -1;
+
+    if (journal_write_begin(j, true, err) < 0)
+        return -1;
+    stmt = journal_stmt(j, SQL_DOUBT_GOES, err);
+    if (stmt) {
+        bind_text(stmt, 2, folder);
+        result = journal_do(j, stmt, numbers, 1, err);
+        sqlite3_clear_bindings(stmt);
+    }
+    return journal_write_end(j, result, err);
+}

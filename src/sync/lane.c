@@ -226,7 +226,7 @@ static bool work_on(struct lane *lane, struct job *job)
             return true;
         }
         lane_disconnect(lane);
-        if (failures > 0 && !lane_pause(lane, PAUSE_FIRST_MS << (failures - 1)))
+        if (failures > 0 && !lane_pause(lane, (uint32_t)PAUSE_FIRST_MS << (failures - 1)))
             break;
     }
     sync_change(lane->sync, job->folder, has_failed, NULL);

@@ -23,9 +23,12 @@ struct job {
     char *from, *to; /* UTF-8 */
     uint32_t folder; /* its index in the report */
     struct data_status from_status,
-        to_status;         /* as they were listed; to_status.told 0: see has_to */
-    bool has_to;           /* the target has the folder */
-    bool is_known; /* its size was told for the display, as the list of folders did not have it */
+        to_status; /* as they were listed; to_status.told 0: see has_to */
+    bool has_to;   /* the target has the folder */
+    bool wants_subscription;
+    char use[16];   /* the special use that a new folder is to have, or "" */
+    bool lacks_use; /* another folder of the target has it */
+    bool is_known;  /* its size was told for the display, as the list of folders did not have it */
     uint32_t suspects[16]; /* messages that have broken a link twice: not tried any more */
     size_t suspects_n;
 };
@@ -34,7 +37,9 @@ struct job {
 struct plan {
     struct job *jobs;
     size_t n;
-    size_t next; /* __atomic */
+    size_t made;     /* jobs before it have been made at the target, as far as need be */
+    bool has_broken; /* the link broke over the job there */
+    size_t next;     /* __atomic */
 };
 
 struct lane {

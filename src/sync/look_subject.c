@@ -63,7 +63,7 @@ static bool cut_part(struct slice *s, struct slice *out_part)
 
 static bool read_word(struct slice s, struct word *out)
 {
-    struct slice rest = s, charset, encoding;
+    struct slice rest, charset, encoding;
 
     if (!slice_istarts(s, SLICE("=?")))
         return false;
@@ -148,8 +148,8 @@ static struct slice value_of(struct slice header)
     return value;
 }
 
-/* Decodes all words. Blanks between two of them only part them. */
-static int decode(struct slice s, struct buf *out)
+/* Decodes all words, as far as there is room. Blanks between two of them only part them. */
+static void decode(struct slice s, struct buf *out)
 {
     size_t blanks = 0; /* where those before us begin */
     bool is_behind_word = false;
@@ -166,15 +166,14 @@ static int decode(struct slice s, struct buf *out)
             i += word.n;
         } else {
             if (buf_put(out, slice_sub(s, blanks, i)) < 0)
-                return -1;
+                return;
             is_behind_word = is_word && put_word(out, &word);
             if (!is_behind_word && buf_put(out, slice_sub(s, i, i + 1)) < 0)
-                return -1;
+                return;
             i += is_behind_word ? word.n : 1;
         }
         blanks = i;
     }
-    return 0;
 }
 
 /* --- shown ------------------------------------------------------------------------------------ */
@@ -222,8 +221,7 @@ void look_subject_decode(struct slice header, char *out, size_t cap)
     struct buf decoded;
 
     buf_init(&decoded, HEADER_MOST * 4, false);
-    /* What does not fit would not be shown. */
-    (void)!decode(slice_sub(value_of(header), 0, HEADER_MOST), &decoded);
+    decode(slice_sub(value_of(header), 0, HEADER_MOST), &decoded);
     show_all(buf_slice(&decoded), out, cap);
     buf_release(&decoded);
 }

@@ -20,7 +20,6 @@ struct planning {
     struct naming *names;
     struct job *jobs;
     size_t n;
-    const struct mailbox **boxes; /* of the source, one a job */
     struct buf name;
 };
 
@@ -71,6 +70,15 @@ static const struct job *job_with(const struct planning *p, struct slice to)
     return NULL;
 }
 
+static bool target_has_use(const struct planning *p, const char *use)
+{
+    for (size_t i = 0; i < p->to.n; i++) {
+        if (slice_ieq(slice_str(p->to.all[i].use), slice_str(use)))
+            return true;
+    }
+    return false;
+}
+
 static int add_job(struct planning *p, const struct mailbox *box, struct slice to, struct err *err)
 {
     const struct mailbox *target = mailboxes_find(&p->to, to);
@@ -87,7 +95,11 @@ static int add_job(struct planning *p, const struct mailbox *box, struct slice t
     *job = (struct job){.from = slice_dup(slice_str(box->name)),
                         .to = slice_dup(to),
                         .from_status = box->status,
-                        .has_to = target && !(target->is & MAILBOX_NOSELECT)};
+                        .has_to = target && !(target->is & MAILBOX_NOSELECT),
+                        .wants_subscription = box->is & MAILBOX_SUBSCRIBED &&
+                                              !(target && target->is & MAILBOX_SUBSCRIBED),
+                        .lacks_use = box->use[0] && target_has_use(p, box->use)};
+    memcpy(job->use, box->use, sizeof job->use);
     if (target)
         job->to_status = target->status;
     if (!job->from || !job->to ||
@@ -96,7 +108,7 @@ static int add_job(struct planning *p, const struct mailbox *box, struct slice t
         free(job->to);
         return err_set(err, ENOMEM, "no memory for the list of folders");
     }
-    p->boxes[p->n++] = box;
+    p->n++;
     sync_known(p->sync, 1, box->status.messages, box->status.size);
     return 0;
 }
@@ -133,16 +145,21 @@ static int map_all(struct planning *p, struct err *err)
     const char *option, *word;
 
     p->jobs = calloc(p->from.n + 1, sizeof *p->jobs);
-    p->boxes = calloc(p->from.n + 1, sizeof(const struct mailbox *));
-    if (!p->jobs || !p->boxes)
+    if (!p->jobs)
         return err_set(err, ENOMEM, "no memory for the list of folders");
     for (size_t i = 0; i < p->from.n; i++) {
         if (map_one(p, &p->from.all[i], err) < 0)
             return -1;
     }
-    for (size_t i = 0; naming_unused(p->names, i, &option, &word); i++)
+    for (size_t i = 0; naming_unused(p->names, i, &option, &word); i++) {
+        if (strcmp(option, "--subfolder1") == 0) {
+            (void)err_set(err, 0, "the source has no folder \"%s\" (--subfolder1)", word);
+            sync_give_up(p->sync, SYNC_EXIT_SUBFOLDER1_NO_EXISTS, err);
+            return -1;
+        }
         sync_issue(p->sync, REASON_FOLDER_UNKNOWN, UINT32_MAX, 0, 0, (struct slice){0}, "%s \"%s\"",
                    option, word);
+    }
     return 0;
 }
 
@@ -161,115 +178,100 @@ static int make_names(struct planning *p, struct err *err)
             naming_add_use(p->names, slice_str(box->use), slice_str(box->name), err) < 0)
             return -1;
     }
+    for (size_t i = 0; choice->automap && i < p->from.n; i++) {
+        const struct mailbox *box = &p->from.all[i];
+
+        if (!(box->is & (MAILBOX_NOSELECT | MAILBOX_UNFIT)) &&
+            naming_add_source_use(p->names, slice_str(box->use), slice_str(box->name), err) < 0)
+            return -1;
+    }
     return 0;
 }
 
 /* --- what the target lacks -------------------------------------------------------------------- */
 
-static bool target_has_use(const struct planning *p, const char *use)
+static int create(struct lane *lane, struct job *job, struct err *err)
 {
-    for (size_t i = 0; i < p->to.n; i++) {
-        if (slice_ieq(slice_str(p->to.all[i].use), slice_str(use)))
-            return true;
-    }
-    return false;
-}
-
-static int create(struct planning *p, struct job *job, const struct mailbox *box, struct err *err)
-{
-    bool has_other = box->use[0] && target_has_use(p, box->use), has_use;
     struct link_answer answer;
+    bool has_use;
 
-    if (mailboxes_create(p->lane->to, slice_str(job->to), has_other ? "" : box->use, &has_use,
+    if (mailboxes_create(lane->to, slice_str(job->to), job->lacks_use ? "" : job->use, &has_use,
                          &answer, err) < 0)
         return -1;
     if (answer.kind != RESPONSE_OK) {
-        sync_issue(p->sync, REASON_CREATE_REFUSED, job->folder, 0, 0, (struct slice){0}, "%.*s",
+        sync_issue(lane->sync, REASON_CREATE_REFUSED, job->folder, 0, 0, (struct slice){0}, "%.*s",
                    SLICE_ARG(answer.text));
-        sync_change(p->sync, job->folder, be_refused, &job->from_status);
+        sync_change(lane->sync, job->folder, be_refused, &job->from_status);
         return 0;
     }
     job->has_to = true;
-    sync_log(p->sync, "made the folder %s", job->to);
-    if (box->use[0] && !has_use)
-        sync_issue(p->sync, REASON_SPECIAL_USE, job->folder, 0, 0, (struct slice){0}, "%s",
-                   box->use);
+    sync_log(lane->sync, "made the folder %s", job->to);
+    if (job->use[0] && !has_use)
+        sync_issue(lane->sync, REASON_SPECIAL_USE, job->folder, 0, 0, (struct slice){0}, "%s",
+                   job->use);
     return 0;
 }
 
-static int subscribe(struct planning *p, struct job *job, const struct mailbox *box,
-                     struct err *err)
+static int subscribe(struct lane *lane, const struct job *job, struct err *err)
 {
-    const struct mailbox *target = mailboxes_find(&p->to, slice_str(job->to));
     struct link_answer answer;
 
-    if (!p->params->with_subscriptions || !(box->is & MAILBOX_SUBSCRIBED) ||
-        (target && target->is & MAILBOX_SUBSCRIBED))
+    if (!sync_params(lane->sync)->with_subscriptions || !job->wants_subscription)
         return 0;
-    if (mailboxes_subscribe(p->lane->to, slice_str(job->to), &answer, err) < 0)
+    if (mailboxes_subscribe(lane->to, slice_str(job->to), &answer, err) < 0)
         return -1;
     if (answer.kind != RESPONSE_OK)
-        sync_issue(p->sync, REASON_SUBSCRIBE_REFUSED, job->folder, 0, 0, (struct slice){0}, "%.*s",
-                   SLICE_ARG(answer.text));
+        sync_issue(lane->sync, REASON_SUBSCRIBE_REFUSED, job->folder, 0, 0, (struct slice){0},
+                   "%.*s", SLICE_ARG(answer.text));
     return 0;
 }
 
-static int rights(struct planning *p, const struct job *job, struct err *err)
+static int rights(struct lane *lane, const struct job *job, struct err *err)
 {
+    const struct sync_params *params = sync_params(lane->sync);
     struct slice from = slice_str(job->from), to = slice_str(job->to);
 
-    if (p->params->with_acl &&
-        mailboxes_carry_acl(p->sync, job->folder, p->lane->from, p->lane->to, from, to, err) < 0)
+    if (params->with_acl &&
+        mailboxes_carry_acl(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
         return -1;
-    if (p->params->with_metadata && mailboxes_carry_metadata(p->sync, job->folder, p->lane->from,
-                                                             p->lane->to, from, to, err) < 0)
+    if (params->with_metadata &&
+        mailboxes_carry_metadata(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
         return -1;
     return 0;
 }
 
-static int make_folders(struct planning *p, struct err *err)
+static int build(struct lane *lane, struct job *job, struct err *err)
 {
-    bool is_dry = p->params->is_dry;
-    size_t kept = 0;
-
-    for (size_t i = 0; i < p->n && !sync_is_stopping(p->sync); i++) {
-        struct job *job = &p->jobs[i];
-
-        if (is_dry) {
-            if (!job->has_to)
-                sync_log(p->sync, "would make the folder %s", job->to);
-            continue;
-        }
-        if (!job->has_to && create(p, job, p->boxes[i], err) < 0)
-            return -1;
-        if (job->has_to && (subscribe(p, job, p->boxes[i], err) < 0 || rights(p, job, err) < 0))
-            return -1;
-    }
-    /* What has no folder at the target is not worked on. */
-    for (size_t i = 0; i < p->n; i++) {
-        if (p->jobs[i].has_to || is_dry) {
-            p->jobs[kept++] = p->jobs[i];
-        } else {
-            free(p->jobs[i].from);
-            free(p->jobs[i].to);
-        }
-    }
-    p->n = kept;
+    if (!job->has_to && create(lane, job, err) < 0)
+        return -1;
+    if (job->has_to && (subscribe(lane, job, err) < 0 || rights(lane, job, err) < 0))
+        return -1;
     return 0;
 }
 
-static int quota(struct planning *p, struct err *err)
+/* The link has broken over this folder again: some servers end the connection rather than refuse a
+ * name. */
+static void give_up_folder(struct lane *lane, struct plan *plan, const struct err *err)
+{
+    struct job *job = &plan->jobs[plan->made++];
+
+    plan->has_broken = false;
+    job->has_to = false;
+    sync_issue(lane->sync, REASON_CREATE_REFUSED, job->folder, 0, 0, (struct slice){0},
+               "the connection broke twice over it: %s", err->text);
+    sync_change(lane->sync, job->folder, be_refused, &job->from_status);
+}
+
+static int quota(struct lane *lane, const struct plan *plan, struct err *err)
 {
     uint64_t bytes = 0, messages = 0;
 
-    for (size_t i = 0; i < p->n; i++) {
-        bytes += p->jobs[i].from_status.size;
-        messages += p->jobs[i].from_status.messages;
+    for (size_t i = 0; i < plan->n; i++) {
+        bytes += plan->jobs[i].from_status.size;
+        messages += plan->jobs[i].from_status.messages;
     }
-    return mailboxes_carry_quota(p->sync, p->lane->from, p->lane->to, bytes, messages, err);
+    return mailboxes_carry_quota(lane->sync, lane->from, lane->to, bytes, messages, err);
 }
-
-/* --- all -------------------------------------------------------------------------------------- */
 
 /* The most messages first, so that no lane is left alone with a large folder at the end. */
 static int by_messages(const void *a, const void *b)
@@ -281,6 +283,54 @@ static int by_messages(const void *a, const void *b)
         return x > y ? -1 : 1;
     return strcmp(((const struct job *)a)->from, ((const struct job *)b)->from);
 }
+
+/* What has no folder at the target is not worked on. */
+static void drop_refused(struct plan *plan)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < plan->n; i++) {
+        if (plan->jobs[i].has_to) {
+            plan->jobs[kept++] = plan->jobs[i];
+        } else {
+            free(plan->jobs[i].from);
+            free(plan->jobs[i].to);
+        }
+    }
+    plan->n = kept;
+}
+
+int plan_build(struct lane *lane, struct plan *plan, struct err *err)
+{
+    const struct sync_params *params = sync_params(lane->sync);
+    bool writes = !params->is_dry && (params->what == SYNC_ALL || params->what == SYNC_FOLDERS);
+
+    for (; writes && plan->made < plan->n; plan->made++) {
+        if (sync_is_stopping(lane->sync))
+            return -1;
+        if (build(lane, &plan->jobs[plan->made], err) < 0) {
+            if (plan->has_broken)
+                give_up_folder(lane, plan, err);
+            else
+                plan->has_broken = true;
+            return -1;
+        }
+        plan->has_broken = false;
+    }
+    for (size_t i = 0; params->is_dry && i < plan->n; i++) {
+        if (!plan->jobs[i].has_to)
+            sync_log(lane->sync, "would make the folder %s", plan->jobs[i].to);
+    }
+    if (writes && params->with_quota && quota(lane, plan, err) < 0)
+        return -1;
+    if (writes)
+        drop_refused(plan);
+    if (plan->n > 1)
+        qsort(plan->jobs, plan->n, sizeof *plan->jobs, by_messages);
+    return 0;
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
 
 static int list(struct planning *p, struct link *l, struct mailboxes *out, const char *who,
                 struct err *err)
@@ -298,15 +348,10 @@ static int list(struct planning *p, struct link *l, struct mailboxes *out, const
 
 static int make(struct planning *p, struct err *err)
 {
-    bool writes = p->params->what == SYNC_ALL || p->params->what == SYNC_FOLDERS;
-
     if (list(p, p->lane->from, &p->from, "source", err) < 0 ||
-        list(p, p->lane->to, &p->to, "target", err) < 0 || make_names(p, err) < 0 ||
-        map_all(p, err) < 0)
+        list(p, p->lane->to, &p->to, "target", err) < 0 || make_names(p, err) < 0)
         return -1;
-    if (writes && make_folders(p, err) < 0)
-        return -1;
-    return writes && p->params->with_quota ? quota(p, err) : 0;
+    return map_all(p, err);
 }
 
 int plan_make(struct lane *lane, struct plan *plan, struct err *err)
@@ -316,13 +361,10 @@ int plan_make(struct lane *lane, struct plan *plan, struct err *err)
 
     buf_init(&p.name, NAME_MOST, false);
     result = make(&p, err);
-    if (result == 0) {
-        qsort(p.jobs, p.n, sizeof *p.jobs, by_messages);
+    if (result == 0)
         *plan = (struct plan){.jobs = p.jobs, .n = p.n};
-    } else {
+    else
         jobs_free(p.jobs, p.n);
-    }
-    free(p.boxes);
     naming_free(&p.names);
     mailboxes_free(&p.from);
     mailboxes_free(&p.to);

@@ -5,9 +5,15 @@
 #include "base/err.h"
 #include "sync/lane.h"
 
-/* Over the open links of the lane. What is refused is an issue. -1: a link has broken, or memory is
- * out; the plan is as it was. `is_final`: nothing will be tried again. */
+/* Lists both sides over the open links of the lane, and adds the folders to the report. -1: a link
+ * has broken, memory is out, or the sync was given up; the plan and the report are as they were. */
 int plan_make(struct lane *lane, struct plan *plan, struct err *err) MUST_CHECK;
+
+/* Makes at the target what it lacks, as the parameters let it: folders, subscriptions, rights,
+ * annotations, quota. What is refused is an issue, and leaves the plan. -1: a link has broken; to
+ * be called again, and goes on where it was. A folder over which the link breaks twice is refused.
+ */
+int plan_build(struct lane *lane, struct plan *plan, struct err *err) MUST_CHECK;
 
 void plan_done(struct plan *plan);
 

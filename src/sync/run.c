@@ -69,20 +69,26 @@ static void start_others(struct crew *crew)
 static bool make_plan(struct crew *crew, struct lane *lane)
 {
     struct err err = {0};
+    bool is_made = false;
+    size_t made = 0;
 
     for (int i = 0; i < PLANS; i++) {
         if (lane_connect(lane) < 0)
             return false;
         sync_phase(crew->sync, SYNC_LISTING);
-        if (plan_make(lane, &crew->plan, &err) == 0)
+        is_made = is_made || plan_make(lane, &crew->plan, &err) == 0;
+        if (is_made && plan_build(lane, &crew->plan, &err) == 0)
             return true;
+        if (crew->plan.made > made)
+            i = 0; /* it gets on */
+        made = crew->plan.made;
         if (sync_is_stopping(crew->sync))
             return false;
         if (link_is_open(lane->from) && link_is_open(lane->to)) {
             sync_give_up(crew->sync, SYNC_EXIT_SOFTWARE, &err);
             return false;
         }
-        sync_log(crew->sync, "%s; listing again", err.text);
+        sync_log(crew->sync, "%s; connecting again", err.text);
         lane_disconnect(lane);
         if (!lane_pause(lane, PAUSE_MS))
             return false;

@@ -63,7 +63,7 @@ EXPLAINS = {
     "subscription": {"subscribe-refused"},
 }  # fmt: skip
 
-REFUSALS = {"too-big", "nul", "bad-message", "over-quota", "append-refused", "keywords", "date"}
+REFUSALS = {"too-big", "nul", "bad-message", "over-quota", "append-refused", "keywords", "date", "flags-differ"}  # fmt: skip
 
 
 # ---- servers ----

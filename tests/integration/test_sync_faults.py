@@ -212,7 +212,7 @@ def test_keywords_that_are_refused_are_told_and_the_mail_arrives(syncing, start_
     assert report.status != OK
     assert report.reasons()["keywords"] == 3
     found = assert_explained(source, target, report)
-    assert [difference.what for difference in found] == ["flags"] * 3
+    assert [one.what for one in found if one.what != "order"] == ["flags"] * 3
     assert all("\\seen" in message.flags for message in target.read().folders[INBOX].messages[:3])
     assert_second_run_writes_nothing(syncing, source, target, status=report.status)
 
@@ -234,8 +234,7 @@ def test_too_many_keywords_cost_keywords_and_no_mail(syncing, start_fake):
     report = syncing.run(source, target)
     assert report.status != OK
     found = assert_explained(source, target, report)
-    assert {difference.what for difference in found} == {"flags"}
-    assert len(found) == 14
+    assert [one.what for one in found if one.what != "order"] == ["flags"] * 14
 
 
 def test_dates_that_are_refused_are_told_and_the_mail_arrives(syncing, start_fake):
@@ -245,18 +244,17 @@ def test_dates_that_are_refused_are_told_and_the_mail_arrives(syncing, start_fak
     report = syncing.run(source, target)
     assert report.reasons()["date"] == 2
     found = assert_explained(source, target, report, with_zones=True)
-    assert [difference.what for difference in found] == ["date"] * 2
+    assert [one.what for one in found if one.what != "order"] == ["date"] * 2
     assert_second_run_writes_nothing(syncing, source, target, status=report.status)
 
 
-@pytest.mark.parametrize("body", [lambda uid, raw: None, lambda uid, raw: b""])
-def test_a_message_without_a_text_is_told(syncing, start_fake, body):
+def test_a_message_without_a_text_is_told(syncing, start_fake):
     source, target = filled(start_fake(), 5), start_fake()
-    source.ways.body = lambda uid, raw: body(uid, raw) if b"Subject: a 3\r" in raw else raw
+    source.ways.body = lambda uid, raw: None if b"Subject: a 3\r" in raw else raw
     report = syncing.run(source, target)
     (issue,) = (issue for issue in report.issues if issue["from_uid"])
     assert (issue["folder"], issue["from_uid"]) == ("a", 3)
-    assert issue["reason"] in ("fetch-nothing", "fetch-refused", "bytes-differ")
+    assert issue["reason"] == "fetch-nothing"
     source.ways.body = lambda uid, raw: raw
     syncing.synced(source, target)
     found = {difference.what for difference in differences(source.read(), target.read())}
@@ -321,6 +319,7 @@ def test_too_many_connections_are_made_fewer(syncing, start_fake, side, word):
     end = {"source": source, "target": target}[side]
     end.ways.logins += [b"", word, word, word]
     syncing.synced(source, target)
+    end.ways.logins.clear()
     assert_same(source, target)
 
 

@@ -62,8 +62,6 @@ def test_each_planted_difference_is_found_by_its_name(syncing, pair, journal, fu
     assert report.reasons()["folder-missing"] == 1
     assert report.folders["INBOX"]["proof"]["proven"]
     assert not report.folders["a"]["proof"]["proven"]
-    syncing.synced(source, target, *journal)
-    assert target.read().folders["a",].messages
 
 
 @JOURNALS
@@ -112,12 +110,12 @@ def test_verify_writes_no_journal(syncing, start_fake):
     assert_same(source, target)
 
 
-@pytest.mark.parametrize("kinds", [("sdbox", "cyrus"), ("cyrus", "maildir")], ids="-".join)
+@pytest.mark.parametrize("kinds", [("sdbox", "cyrus-dots"), ("cyrus", "maildir")], ids="-".join)
 def test_verify_and_the_sync_before_it_agree(syncing, account, kinds):
     source, target = (account(kind) for kind in kinds)
     source.fill(nasty(big=100_000))
     source.read()
-    synced = syncing.run(source, target)
+    synced = syncing.run(source, target, "--full")
     verified = syncing.verify(source, target, "--full")
     assert (verified.status == OK) == (synced.status == OK)
     differing = {"missing", "flags-differ", "date-differs", "bytes-differ", "lines-differ"}

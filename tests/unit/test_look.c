@@ -286,13 +286,15 @@ static void test_what_was_not_asked_for_is_no_part_of_the_list(void **state)
 static void test_a_message_told_twice_is_one_as_it_was_told_last(void **state)
 {
     (void)state;
-    TALK(NULL, list_all, "3(\\Seen) 7(\\Deleted)@0+60#5 9()#8",
+    TALK(NULL, list_all, "3(\\Seen) 7(\\Deleted)@0+60#5 9()#8 12(\\Seen)#4",
          {ASK_ALL,
           "* 3 FETCH (UID 9 FLAGS (\\Seen) RFC822.SIZE 8)\r\n"
           "* 2 FETCH (UID 7 FLAGS () INTERNALDATE \"01-Jan-1970 01:00:00 +0100\" RFC822.SIZE 5)\r\n"
           "* 2 FETCH (FLAGS (\\Deleted) UID 7)\r\n"
           "* 1 FETCH (UID 3 FLAGS (\\Seen))\r\n"
           "* 3 FETCH (FLAGS () UID 9)\r\n"
+          "* 4 FETCH (RFC822.SIZE 4 UID 12)\r\n"
+          "* 4 FETCH (FLAGS (\\Seen) UID 12)\r\n"
           "OK done"});
 }
 
@@ -555,6 +557,61 @@ static void test_few_uids_are_asked_for_at_once_however_large_the_folder(void **
     fake_end(&l);
 }
 
+static void list_60_to_10000(struct link *l, struct buf *said)
+{
+    struct look_list list;
+    struct link_answer answer;
+    struct flags *flags = flags_new();
+
+    look_list_init(&list, flags);
+    assert_int_equal(look_range(l, 60, 10000, LOOK_FLAGS, 0, 25000, &list, &answer, NULL), 0);
+    say_list(said, &list);
+    look_list_free(&list);
+    flags_free(&flags);
+}
+
+static void test_cuts_lie_within_what_is_asked_for(void **state)
+{
+    (void)state;
+    TALK(NULL, list_60_to_10000, "",
+         {"FETCH 5000,10000,15000,20000 (UID)", "* 5000 FETCH (UID 59)\r\n"
+                                                "* 10000 FETCH (UID 60)\r\n"
+                                                "* 15000 FETCH (UID 9999)\r\n"
+                                                "* 20000 FETCH (UID 10000)\r\n"
+                                                "* 3 FETCH (FLAGS ())\r\n"
+                                                "OK done"},
+         {"UID FETCH 60:60 (FLAGS)", "OK done"}, {"UID FETCH 61:9999 (FLAGS)", "OK done"},
+         {"UID FETCH 10000:10000 (FLAGS)", "OK done"});
+}
+
+static const char *serve_endless_cuts(void *world, struct slice command, struct buf *out)
+{
+    size_t *commands = world;
+
+    ++*commands;
+    for (unsigned i = 1; i < 2000 && slice_istarts(command, SLICE("FETCH ")); i++)
+        assert_int_equal(buf_printf(out, "* %u FETCH (UID %u)\r\n", i, i), 0);
+    return "OK done";
+}
+
+static void test_more_cuts_than_were_asked_for_are_not_taken(void **state)
+{
+    size_t commands = 0;
+    struct link l = {.serve = serve_endless_cuts, .world = &commands, .piece = SIZE_MAX};
+    struct look_list list;
+    struct link_answer answer;
+
+    (void)state;
+    fake_begin(&l);
+    look_list_init(&list, NULL);
+    assert_int_equal(look_range(&l, 1, UINT32_MAX, LOOK_SIZE, 0, UINT32_MAX, &list, &answer, NULL),
+                     0);
+    assert_int_equal(commands, 1 + 512 + 1);
+    assert_in_range(l.longest, 4000, 8000);
+    look_list_free(&list);
+    fake_end(&l);
+}
+
 /* Sets that do not fit one command. */
 static const char *serve_sets(void *world, struct slice command, struct buf *out)
 {
@@ -604,8 +661,8 @@ static void test_many_messages_are_asked_for_by_commands_of_bounded_length(void 
 static void search_for(struct link *l, const char *criteria, uint32_t exists, struct buf *said)
 {
     struct link_answer answer;
-    uint32_t *uids;
-    size_t n;
+    uint32_t *uids = NULL;
+    size_t n = 99;
 
     assert_int_equal(look_search(l, criteria, exists, &uids, &n, &answer, NULL), 0);
     say_answer(said, &answer);
@@ -800,6 +857,8 @@ int main(void)
         cmocka_unit_test(test_a_server_that_tells_no_cuts_is_asked_for_all_at_once),
         cmocka_unit_test(test_a_piece_that_was_refused_is_asked_for_once_more),
         cmocka_unit_test(test_a_piece_refused_twice_leaves_the_list_as_it_was),
+        cmocka_unit_test(test_cuts_lie_within_what_is_asked_for),
+        cmocka_unit_test(test_more_cuts_than_were_asked_for_are_not_taken),
         cmocka_unit_test(test_few_uids_are_asked_for_at_once_however_large_the_folder),
         cmocka_unit_test(test_many_messages_are_asked_for_by_commands_of_bounded_length),
         cmocka_unit_test(test_what_is_found_is_told_once_and_in_order),

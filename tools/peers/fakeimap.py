@@ -204,6 +204,8 @@ class Session:
             size, is_free = int(found[1]), bool(found[2])
             refusal = self.literal_refusal(pieces, size, is_free)
             if not is_free:
+                if answered:
+                    return None  # who has heard NO goes no further
                 if refusal:
                     raise Refused(refusal)
                 self.send(b"+ go on\r\n")
@@ -589,7 +591,7 @@ class Session:
             del tokens[1]
         how = text(tokens[1]).upper()
         given = tokens[2] if isinstance(tokens[2], list) else tokens[2:]
-        flags = self.kept({text(flag) for flag in given}, selected.folder)
+        flags = self.kept({text(flag) for flag in given}, selected.folder.keywords())
         for number, stored in self.chosen(text(tokens[0]), by_uid):
             if how.startswith("+"):
                 stored.flags |= flags
@@ -612,16 +614,16 @@ class Session:
     def do_uid_store(self, tokens: list) -> str | None:
         return self.do_store(tokens, by_uid=True)
 
-    def kept(self, flags: set[str], folder: StoredFolder) -> set[str]:
-        """What of these is kept; Refused if the server says NO to such."""
+    def kept(self, flags: set[str], known: set[str]) -> set[str]:
+        """What of these is kept where those keywords are `known`; Refused if the server says NO."""
         keywords = {flag for flag in flags if not flag.startswith("\\")}
         flags = {flag for flag in flags if flag != "\\Recent"}
         if self.ways.keywords == "refused" and keywords:
             raise Refused("NO [CANNOT] No keywords here")
         if self.ways.keywords == "none":
-            return flags - (keywords - folder.keywords())
+            return flags - (keywords - known)
         most = self.ways.keywords_most
-        if most is not None and len(folder.keywords() | keywords) > most:
+        if most is not None and len(known | keywords) > most:
             raise Refused("NO [LIMIT] Too many keywords")
         return flags
 
@@ -729,9 +731,12 @@ class Session:
             return f"NO [LIMIT] At most {self.ways.batch_most} messages at a time"
         room = None if self.ways.quota is None else self.ways.quota - self.store.bytes()
         checked = []
+        known = folder.keywords()
         for raw, flags, date in messages:
             self.check_message(raw, flags, date)
-            checked.append((raw, self.kept(flags, folder), date))
+            flags = self.kept(flags, known)
+            known |= {flag for flag in flags if not flag.startswith("\\")}
+            checked.append((raw, flags, date))
         if room is not None and sum(len(raw) for raw, _, _ in checked) > room:
             return "NO [OVERQUOTA] No room is left"
         uids = []
