@@ -261,7 +261,7 @@ static bool turn(struct carry *c)
     bool is_dry;
 
     c->now_ms = loop_now_ms(c->loop);
-    if (!step_target(c) || !carry_ask(c) || !step_source(c, &is_dry) || !close_in_time(c, is_dry))
+    if (!step_target(c) || !step_source(c, &is_dry) || !carry_ask(c) || !close_in_time(c, is_dry))
         return false;
     if (c->results_n > 0 && (c->now_ms - c->results_ms > RESULTS_MS || c->results_n == RESULTS) &&
         !carry_results(c))

@@ -103,7 +103,7 @@ int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, u
 
 struct slice folder_permanent(const struct folder *f)
 {
-    if (!f->to_open.permanent_told)
+    if (!f->to_open.permanent_told || f->to_open.is_read_only)
         return (struct slice){0};
     return f->to_open.permanent[0] ? slice_str(f->to_open.permanent) : SLICE(" ");
 }

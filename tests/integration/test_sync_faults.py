@@ -23,6 +23,7 @@ from syncing import (
     assert_explained,
     assert_same,
     assert_second_run_writes_nothing,
+    dovecot,
 )
 
 POOR = [word for word in CAPABILITIES if word not in ("IMAP4rev1", "AUTH=PLAIN")]
@@ -323,9 +324,7 @@ def test_too_many_connections_are_made_fewer(syncing, start_fake, side, word):
     assert_same(source, target)
 
 
-def test_a_dovecot_that_lets_in_two_at_a_time_is_enough(syncing, place, folder, start_fake):
-    from syncing import dovecot
-
+def test_a_dovecot_that_lets_in_two_at_a_time_is_enough(syncing, folder, start_fake):
     with dovecot(folder, "narrow", driver="sdbox", userip_connections=2) as narrow:
         source, target = filled(start_fake()), narrow.account()
         syncing.synced(source, target, "--connections", "6")
