@@ -227,6 +227,8 @@ static bool accepted(struct carry *c, struct batch *b, struct slice code, struct
         if (!add_result(c, &b->sent[i], is_told ? range.first : 0))
             return false;
         range.first++;
+        if (b->sent[i].item.without != 0)
+            c->useless_ways = 0;
         if (b->sent[i].has_lost)
             c->p->told.issue(c->p->told.arg, REASON_KEYWORDS, b->sent[i].item.uid,
                              (struct slice){0});
@@ -257,7 +259,7 @@ static bool other_way(const struct carry *c, struct item *item, enum carry_refus
 {
     const struct look_message *m = look_find(c->p->list, item->uid);
 
-    if (refusal == REFUSAL_MESSAGE || refusal == REFUSAL_QUOTA)
+    if (refusal == REFUSAL_MESSAGE || refusal == REFUSAL_QUOTA || c->useless_ways >= USELESS_WAYS)
         return false;
     if (refusal == REFUSAL_DATE && m->has_date && !(item->without & WITHOUT_DATE)) {
         item->without |= WITHOUT_DATE;
@@ -273,6 +275,14 @@ static bool other_way(const struct carry *c, struct item *item, enum carry_refus
     return item->without <= (WITHOUT_KEYWORDS | WITHOUT_DATE);
 }
 
+static bool retry_as(struct carry *c, struct item item)
+{
+    struct sent sent = {.item = item};
+    struct batch b = {.n = 1, .sent = &sent};
+
+    return c->batches_n == 1 ? carry_rewind(c, &b, item.limit) : carry_again(c, item);
+}
+
 static bool refused_alone(struct carry *c, const struct batch *b, enum carry_refusal refusal,
                           enum sync_reason reason, struct slice words)
 {
@@ -282,7 +292,9 @@ static bool refused_alone(struct carry *c, const struct batch *b, enum carry_ref
         c->quota_refusals++;
         reason = REASON_OVERQUOTA;
     } else if (other_way(c, &item, refusal)) {
-        return carry_again(c, item);
+        return retry_as(c, item);
+    } else if (item.without != 0) {
+        c->useless_ways++;
     }
     if (!carry_refuse(c, item.uid, reason, words))
         return false;

@@ -35,6 +35,8 @@ enum {
     RESULTS = 500,
     RESULTS_MS = 500,
     SETTLE_MS = 5000,
+    /* After so many messages that were refused in every way, others are tried in one only. */
+    USELESS_WAYS = 3,
     /* Kept free in the target's output for what stands around a message. */
     HEADER_ROOM = 16384,
     /* Pauses that a server is given without anything getting on meanwhile. */
@@ -131,6 +133,7 @@ struct carry {
     uint64_t paused_until_ms; /* by the target, or the rate limit */
     uint32_t pause_ms;        /* the last pause without a hint */
     unsigned pauses;          /* without anything getting on */
+    unsigned useless_ways;    /* messages in a row for which no other way has helped */
     unsigned quota_refusals;  /* in a row */
     struct buf text;          /* a command that is made */
     char *room;               /* for decoding */

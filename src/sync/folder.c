@@ -480,6 +480,7 @@ enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_wa
     if (result == 0 && !is_done)
         result = work(&f);
     tell_issues(&f, result < 0 && !sync_is_stopping(f.sync));
+    sync_refused(f.sync, -(int64_t)f.refused_told);
     f.count.took_ms = now_ms() - began_ms;
     if (result < 0)
         f.count.state = FOLDER_FAILED;

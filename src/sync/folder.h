@@ -23,6 +23,10 @@ struct folder_way {
     uint32_t suspect;  /* out: see carry.h */
 };
 
+/* Counts the bytes of both sides, where their servers have not told them with the list of folders:
+ * status.size. What is refused counts as empty. -1: a link has broken, or memory. */
+int folder_sizes(struct lane *lane, struct job *job, struct err *err) MUST_CHECK;
+
 enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_way *way,
                             struct err *err) MUST_CHECK;
 

@@ -4,15 +4,6 @@
 #include "sync/carry.h"
 #include "sync/state.h"
 
-/* Exceptions are listed when the folder is done, but so many end all at once. */
-static void too_many(struct folder *f)
-{
-    struct err err;
-
-    (void)err_set(&err, 0, "%u exceptions: no more are taken (--errorsmax)", f->params->max_errors);
-    sync_give_up(f->sync, SYNC_EXIT_WITH_ERRORS_MAX, &err);
-}
-
 static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
 {
     struct folder *f = arg;
@@ -22,8 +13,8 @@ static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
         f->count.refused++;
         if (uids_add(f, &f->refused, from_uid) < 0)
             f->has_failed = true;
-        if (f->params->max_errors > 0 && f->count.refused >= f->params->max_errors)
-            too_many(f);
+        f->refused_told++;
+        sync_refused(f->sync, 1);
         return;
     }
     f->way->progress++;

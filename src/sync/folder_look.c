@@ -1,8 +1,10 @@
 /* What both sides have, and what of it belongs together by the journal; see folder_parts.h. */
 #include "sync/folder_parts.h"
 
+#include "sync/flags.h"
 #include "sync/state.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 int folder_heed(struct folder *f, const struct link_answer *answer, const char *what)
@@ -188,4 +190,42 @@ int folder_look(struct folder *f)
         return -1;
     }
     return folder_sort_out(f);
+}
+
+/* --- sizes alone ------------------------------------------------------------------------------ */
+
+static int size_of_side(struct link *l, struct slice name, struct data_status *status,
+                        struct flags *flags, struct err *err)
+{
+    struct look_selected open;
+    struct link_answer answer = {.kind = RESPONSE_OK};
+    struct look_list list;
+    int result;
+
+    if (status->told & STATUS_SIZE)
+        return 0;
+    if (look_select(l, name, true, &open, &answer, err) < 0)
+        return -1;
+    look_list_init(&list, flags);
+    result = answer.kind != RESPONSE_OK || open.exists == 0
+                 ? 0
+                 : look_range(l, 1, UINT32_MAX, LOOK_SIZE, 0, open.exists, &list, &answer, err);
+    status->size = 0;
+    for (size_t i = 0; i < list.n; i++)
+        status->size += list.messages[i].size;
+    look_list_free(&list);
+    return result;
+}
+
+int folder_sizes(struct lane *lane, struct job *job, struct err *err)
+{
+    struct flags *flags = flags_new();
+    int result = flags ? 0 : err_set(err, ENOMEM, "no memory for the folder %s", job->from);
+
+    if (result == 0)
+        result = size_of_side(lane->from, slice_str(job->from), &job->from_status, flags, err);
+    if (result == 0 && job->has_to)
+        result = size_of_side(lane->to, slice_str(job->to), &job->to_status, flags, err);
+    flags_free(&flags);
+    return result;
 }

@@ -72,6 +72,7 @@ struct folder {
     struct uids without_date;     /* the same */
     struct uids searched;         /* with --search: what was found */
 
+    uint64_t refused_told; /* sync_refused() */
     struct folder_issue *issues;
     size_t issues_n, issues_cap;
     struct sync_folder count; /* for the report: numbers alone */

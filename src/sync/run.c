@@ -2,6 +2,7 @@
 #include "sync/sync.h"
 
 #include "base/hash.h"
+#include "sync/folder.h"
 #include "sync/journal.h"
 #include "sync/lane.h"
 #include "sync/link.h"
@@ -110,8 +111,17 @@ static void be_done(struct sync_folder *f, const void *arg)
 }
 
 /* --justfolders, --justfoldersizes: what was listed is all that is asked for. */
-static void only_tell(struct crew *crew)
+static void only_tell(struct crew *crew, struct lane *lane)
 {
+    bool wants_sizes = sync_params(crew->sync)->what == SYNC_SIZES;
+    struct err err;
+
+    for (size_t i = 0; wants_sizes && i < crew->plan.n; i++) {
+        if (folder_sizes(lane, &crew->plan.jobs[i], &err) < 0) {
+            sync_give_up(crew->sync, SYNC_EXIT_CONNECTION_FAILURE, &err);
+            return;
+        }
+    }
     for (size_t i = 0; i < crew->plan.n; i++)
         sync_change(crew->sync, crew->plan.jobs[i].folder, be_done, &crew->plan.jobs[i]);
 }
@@ -129,7 +139,7 @@ static void *run_first(void *arg)
     case SYNC_FOLDERS:
     case SYNC_SIZES:
         if (make_plan(crew, lane))
-            only_tell(crew);
+            only_tell(crew, lane);
         break;
     case SYNC_ALL:
     case SYNC_VERIFY:

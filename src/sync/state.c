@@ -45,6 +45,7 @@ struct sync {
     struct lane_view view[SYNC_LANES];
     uint64_t folders, folders_done, messages, messages_done, bytes, bytes_done;
     uint64_t carried, carried_bytes, exceptions;
+    int64_t refused; /* exceptions that are not listed yet */
     uint64_t began_ms;
     uint64_t paid_us; /* when the bytes that were paid for have gone at max_rate */
 };
@@ -173,10 +174,12 @@ static void tell_issue(struct sync *s, const struct sync_issue *issue)
 
 static void too_many_errors(struct sync *s)
 {
-    if (s->params->max_errors == 0 || s->exceptions < s->params->max_errors || s->is_over)
+    if (s->params->max_errors == 0 || s->is_over ||
+        (int64_t)s->exceptions + s->refused < (int64_t)s->params->max_errors)
         return;
     (void)err_set(&s->report->failure, 0, "%llu exceptions: no more are taken (--errorsmax %u)",
-                  (unsigned long long)s->exceptions, s->params->max_errors);
+                  (unsigned long long)s->exceptions + (unsigned long long)s->refused,
+                  s->params->max_errors);
     s->status = SYNC_EXIT_WITH_ERRORS_MAX;
     __atomic_store_n(&s->is_over, true, __ATOMIC_RELAXED);
 }
@@ -216,6 +219,15 @@ void sync_issue(struct sync *s, enum sync_reason reason, uint32_t folder, uint32
         free(issue.subject);
         free(issue.text);
     }
+}
+
+void sync_refused(struct sync *s, int64_t change)
+{
+    enter(s);
+    s->refused += change;
+    if (change > 0)
+        too_many_errors(s);
+    leave(s);
 }
 
 /* --- the rate limit --------------------------------------------------------------------------- */

@@ -31,6 +31,10 @@ void sync_issue(struct sync *s, enum sync_reason reason, uint32_t folder, uint32
                 uint32_t to_uid, struct slice subject, const char *fmt, ...)
     __attribute__((format(printf, 7, 8)));
 
+/* So many more exceptions are known that are not listed yet: they count for max_errors. Whoever
+ * adds them takes them away when they are listed, or come up again. */
+void sync_refused(struct sync *s, int64_t change);
+
 /* A line of the log, in words for operators. */
 void sync_log(struct sync *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -174,6 +174,7 @@ def break_everywhere(syncing, start_fake, side: str, way: str, kind: str, cuts: 
         assert_same(source, target)
 
 
+@LONG
 def test_a_link_that_breaks_again_and_again_ends_in_words(syncing, start_fake):
     source, target = start_fake(), start_fake()
     source.fill(Corpus({INBOX: list(plain_messages(3, 200_000))}))
