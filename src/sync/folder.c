@@ -431,7 +431,7 @@ static void set_counts(struct sync_folder *r, const void *arg)
     *r = all;
 }
 
-static uint64_t now_ms(void)
+uint64_t folder_now_ms(void)
 {
     struct timespec t;
 
@@ -463,7 +463,7 @@ enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_wa
                        .way = way,
                        .err = err,
                        .flags = flags_new()};
-    uint64_t began_ms = now_ms();
+    uint64_t began_ms = folder_now_ms();
     bool is_done = false;
     int result = 0;
 
@@ -481,7 +481,7 @@ enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_wa
         result = work(&f);
     tell_issues(&f, result < 0 && !sync_is_stopping(f.sync));
     sync_refused(f.sync, -(int64_t)f.refused_told);
-    f.count.took_ms = now_ms() - began_ms;
+    f.count.took_ms = folder_now_ms() - began_ms;
     if (result < 0)
         f.count.state = FOLDER_FAILED;
     sync_change(f.sync, job->folder, set_counts, &f.count);

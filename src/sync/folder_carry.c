@@ -4,6 +4,8 @@
 #include "sync/carry.h"
 #include "sync/state.h"
 
+enum { JUDGE_BYTES = 8 << 20 };
+
 static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
 {
     struct folder *f = arg;
@@ -109,6 +111,21 @@ static int heed_end(struct folder *f, enum carry_end end)
     return folder_failed(f);
 }
 
+/* How many of those from `at` on go at once: all, but for a first part by which the lane learns how
+ * fast the way is. */
+static size_t first_part(const struct folder *f, size_t at)
+{
+    uint64_t bytes = 0;
+    size_t i = at;
+
+    while (i < f->lacking.n && (f->lane->is_judged || bytes < JUDGE_BYTES)) {
+        const struct look_message *m = look_find(&f->from, f->lacking.all[i++]);
+
+        bytes += m ? m->size : 0;
+    }
+    return i - at;
+}
+
 static int carry(struct folder *f)
 {
     struct carry_params p = {.sync = f->sync,
@@ -122,14 +139,25 @@ static int carry(struct folder *f)
                              .permanent = folder_permanent(f),
                              .reader = f->lane->reader,
                              .list = &f->from,
-                             .uids = f->lacking.all,
-                             .n = f->lacking.n,
                              .is_careful = f->way->is_careful,
                              .told = {.done = on_done, .issue = on_issue, .arg = f}};
 
-    if (f->lacking.n == 0)
-        return 0;
-    return heed_end(f, carry_run(&p, &f->way->suspect, f->err));
+    for (size_t at = 0; at < f->lacking.n; at += p.n) {
+        uint64_t began_ms = folder_now_ms(), before = f->count.carried_bytes;
+        enum carry_end end;
+
+        p.uids = f->lacking.all + at;
+        p.n = first_part(f, at);
+        end = carry_run(&p, &f->way->suspect, f->err);
+        if (heed_end(f, end) < 0)
+            return -1;
+        if (end == CARRY_FULL)
+            return 0;
+        if (lane_judge(f->lane, f->count.carried_bytes - before, folder_now_ms() - began_ms,
+                       f->err) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* What has come to the target since it was looked at; and, where the target has not told under

@@ -21,6 +21,9 @@ enum {
     TRIES = 8,         /* of a link that was open before, or whose server is busy */
     FAILURES = 6,      /* of a folder without progress */
     CAREFUL_AFTER = 2, /* of these */
+    JUDGED_BYTES = 4 << 20,
+    SLOW = 4 << 20, /* bytes a second: deflate takes some ten times as much */
+    FAR_MS = 2,     /* round trip: a server that is nearer is not reached by a slow way */
 };
 
 int lane_init(struct lane *lane, struct sync *sync, struct plan *plan, unsigned index,
@@ -28,7 +31,12 @@ int lane_init(struct lane *lane, struct sync *sync, struct plan *plan, unsigned 
 {
     const struct sync_params *params = sync_params(sync);
 
-    *lane = (struct lane){.sync = sync, .plan = plan, .index = index, .loop = loop_new(err)};
+    *lane =
+        (struct lane){.sync = sync,
+                      .plan = plan,
+                      .index = index,
+                      .is_judged = params->compress != SYNC_COMPRESS_AUTO || params->max_rate > 0,
+                      .loop = loop_new(err)};
     if (!lane->loop)
         return -1;
     lane->from = link_new(lane->loop, sync, &params->from);
@@ -116,6 +124,33 @@ static bool may_pass(const struct lane *lane, enum link_trouble trouble)
     return false;
 }
 
+/* COMPRESS=DEFLATE where it is asked for, or pays. A server that has none goes without. */
+static int compress(struct lane *lane, struct link *l, struct err *err)
+{
+    enum sync_compress wish = sync_params(lane->sync)->compress;
+    bool is_on = false;
+
+    if (wish == SYNC_COMPRESS_NO ||
+        (wish == SYNC_COMPRESS_AUTO && !(lane->is_slow && link_rtt_ms(l) >= FAR_MS)))
+        return 0;
+    return link_compress(l, &is_on, err);
+}
+
+int lane_judge(struct lane *lane, uint64_t bytes, uint64_t ms, struct err *err)
+{
+    if (lane->is_judged || bytes < JUDGED_BYTES)
+        return 0;
+    lane->is_judged = true;
+    lane->is_slow = bytes / (ms + 1) < SLOW / 1000;
+    if (!lane->is_slow)
+        return 0;
+    if (compress(lane, lane->from, err) < 0 || compress(lane, lane->to, err) < 0)
+        return -1;
+    sync_log(lane->sync, "%llu kB a second: compressing where the servers are far and take it",
+             (unsigned long long)(bytes / (ms + 1)));
+    return 0;
+}
+
 static int open_link(struct lane *lane, struct link *l, bool is_from)
 {
     const struct sync_params *params = sync_params(lane->sync);
@@ -124,7 +159,7 @@ static int open_link(struct lane *lane, struct link *l, bool is_from)
     struct err err;
 
     for (int i = 1;; i++) {
-        if (link_open(l, &err) == 0)
+        if (link_open(l, &err) == 0 && compress(lane, l, &err) == 0)
             return 0;
         if (sync_is_stopping(lane->sync) || link_trouble(l) == LINK_STOPPED)
             return -1;

@@ -50,7 +50,9 @@ struct lane {
     struct loop *loop;
     struct link *from, *to;
     struct identity_reader *reader;
-    bool was_open; /* both links were, once: what fails now may pass */
+    bool is_judged; /* whether COMPRESS pays is known: is_slow */
+    bool is_slow;   /* the way between the servers brings little: COMPRESS, where a server has it */
+    bool was_open;  /* both links were, once: what fails now may pass */
 };
 
 /* Everything of a lane but its links. -1: memory, descriptors. */
@@ -65,6 +67,10 @@ int lane_connect(struct lane *lane) MUST_CHECK;
 
 /* Closes both links, as somebody breaks off. */
 void lane_disconnect(struct lane *lane);
+
+/* So many bytes of mail took so long: says whether COMPRESS would pay, once there is enough to go
+ * by, and begins it then. No command is out. -1: a link is broken. */
+int lane_judge(struct lane *lane, uint64_t bytes, uint64_t ms, struct err *err) MUST_CHECK;
 
 /* Takes one folder after the other until there is none. */
 void lane_work(struct lane *lane);

@@ -44,6 +44,7 @@ class Way:
     stall: int | None
     waiting: deque[tuple[float, bytes]] = field(default_factory=deque)
     queued: int = 0
+    free_at: float = 0.0  # when what was read before has gone at the relay's rate
     passed: int = 0
     has_ended: bool = False  # the reader has; what waits is still passed on
     is_shut: bool = False
@@ -51,7 +52,7 @@ class Way:
 
 class Relay:
     """Listens at `address` and `port` and passes all on to a server, `delay_ms` later in each
-    direction, whatever the amount. `troubles` are for the next connections, one each, in the order
+    direction, whatever the amount; with `rate` at most so many bytes a second. `troubles` are for the next connections, one each, in the order
     of their coming; those behind are sound. `connections` counts them, `up` and `down` are the bytes
     of all that have gone through."""
 
@@ -60,12 +61,14 @@ class Relay:
         target: tuple[str, int],
         *,
         delay_ms: float = 0,
+        rate: float = 0,
         address: str | None = None,
         port: int = BACKEND_PORT,
         troubles: list[Trouble] | None = None,
     ) -> None:
         self.target = target
         self.delay_s = delay_ms / 1000
+        self.rate = rate
         self.address = address or free_address(port)
         self.port = port
         self.troubles = deque(troubles or ())
@@ -112,7 +115,7 @@ class Relay:
                     self._accept()
                 elif descriptor in self.ways:
                     self._serve(descriptor, events)
-            if self.delay_s:
+            if self.delay_s or self.rate:
                 for reads, _ in list(self.ways.values()):
                     self._write(reads)
 
@@ -169,6 +172,9 @@ class Relay:
         else:
             way.has_ended = True
         due = time.monotonic() + self.delay_s if self.delay_s else 0.0
+        if self.rate:
+            way.free_at = max(way.free_at, time.monotonic()) + len(octets) / self.rate
+            due = max(due, way.free_at)
         way.waiting.append((due, octets))
         self._write(way)
         if descriptor in self.ways:
