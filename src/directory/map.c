@@ -1,8 +1,8 @@
 /* Lines of a map, and who is found in it. Where lines are kept is map_index.c's. */
 #include "directory/map.h"
 
-#include "directory/map_parts.h"
 #include "base/regex.h"
+#include "directory/map_parts.h"
 #include "directory/username.h"
 #include "ipc/message.h"
 

@@ -8,9 +8,9 @@ static const struct {
     enum sync_severity severity;
     bool may_retry;
 } reasons[] = {
-#define NOTE       SYNC_NOTE
-#define EXCEPTION  SYNC_EXCEPTION
-#define DIFFERENCE SYNC_DIFFERENCE
+#define NOTE                                       SYNC_NOTE
+#define EXCEPTION                                  SYNC_EXCEPTION
+#define DIFFERENCE                                 SYNC_DIFFERENCE
 #define ROW(id, name, severity, may_retry, manual) {name, manual, severity, may_retry},
 #include "tables/sync_reasons.def"
 #undef ROW

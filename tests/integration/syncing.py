@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import urllib.parse
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -380,6 +381,21 @@ def assert_second_run_writes_nothing(
     return report
 
 
+def peak_bytes(running: subprocess.Popen) -> int:
+    """The most memory that a program has had, looked at until it ends."""
+    peak = 0
+    while running.poll() is None:
+        with open(f"/proc/{running.pid}/status") as status:
+            found = re.search(r"VmHWM:\s+(\d+)", status.read())
+        peak = max(peak, int(found[1]) << 10 if found else 0)
+        time.sleep(0.005)
+    return peak
+
+
+def has_sanitizer() -> bool:
+    return b"__asan_init" in Path(BINARY).read_bytes()
+
+
 def memory_env() -> dict[str, str]:
     """What AddressSanitizer keeps of freed memory would look like growth."""
     options = os.environ.get("ASAN_OPTIONS", "")
@@ -389,5 +405,5 @@ def memory_env() -> dict[str, str]:
 __all__ = [
     "INBOX", "Account", "FakeAccount", "Place", "Report", "Syncing", "assert_explained",
     "assert_same", "assert_second_run_writes_nothing", "cyrus", "dovecot", "fake", "finish",
-    "memory_env", "renamed", "unexplained",
+    "has_sanitizer", "memory_env", "peak_bytes", "renamed", "unexplained",
 ]  # fmt: skip

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from peers.account import INBOX, differences, told
@@ -23,7 +21,9 @@ from syncing import (
     assert_explained,
     assert_same,
     finish,
+    has_sanitizer,
     memory_env,
+    peak_bytes,
 )
 from way import BINARY
 
@@ -263,21 +263,6 @@ def test_bytes_a_second_are_kept_to(syncing, start_fake, target):
     report = syncing.synced(source, target, "--maxbytespersecond", "100k")
     assert_same(source, target)
     assert report.told["seconds"] > 1
-
-
-def peak_bytes(running: subprocess.Popen) -> int:
-    """The most memory that a program has had, looked at until it ends."""
-    peak = 0
-    while running.poll() is None:
-        with open(f"/proc/{running.pid}/status") as status:
-            found = re.search(r"VmHWM:\s+(\d+)", status.read())
-        peak = max(peak, int(found[1]) << 10 if found else 0)
-        time.sleep(0.005)
-    return peak
-
-
-def has_sanitizer() -> bool:
-    return b"__asan_init" in Path(BINARY).read_bytes()
 
 
 @pytest.mark.parametrize("size", [3 * MIB, pytest.param(30 * MIB, marks=pytest.mark.long)])

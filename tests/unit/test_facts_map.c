@@ -3,8 +3,8 @@
 #include "directory/map.h"
 
 #include "base/num.h"
-#include "directory/map_parts.h"
 #include "base/regex.h"
+#include "directory/map_parts.h"
 #include "directory/username.h"
 #include "pieces.h"
 
