@@ -40,19 +40,15 @@ char *carry_room(struct carry *c, size_t n)
 
 bool carry_again(struct carry *c, struct item item)
 {
-    if (c->again_n == c->again_cap) {
-        size_t cap = c->again_cap > 0 ? 2 * c->again_cap : 256;
-        struct item *more = reallocarray(c->again, cap, sizeof *more);
+    struct item *again = room_for_one(c->again, c->again_n, &c->again_cap, sizeof *again);
 
-        if (!more) {
-            struct err err;
+    if (!again) {
+        struct err err;
 
-            (void)err_set(&err, ENOMEM, "no memory for what is to be tried again");
-            return carry_failed(c, &err);
-        }
-        c->again = more;
-        c->again_cap = cap;
+        (void)err_set(&err, ENOMEM, "no memory for what is to be tried again");
+        return carry_failed(c, &err);
     }
+    c->again = again;
     c->again[c->again_n++] = item;
     return true;
 }

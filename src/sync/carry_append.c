@@ -80,15 +80,11 @@ void carry_batches_free(struct carry *c)
 
 static bool batch_add(struct carry *c, struct batch *b, struct item item)
 {
-    if (b->n == b->cap) {
-        size_t cap = b->cap > 0 ? 4 * b->cap : 8;
-        struct sent *more = reallocarray(b->sent, cap, sizeof *more);
+    struct sent *sent = room_for_one(b->sent, b->n, &b->cap, sizeof *sent);
 
-        if (!more)
-            return no_memory(c);
-        b->sent = more;
-        b->cap = cap;
-    }
+    if (!sent)
+        return no_memory(c);
+    b->sent = sent;
     b->sent[b->n++] = (struct sent){.item = item};
     return true;
 }

@@ -65,19 +65,6 @@ void flags_free(struct flags **f)
     *f = NULL;
 }
 
-/* `p`, which holds `n`, with room for one more. NULL: no memory; `p` is as it was. */
-static void *room_for_one(void *p, size_t n, size_t *cap, size_t size)
-{
-    size_t wanted = *cap > 0 ? *cap * 2 : 16;
-
-    if (n < *cap)
-        return p;
-    p = realloc(p, wanted * size); /* no overflow: half of it is there */
-    if (p)
-        *cap = wanted;
-    return p;
-}
-
 /* --- words ------------------------------------------------------------------------------------ */
 
 static char small(char c)

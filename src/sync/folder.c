@@ -29,15 +29,11 @@ int folder_no_memory(struct folder *f)
 
 int uids_add(struct folder *f, struct uids *u, uint32_t uid)
 {
-    if (u->n == u->cap) {
-        size_t cap = u->cap > 0 ? 2 * u->cap : 64;
-        uint32_t *more = reallocarray(u->all, cap, sizeof *more);
+    uint32_t *all = room_for_one(u->all, u->n, &u->cap, sizeof *all);
 
-        if (!more)
-            return folder_no_memory(f);
-        u->all = more;
-        u->cap = cap;
-    }
+    if (!all)
+        return folder_no_memory(f);
+    u->all = all;
     u->all[u->n++] = uid;
     return 0;
 }
@@ -62,15 +58,11 @@ bool uids_have(const struct uids *u, uint32_t uid)
 
 int folder_add_pair(struct folder *f, uint32_t from_uid, uint32_t to_uid)
 {
-    if (f->pairs_n == f->pairs_cap) {
-        size_t cap = f->pairs_cap > 0 ? 2 * f->pairs_cap : 64;
-        struct journal_pair *more = reallocarray(f->pairs, cap, sizeof *more);
+    struct journal_pair *pairs = room_for_one(f->pairs, f->pairs_n, &f->pairs_cap, sizeof *pairs);
 
-        if (!more)
-            return folder_no_memory(f);
-        f->pairs = more;
-        f->pairs_cap = cap;
-    }
+    if (!pairs)
+        return folder_no_memory(f);
+    f->pairs = pairs;
     f->pairs[f->pairs_n++] = (struct journal_pair){.from_uid = from_uid, .to_uid = to_uid};
     return 0;
 }
@@ -85,15 +77,12 @@ void folder_sort_pairs(struct folder *f)
 int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, uint32_t to_uid,
                  struct slice words)
 {
-    if (f->issues_n == f->issues_cap) {
-        size_t cap = f->issues_cap > 0 ? 2 * f->issues_cap : 16;
-        struct folder_issue *more = reallocarray(f->issues, cap, sizeof *more);
+    struct folder_issue *issues =
+        room_for_one(f->issues, f->issues_n, &f->issues_cap, sizeof *issues);
 
-        if (!more)
-            return folder_no_memory(f);
-        f->issues = more;
-        f->issues_cap = cap;
-    }
+    if (!issues)
+        return folder_no_memory(f);
+    f->issues = issues;
     f->issues[f->issues_n++] = (struct folder_issue){.reason = reason,
                                                      .from_uid = from_uid,
                                                      .to_uid = to_uid,

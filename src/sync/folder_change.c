@@ -94,15 +94,11 @@ static int by_flags(const void *a, const void *b)
 
 static int add_change(struct folder *f, struct changes *c, struct change change)
 {
-    if (c->n == c->cap) {
-        size_t cap = c->cap > 0 ? 2 * c->cap : 64;
-        struct change *more = reallocarray(c->all, cap, sizeof *more);
+    struct change *all = room_for_one(c->all, c->n, &c->cap, sizeof *all);
 
-        if (!more)
-            return folder_no_memory(f);
-        c->all = more;
-        c->cap = cap;
-    }
+    if (!all)
+        return folder_no_memory(f);
+    c->all = all;
     c->all[c->n++] = change;
     return 0;
 }

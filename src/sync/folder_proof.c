@@ -258,18 +258,13 @@ static int judge(struct folder *f, const struct sample *s)
  * evenly. */
 static int add_sample(struct folder *f, struct samples *s, const struct journal_pair *pair)
 {
+    struct sample *all = room_for_one(s->all, s->n, &s->cap, sizeof *all);
     struct journal_message row = {0};
     bool is_there;
 
-    if (s->n == s->cap) {
-        size_t cap = s->cap > 0 ? 2 * s->cap : 64;
-        struct sample *more = reallocarray(s->all, cap, sizeof *more);
-
-        if (!more)
-            return folder_no_memory(f);
-        s->all = more;
-        s->cap = cap;
-    }
+    if (!all)
+        return folder_no_memory(f);
+    s->all = all;
     if (journal_message(sync_journal(f->sync), f->row.id, pair->from_uid, &row, &is_there, f->err) <
         0)
         return folder_failed(f);

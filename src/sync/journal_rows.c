@@ -263,23 +263,6 @@ static sqlite3_stmt *ask(struct journal *j, enum journal_sql which, int64_t fold
     return stmt;
 }
 
-/* Room for one more of `size` bytes behind n. */
-static int grow(const struct journal *j, void **all, size_t n, size_t *cap, size_t size,
-                struct err *err)
-{
-    size_t wanted = *cap > 0 ? *cap * 2 : 64;
-    void *larger;
-
-    if (n < *cap)
-        return 0;
-    larger = reallocarray(*all, wanted, size);
-    if (!larger)
-        return err_set(err, ENOMEM, "%s: no memory for its messages", j->path);
-    *all = larger;
-    *cap = wanted;
-    return 0;
-}
-
 typedef void take_row(sqlite3_stmt *row, void *out);
 
 static void take_pair(sqlite3_stmt *row, void *out)

@@ -201,15 +201,11 @@ static int put_span(struct digesting *d, struct span *span, struct err *err)
 
 static int ask_again(struct digesting *d, struct span span, struct err *err)
 {
-    if (d->again_n == d->again_cap) {
-        size_t cap = d->again_cap + 64;
-        struct span *again = reallocarray(d->again, cap, sizeof(*again));
+    struct span *again = room_for_one(d->again, d->again_n, &d->again_cap, sizeof *again);
 
-        if (!again)
-            return err_sys(err, ENOMEM, "cannot ask for messages");
-        d->again = again;
-        d->again_cap = cap;
-    }
+    if (!again)
+        return err_sys(err, ENOMEM, "cannot ask for messages");
+    d->again = again;
     d->again[d->again_n++] = span;
     return 0;
 }

@@ -57,20 +57,16 @@ bool commands_end(struct commands *c)
 {
     const struct command_part part = {c->begun, buf_len(&c->text) - c->begun};
     const bool is_bad = c->is_bad;
+    struct command_part *parts;
 
     c->begun += part.n;
     c->is_bad = false;
     if (is_bad)
         return false;
-    if (c->n == c->cap) {
-        const size_t cap = c->cap ? 2 * c->cap : 8;
-        struct command_part *more = realloc(c->parts, cap * sizeof *more);
-
-        if (!more)
-            return false;
-        c->parts = more;
-        c->cap = cap;
-    }
+    parts = room_for_one(c->parts, c->n, &c->cap, sizeof *parts);
+    if (!parts)
+        return false;
+    c->parts = parts;
     c->parts[c->n++] = part;
     return true;
 }

@@ -42,18 +42,14 @@ struct listing {
 /* Room for one more in an array. */
 static int grow(void **all, size_t n, size_t *cap, size_t size, struct err *err)
 {
-    const size_t more = *cap ? 2 * *cap : 64;
     void *grown;
 
-    if (n < *cap)
-        return 0;
     if (n >= MAILBOXES_MOST)
         return err_set(err, 0, "the server lists more than %d folders", MAILBOXES_MOST);
-    grown = realloc(*all, more * size);
+    grown = room_for_one(*all, n, cap, size);
     if (!grown)
-        return err_set(err, 0, "no memory for the list of folders");
+        return err_set(err, ENOMEM, "no memory for the list of folders");
     *all = grown;
-    *cap = more;
     return 0;
 }
 

@@ -59,17 +59,12 @@ static bool is_servers_own(struct slice name)
 
 static bool has_room(struct annotations *a)
 {
-    const size_t cap = a->cap ? 2 * a->cap : 8;
-    struct annotation *more;
+    struct annotation *all =
+        a->n < ENTRIES_MOST ? room_for_one(a->all, a->n, &a->cap, sizeof *all) : NULL;
 
-    if (a->n < a->cap)
-        return true;
-    more = a->n < ENTRIES_MOST ? realloc(a->all, cap * sizeof *more) : NULL;
-    if (!more)
-        return false;
-    a->all = more;
-    a->cap = cap;
-    return true;
+    if (all)
+        a->all = all;
+    return all != NULL;
 }
 
 static int add(struct annotations *a, struct slice name, struct slice value, struct err *err)

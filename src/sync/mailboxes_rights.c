@@ -129,17 +129,12 @@ static struct entry *acl_find(const struct acl *acl, const char *who)
 
 static bool acl_has_room(struct acl *acl)
 {
-    const size_t cap = acl->cap ? 2 * acl->cap : 8;
-    struct entry *more;
+    struct entry *all =
+        acl->n < ENTRIES_MOST ? room_for_one(acl->all, acl->n, &acl->cap, sizeof *all) : NULL;
 
-    if (acl->n < acl->cap)
-        return true;
-    more = acl->n < ENTRIES_MOST ? realloc(acl->all, cap * sizeof *more) : NULL;
-    if (!more)
-        return false;
-    acl->all = more;
-    acl->cap = cap;
-    return true;
+    if (all)
+        acl->all = all;
+    return all != NULL;
 }
 
 static int acl_add(struct acl *acl, struct slice who, rights has, struct err *err)

@@ -140,18 +140,14 @@ void sync_log(struct sync *s, const char *fmt, ...)
 static struct sync_issue *new_issue(struct sync *s)
 {
     struct sync_report *r = s->report;
+    struct sync_issue *issues;
 
     if (r->issues_n == SYNC_ISSUES)
         return NULL;
-    if (r->issues_n == s->issues_cap) {
-        size_t cap = s->issues_cap > 0 ? 2 * s->issues_cap : 64;
-        struct sync_issue *more = reallocarray(r->issues, cap, sizeof *more);
-
-        if (!more)
-            return NULL;
-        r->issues = more;
-        s->issues_cap = cap;
-    }
+    issues = room_for_one(r->issues, r->issues_n, &s->issues_cap, sizeof *issues);
+    if (!issues)
+        return NULL;
+    r->issues = issues;
     return &r->issues[r->issues_n++];
 }
 
@@ -255,19 +251,14 @@ int sync_add_folder(struct sync *s, struct slice from, struct slice to, uint32_t
 {
     struct sync_report *r = s->report;
     struct sync_folder f = {.from = slice_dup(from), .to = to.n > 0 ? slice_dup(to) : NULL};
+    struct sync_folder *folders;
     int result = -1;
 
     enter(s);
-    if (r->folders_n == s->folders_cap) {
-        size_t cap = s->folders_cap > 0 ? 2 * s->folders_cap : 64;
-        struct sync_folder *more = reallocarray(r->folders, cap, sizeof *more);
-
-        if (more) {
-            r->folders = more;
-            s->folders_cap = cap;
-        }
-    }
-    if (r->folders_n < s->folders_cap && f.from && (f.to || to.n == 0)) {
+    folders = room_for_one(r->folders, r->folders_n, &s->folders_cap, sizeof *folders);
+    if (folders)
+        r->folders = folders;
+    if (folders && f.from && (f.to || to.n == 0)) {
         *out_folder = (uint32_t)r->folders_n;
         r->folders[r->folders_n++] = f;
         result = 0;
