@@ -56,6 +56,15 @@ static int go_on(const char *number)
     return parent_go_on((int)fd);
 }
 
+/* What is given the words that follow. */
+static const struct {
+    const char *word;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"check", cli_check}, {"ports", cli_ports}, {"ctl", cli_ctl},   {"health", cli_health},
+    {"route", cli_route}, {"login", cli_login}, {"sync", cli_sync}, {"verify", cli_sync},
+};
+
 static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
 {
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
@@ -89,20 +98,10 @@ int main(int argc, char **argv)
         return cli_help(argc - 1, argv + 1);
     if (is_one_of(word, "version", "--version", "-V"))
         return cli_version(NULL);
-    if (strcmp(word, "check") == 0)
-        return cli_check(argc - 1, argv + 1);
-    if (strcmp(word, "ports") == 0)
-        return cli_ports(argc - 1, argv + 1);
-    if (strcmp(word, "ctl") == 0)
-        return cli_ctl(argc - 1, argv + 1);
-    if (strcmp(word, "health") == 0)
-        return cli_health(argc - 1, argv + 1);
-    if (strcmp(word, "route") == 0)
-        return cli_route(argc - 1, argv + 1);
-    if (strcmp(word, "login") == 0)
-        return cli_login(argc - 1, argv + 1);
-    if (strcmp(word, "sync") == 0 || strcmp(word, "verify") == 0)
-        return cli_sync(argc - 1, argv + 1);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(word, commands[i].word) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    }
     if (strcmp(word, "serve") == 0)
         return serve(argv[0], argc - 1, argv + 1);
     return cli_unknown(word);

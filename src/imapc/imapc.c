@@ -582,27 +582,3 @@ const char *imapc_stage_name(enum imapc_stage stage)
     INSIST((size_t)stage < sizeof(names) / sizeof(names[0]));
     return names[stage];
 }
-
-const char *imapc_failure(const struct imapc *c)
-{
-    INSIST(c->phase == PHASE_FAILED);
-    return c->failure;
-}
-
-bool imapc_is_bye(const struct imapc *c)
-{
-    INSIST(c->phase == PHASE_FAILED);
-    return c->is_bye;
-}
-
-bool imapc_lacks_memory(const struct imapc *c)
-{
-    INSIST(c->phase == PHASE_FAILED);
-    return c->lacks_memory;
-}
-
-bool imapc_is_about_login(const struct imapc *c)
-{
-    INSIST(c->phase == PHASE_FAILED);
-    return c->is_about_login;
-}

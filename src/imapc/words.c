@@ -138,3 +138,27 @@ void imapc_fail_foreign(struct imapc *c, struct slice line)
     }
     imapc_fail(c, "the greeting is not IMAP", line);
 }
+
+const char *imapc_failure(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->failure;
+}
+
+bool imapc_is_bye(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->is_bye;
+}
+
+bool imapc_lacks_memory(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->lacks_memory;
+}
+
+bool imapc_is_about_login(const struct imapc *c)
+{
+    INSIST(c->phase == PHASE_FAILED);
+    return c->is_about_login;
+}

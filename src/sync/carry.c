@@ -1,6 +1,7 @@
 /* What is asked for next, and the loop over both links; see carry.h and carry_parts.h. */
 #include "sync/carry.h"
 
+#include "base/room.h"
 #include "sync/carry_parts.h"
 #include "sync/state.h"
 
@@ -251,28 +252,38 @@ static bool has_room_again(const struct carry *c)
            buf_left(pipeline_out(link_pipeline(c->p->to))) > HEADER_ROOM;
 }
 
+/* The journal is told of results when there are many, or one has waited long enough. */
+static bool record_in_time(struct carry *c)
+{
+    if (c->results_n == 0)
+        return true;
+    return (c->results_n < RESULTS && c->now_ms - c->results_ms <= RESULTS_MS) || carry_results(c);
+}
+
+/* Until something comes, or is due. */
+static bool wait_for_more(struct carry *c, bool is_dry)
+{
+    struct link_wanting wanting[2] = {{.link = c->p->to, .wants_in = true},
+                                      {.link = c->p->from, .wants_in = is_dry && may_take(c)}};
+
+    return link_wait(wanting, 2, wait_ms(c)) == 0;
+}
+
 /* One turn. False: a link has failed, or we have, or it is to be begun anew. */
 static bool turn(struct carry *c)
 {
     bool is_dry;
 
     c->now_ms = loop_now_ms(c->loop);
-    if (!step_target(c) || !step_source(c, &is_dry) || !carry_ask(c) || !close_in_time(c, is_dry))
-        return false;
-    if (c->results_n > 0 && (c->now_ms - c->results_ms > RESULTS_MS || c->results_n == RESULTS) &&
-        !carry_results(c))
+    if (!step_target(c) || !step_source(c, &is_dry) || !carry_ask(c) || !close_in_time(c, is_dry) ||
+        !record_in_time(c))
         return false;
     if (link_flush(c->p->from) < 0 || link_flush(c->p->to) < 0)
         return false;
     if (is_over(c) || c->wants_again)
         return true;
-    if ((is_dry || !may_take(c)) && !has_room_again(c)) {
-        struct link_wanting wanting[2] = {{.link = c->p->to, .wants_in = true},
-                                          {.link = c->p->from, .wants_in = is_dry && may_take(c)}};
-
-        if (link_wait(wanting, 2, wait_ms(c)) < 0)
-            return false;
-    }
+    if ((is_dry || !may_take(c)) && !has_room_again(c) && !wait_for_more(c, is_dry))
+        return false;
     return !sync_is_stopping(c->p->sync);
 }
 

@@ -1,6 +1,7 @@
 /* What the target is given, and what it says to it; see carry_parts.h. */
 #include "sync/carry_parts.h"
 
+#include "base/room.h"
 #include "imap/data.h"
 #include "imap/set.h"
 #include "sync/flags.h"

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/room.h"
 #include "imap/data.h"
 #include "imap/lex.h"
 

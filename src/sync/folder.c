@@ -2,6 +2,7 @@
 #include "sync/folder.h"
 
 #include "base/hash.h"
+#include "base/room.h"
 #include "sync/flags.h"
 #include "sync/folder_parts.h"
 #include "sync/state.h"
@@ -143,6 +144,19 @@ static int open_one(struct folder *f, bool is_from, bool *out_is_open)
     return 0;
 }
 
+/* Both, as far as the target has one. *out_is_open: none of them was refused. */
+static int open_both(struct folder *f, bool *out_is_open)
+{
+    if (open_one(f, true, out_is_open) < 0)
+        return -1;
+    if (!*out_is_open || !f->job->has_to)
+        return 0;
+    if (open_one(f, false, &f->has_to) < 0)
+        return -1;
+    *out_is_open = f->has_to;
+    return 0;
+}
+
 /* The row of the journal; what it knows counts for these UIDVALIDITYs alone. */
 static int heed_journal(struct folder *f)
 {
@@ -248,6 +262,9 @@ static int write_fences(struct folder *f)
     f->row.to_modseq = status.told & STATUS_HIGHESTMODSEQ ? status.highestmodseq : 0;
     f->row.to_messages = status.told & STATUS_MESSAGES ? status.messages : 0;
     f->row.chosen = choice_of(f->params);
+    if (status.told & STATUS_MESSAGES)
+        f->count.to_messages = status.messages;
+    f->count.to_bytes += f->count.carried_bytes;
     return 0;
 }
 
@@ -278,11 +295,9 @@ static int work(struct folder *f)
 {
     bool is_open;
 
-    if (open_one(f, true, &is_open) < 0)
+    if (open_both(f, &is_open) < 0)
         return -1;
-    if (is_open && f->job->has_to && open_one(f, false, &f->has_to) < 0)
-        return -1;
-    if (!is_open || (f->job->has_to && !f->has_to)) {
+    if (!is_open) {
         f->count.state = FOLDER_REFUSED;
         return 0;
     }

@@ -1,11 +1,11 @@
 /* Flags and deletions at the target; see folder_parts.h. */
 #include "sync/folder_parts.h"
 
+#include "base/room.h"
 #include "imap/set.h"
 #include "sync/flags.h"
 #include "sync/state.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 

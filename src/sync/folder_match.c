@@ -200,6 +200,18 @@ static void take_out(struct uids *list, const struct uids *what)
     list->n = kept;
 }
 
+/* Whose text could not be read is nobody's for all we know. */
+static int keep_doubtful(struct matching *m)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < m->to_n && result == 0; i++) {
+        if (m->to[i].match == 0 && m->to[i].is_lost)
+            result = uids_add(m->f, &m->f->doubtful, m->to[i].uid);
+    }
+    return result;
+}
+
 static int keep_pairs(struct matching *m)
 {
     struct folder *f = m->f;
@@ -222,10 +234,8 @@ static int keep_pairs(struct matching *m)
             folder_add_pair(f, item->uid, item->match) < 0)
             result = -1;
     }
-    for (size_t i = 0; i < m->to_n && result == 0; i++) {
-        if (m->to[i].match == 0 && m->to[i].is_lost)
-            result = uids_add(f, &f->doubtful, m->to[i].uid);
-    }
+    if (result == 0)
+        result = keep_doubtful(m);
     if (result == 0 && n > 0 && journal_set(sync_journal(f->sync), f->row.id, rows, n, f->err) < 0)
         result = folder_failed(f);
     uids_sort(&to);

@@ -2,6 +2,7 @@
  * at anew, by what the target says now; `usher verify` and --full look at everything. */
 #include "sync/folder_parts.h"
 
+#include "base/room.h"
 #include "sync/flags.h"
 #include "sync/identity.h"
 #include "sync/state.h"

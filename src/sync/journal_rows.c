@@ -1,6 +1,8 @@
 /* The journal's rows: folders, messages, exceptions. */
 #include "sync/journal_parts.h"
 
+#include "base/room.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <sqlite3.h>
@@ -261,6 +263,18 @@ static sqlite3_stmt *ask(struct journal *j, enum journal_sql which, int64_t fold
     if (stmt)
         sqlite3_bind_int64(stmt, 1, folder);
     return stmt;
+}
+
+/* Room for one more of `size` bytes behind n. */
+static int grow(const struct journal *j, void **all, size_t n, size_t *cap, size_t size,
+                struct err *err)
+{
+    void *larger = room_for_one(*all, n, cap, size);
+
+    if (!larger)
+        return err_set(err, ENOMEM, "%s: no memory for its messages", j->path);
+    *all = larger;
+    return 0;
 }
 
 typedef void take_row(sqlite3_stmt *row, void *out);

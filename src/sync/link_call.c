@@ -27,7 +27,6 @@ struct calls {
     link_data *on_data;
     link_answered *on_answer;
     void *arg;
-    struct err *err;
 
     struct call out[PIPELINE_COMMANDS]; /* without an answer */
     size_t out_n;

@@ -234,7 +234,9 @@ struct bell {
 
 static void on_bell(struct deadline *d)
 {
-    loop_stop(CONTAINER(d, struct bell, deadline)->loop);
+    const struct bell *bell = CONTAINER(d, struct bell, deadline);
+
+    loop_stop(bell->loop);
 }
 
 static void turn(struct loop *loop, uint32_t most_ms)

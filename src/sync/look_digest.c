@@ -5,6 +5,7 @@
  */
 #include "sync/look.h"
 
+#include "base/room.h"
 #include "sync/identity.h"
 #include "sync/look_parts.h"
 

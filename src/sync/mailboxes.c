@@ -1,6 +1,7 @@
 /* Mailboxes: finding, making and subscribing them, and their STATUS; see sync/mailboxes.h. */
 #include "sync/mailboxes.h"
 
+#include "base/room.h"
 #include "imap/write.h"
 #include "sync/mailboxes_parts.h"
 #include "sync/names.h"

@@ -2,6 +2,7 @@
  * round trip; see sync/mailboxes.h. */
 #include "sync/mailboxes.h"
 
+#include "base/room.h"
 #include "sync/mailboxes_parts.h"
 #include "sync/names.h"
 
@@ -48,7 +49,7 @@ static int grow(void **all, size_t n, size_t *cap, size_t size, struct err *err)
         return err_set(err, 0, "the server lists more than %d folders", MAILBOXES_MOST);
     grown = room_for_one(*all, n, cap, size);
     if (!grown)
-        return err_set(err, ENOMEM, "no memory for the list of folders");
+        return err_set(err, 0, "no memory for the list of folders");
     *all = grown;
     return 0;
 }

@@ -1,6 +1,7 @@
 /* What is written about a folder: annotations (RFC 5464); see sync/mailboxes.h. */
 #include "sync/mailboxes.h"
 
+#include "base/room.h"
 #include "sync/mailboxes_parts.h"
 #include "sync/state.h"
 

@@ -1,6 +1,7 @@
 /* Who may do what in a folder (RFC 4314, and RFC 2086 before it); see sync/mailboxes.h. */
 #include "sync/mailboxes.h"
 
+#include "base/room.h"
 #include "sync/mailboxes_parts.h"
 #include "sync/state.h"
 

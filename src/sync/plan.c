@@ -300,12 +300,10 @@ static void drop_refused(struct plan *plan)
     plan->n = kept;
 }
 
-int plan_build(struct lane *lane, struct plan *plan, struct err *err)
+/* Goes on where it was when a link broke. */
+static int build_all(struct lane *lane, struct plan *plan, struct err *err)
 {
-    const struct sync_params *params = sync_params(lane->sync);
-    bool writes = !params->is_dry && (params->what == SYNC_ALL || params->what == SYNC_FOLDERS);
-
-    for (; writes && plan->made < plan->n; plan->made++) {
+    for (; plan->made < plan->n; plan->made++) {
         if (sync_is_stopping(lane->sync))
             return -1;
         if (build(lane, &plan->jobs[plan->made], err) < 0) {
@@ -317,14 +315,28 @@ int plan_build(struct lane *lane, struct plan *plan, struct err *err)
         }
         plan->has_broken = false;
     }
-    for (size_t i = 0; params->is_dry && i < plan->n; i++) {
+    return 0;
+}
+
+static void tell_lacking(struct lane *lane, const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n; i++) {
         if (!plan->jobs[i].has_to)
             sync_log(lane->sync, "would make the folder %s", plan->jobs[i].to);
     }
-    if (writes && params->with_quota && quota(lane, plan, err) < 0)
-        return -1;
-    if (writes)
+}
+
+int plan_build(struct lane *lane, struct plan *plan, struct err *err)
+{
+    const struct sync_params *params = sync_params(lane->sync);
+
+    if (params->is_dry) {
+        tell_lacking(lane, plan);
+    } else if (params->what == SYNC_ALL || params->what == SYNC_FOLDERS) {
+        if (build_all(lane, plan, err) < 0 || (params->with_quota && quota(lane, plan, err) < 0))
+            return -1;
         drop_refused(plan);
+    }
     if (plan->n > 1)
         qsort(plan->jobs, plan->n, sizeof *plan->jobs, by_messages);
     return 0;

@@ -2,6 +2,7 @@
 #include "sync/state.h"
 
 #include "base/buf.h"
+#include "base/room.h"
 #include "base/term.h"
 #include "sync/journal.h"
 

@@ -64,7 +64,11 @@ EXPLAINS = {
     "subscription": {"subscribe-refused"},
 }  # fmt: skip
 
-REFUSALS = {"too-big", "nul", "bad-message", "over-quota", "append-refused", "keywords", "date", "flags-differ"}  # fmt: skip
+# After which the messages of a folder may stand in another order.
+REFUSALS = {
+    "too-big", "nul", "bad-message", "over-quota", "append-refused", "keywords", "date",
+    "flags-differ",
+}  # fmt: skip
 
 
 # ---- servers ----

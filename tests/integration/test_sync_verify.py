@@ -7,20 +7,23 @@ from peers.account import INBOX
 from peers.corpus import Corpus, Item, nasty, plain_messages
 from syncing import OK, assert_same
 
+NAMES = [INBOX, ("a",), ("b", "c")]
+
 
 @pytest.fixture
 def pair(syncing, start_fake):
     """Two accounts that were synced."""
     source, target = start_fake(), start_fake()
     source.fill(
-        Corpus({name: list(plain_messages(20, about=name[-1])) for name in (INBOX, ("a",), ("b", "c"))})
+        Corpus({name: list(plain_messages(20, about=name[-1])) for name in NAMES})
     )
     syncing.synced(source, target)
     return source, target
 
 
 def told(report) -> set[tuple]:
-    return {(i["reason"], i["folder"], i["subject"]) for i in report.issues if i["from_uid"] or i["to_uid"]}
+    of_messages = (issue for issue in report.issues if issue["from_uid"] or issue["to_uid"])
+    return {(issue["reason"], issue["folder"], issue["subject"]) for issue in of_messages}
 
 
 JOURNALS = pytest.mark.parametrize("journal", [(), ("--no-journal",)], ids=["journal", "without"])
@@ -49,7 +52,8 @@ def test_each_planted_difference_is_found_by_its_name(syncing, pair, journal, fu
         folder.messages[6].flags ^= {"\\Flagged"}
         folder.touch(folder.messages[6])
         folder.messages[9].date = "01-Feb-2023 00:00:00 +0000"
-        folder.add(b"From: x@example.org\r\nSubject: stranger\r\n\r\nx\r\n", (), "01-Feb-2023 00:00:00 +0000")
+        stranger = b"From: x@example.org\r\nSubject: stranger\r\n\r\nx\r\n"
+        folder.add(stranger, (), "01-Feb-2023 00:00:00 +0000")
         del target.store.folders["b/c"]
     report = syncing.verify(source, target, *journal, *full)
     assert report.status != OK

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/hash.h"
 #include "base/num.h"
+#include "base/room.h"
 #include "base/utf8.h"
 
 #include "cm.h"
@@ -286,6 +287,43 @@ static void test_buffer_gives_all_the_room_that_it_has(void **state)
     buf_release(&b);
 }
 
+static void test_an_array_has_room_for_one_more_and_keeps_what_it_holds(void **state)
+{
+    size_t cap = 0, moves = 0;
+    uint32_t *all = NULL;
+
+    (void)state;
+    for (uint32_t n = 0; n < 1000; n++) {
+        size_t before = cap;
+        uint32_t *more = room_for_one(all, n, &cap, sizeof *more);
+
+        assert_non_null(more);
+        assert_true(n < cap);
+        assert_true(before > n ? cap == before && more == all : cap >= 2 * before);
+        moves += cap != before;
+        all = more;
+        all[n] = n * 7;
+    }
+    for (uint32_t n = 0; n < 1000; n++)
+        assert_int_equal(all[n], n * 7);
+    assert_true(moves < 10);
+    free(all);
+}
+
+static void test_an_array_that_finds_no_room_is_as_it_was(void **state)
+{
+    size_t cap = 1;
+    char *all = malloc(1);
+
+    (void)state;
+    assert_non_null(all);
+    all[0] = 'x';
+    assert_null(room_for_one(all, 1, &cap, PTRDIFF_MAX / 2 + 1));
+    assert_int_equal(cap, 1);
+    assert_int_equal(all[0], 'x');
+    free(all);
+}
+
 static void test_errors_gather_prefix_and_system_words(void **state)
 {
     struct err err;
@@ -356,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_buffer_never_holds_more_than_its_ceiling),
         cmocka_unit_test(test_buffer_prints_and_is_empty_when_all_is_taken),
         cmocka_unit_test(test_buffer_gives_all_the_room_that_it_has),
+        cmocka_unit_test(test_an_array_has_room_for_one_more_and_keeps_what_it_holds),
+        cmocka_unit_test(test_an_array_that_finds_no_room_is_as_it_was),
         cmocka_unit_test(test_errors_gather_prefix_and_system_words),
         cmocka_unit_test(test_stable_hash_is_sha_256),
         cmocka_unit_test(test_addresses_are_equal_by_family_ip_port_and_scope),

@@ -11,6 +11,22 @@ static void hear(struct peer *p, const char *bytes, size_t n)
     snprintf(p->heard + at, sizeof p->heard - at, "%.*s", (int)n, bytes);
 }
 
+/* How a line announces a literal. */
+struct announced {
+    bool is_literal, is_sync;
+    size_t n;
+};
+
+static struct announced announced_by(const char *line)
+{
+    const char *brace = strrchr(line, '{');
+    size_t n = strlen(line);
+
+    if (!brace || strcmp(line + n - 3, "}\r\n") != 0)
+        return (struct announced){0};
+    return (struct announced){true, line[n - 4] != '+', strtoul(brace + 1, NULL, 10)};
+}
+
 /* Takes commands with literals of both kinds, keeps them in p->heard, and refuses those named
  * REFUSE at their first literal: at once. */
 static void take_literals(struct side *s)
@@ -25,25 +41,21 @@ static void take_literals(struct side *s)
         bool is_refused = false;
 
         for (;;) {
-            char *brace = strrchr(line, '{'), *end;
-            bool is_literal = brace && strcmp(line + strlen(line) - 3, "}\r\n") == 0;
-            bool is_sync = is_literal && line[strlen(line) - 4] != '+';
-            unsigned long n;
+            struct announced a = announced_by(line);
 
             hear(p, line, strlen(line));
-            if (!is_literal)
+            if (!a.is_literal)
                 break;
-            n = strtoul(brace + 1, &end, 10);
             if (strstr(line, "REFUSE")) {
                 answer_tag(s, tag, "NO [TRYCREATE] Not this");
                 is_refused = true;
-                if (is_sync)
+                if (a.is_sync)
                     break;
             }
-            if ((is_sync && !side_say(s, "+ go on\r\n")) || !side_read(s, bytes, n))
+            if ((a.is_sync && !side_say(s, "+ go on\r\n")) || !side_read(s, bytes, a.n))
                 return;
-            if (n < 16)
-                hear(p, bytes, n);
+            if (a.n < 16)
+                hear(p, bytes, a.n);
             if (!side_line(s, line, sizeof line))
                 return;
         }

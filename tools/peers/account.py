@@ -210,7 +210,8 @@ def read_folder(imap: imaplib.IMAP4, folder: Folder) -> None:
             uid, size = (int(re.search(word + rb" (\d+)", row)[1]) for word in (b"UID", b"SIZE"))
             sizes.append((uid, size))
     for batch in batches(sorted(sizes)):
-        status, rows = imap.uid("FETCH", f"{batch[0]}:{batch[-1]}", "(UID FLAGS INTERNALDATE BODY.PEEK[])")
+        wanted = "(UID FLAGS INTERNALDATE BODY.PEEK[])"
+        status, rows = imap.uid("FETCH", f"{batch[0]}:{batch[-1]}", wanted)
         if status != "OK":
             raise RuntimeError(f"FETCH of {folder.wire}: {rows!r}")
         folder.messages += sorted(fetched(rows), key=lambda message: message.uid)

@@ -52,9 +52,9 @@ class Way:
 
 class Relay:
     """Listens at `address` and `port` and passes all on to a server, `delay_ms` later in each
-    direction, whatever the amount; with `rate` at most so many bytes a second. `troubles` are for the next connections, one each, in the order
-    of their coming; those behind are sound. `connections` counts them, `up` and `down` are the bytes
-    of all that have gone through."""
+    direction, whatever the amount; with `rate` at most so many bytes a second. `troubles` are for
+    the next connections, one each, in the order of their coming; those behind are sound.
+    `connections` counts them, `up` and `down` are the bytes of all that have gone through."""
 
     def __init__(
         self,

@@ -1,0 +1,17 @@
+"""`usher sync` in worlds by chance: whatever befalls it, a run without troubles comes to the right end."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from sync_worlds import World
+
+FIRST = int(os.environ.get("USHER_CHAOS_FIRST", "1000"))
+COUNT = int(os.environ.get("USHER_CHAOS_COUNT", "300"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(FIRST, FIRST + COUNT))
+def test_a_world_comes_to_the_right_end(syncing, stack, start_fake, seed):
+    World(seed, stack, syncing, start_fake(), start_fake()).live()
