@@ -134,7 +134,7 @@ bool carry_pause(struct carry *c, uint32_t hint_ms, struct slice words)
         ms = c->pause_ms > 0 ? 2 * c->pause_ms : PAUSE_FIRST_MS;
         ms = ms < PAUSE_LAST_MS ? ms : PAUSE_LAST_MS;
     }
-    if (c->now_ms + ms <= c->paused_until_ms)
+    if (c->now_ms < c->paused_until_ms && (hint_ms == 0 || c->now_ms + ms <= c->paused_until_ms))
         return true; /* the same refusal, of what was out with it */
     if (c->now_ms >= c->paused_until_ms)
         c->pauses++;
@@ -161,6 +161,16 @@ static bool is_over(const struct carry *c)
            !c->is_coming && !c->batch && c->batches_n == 0;
 }
 
+static uint64_t pause_end(const struct carry *c)
+{
+    return c->paused_until_ms > c->paid_until_ms ? c->paused_until_ms : c->paid_until_ms;
+}
+
+bool carry_is_pausing(const struct carry *c)
+{
+    return c->now_ms < pause_end(c);
+}
+
 bool carry_may_begin(const struct carry *c)
 {
     const struct batch *last =
@@ -176,18 +186,21 @@ bool carry_may_begin(const struct carry *c)
 static bool may_take(const struct carry *c)
 {
     return c->pending.n == 0 && !c->is_whole && !c->is_held && !c->waits_plus &&
-           c->now_ms >= c->paused_until_ms &&
-           buf_left(pipeline_out(link_pipeline(c->p->to))) > HEADER_ROOM &&
+           !carry_is_pausing(c) && buf_left(pipeline_out(link_pipeline(c->p->to))) > HEADER_ROOM &&
            (c->is_coming || c->batch || carry_may_begin(c));
 }
 
-static bool step_target(struct carry *c)
+/* What the target has said, as much as is heard at once: one that never ends must not keep us from
+ * looking whether to stop. *out_is_heard: there is no more for now. */
+static bool step_target(struct carry *c, bool *out_is_heard)
 {
-    for (;;) {
+    *out_is_heard = false;
+    for (int i = 0; i < EVENTS_AT_ONCE; i++) {
         enum pipeline_event event;
 
         switch (link_step(c->p->to, &event)) {
         case LINK_WAIT:
+            *out_is_heard = true;
             return true;
         case LINK_FAILED:
             return false;
@@ -196,6 +209,7 @@ static bool step_target(struct carry *c)
                 return false;
         }
     }
+    return true;
 }
 
 /* Events of the source, as many as the target can take; *out_is_dry: there are no more for now. */
@@ -230,7 +244,7 @@ static bool close_in_time(struct carry *c, bool is_dry)
 
     if (!c->batch || c->is_coming)
         return true;
-    if (!is_last && c->now_ms < c->paused_until_ms)
+    if (!is_last && carry_is_pausing(c))
         return append_close(c); /* nothing goes on for some time */
     if (is_last || c->now_ms - c->batch->opened_ms > BATCH_MS ||
         (is_dry && c->now_ms - c->batch->opened_ms > BATCH_IDLE_MS))
@@ -240,9 +254,10 @@ static bool close_in_time(struct carry *c, bool is_dry)
 
 static uint32_t wait_ms(const struct carry *c)
 {
-    if (c->paused_until_ms > c->now_ms && c->paused_until_ms - c->now_ms < WAIT_MOST_MS)
-        return (uint32_t)(c->paused_until_ms - c->now_ms);
-    return WAIT_MOST_MS;
+    uint64_t end = pause_end(c);
+
+    return end > c->now_ms && end - c->now_ms < WAIT_MOST_MS ? (uint32_t)(end - c->now_ms)
+                                                             : WAIT_MOST_MS;
 }
 
 /* What was held back for want of room can be put now: nothing that comes would wake us. */
@@ -272,17 +287,17 @@ static bool wait_for_more(struct carry *c, bool is_dry)
 /* One turn. False: a link has failed, or we have, or it is to be begun anew. */
 static bool turn(struct carry *c)
 {
-    bool is_dry;
+    bool is_dry, is_heard;
 
     c->now_ms = loop_now_ms(c->loop);
-    if (!step_target(c) || !step_source(c, &is_dry) || !carry_ask(c) || !close_in_time(c, is_dry) ||
-        !record_in_time(c))
+    if (!step_target(c, &is_heard) || !step_source(c, &is_dry) || !carry_ask(c) ||
+        !close_in_time(c, is_dry) || !record_in_time(c))
         return false;
     if (link_flush(c->p->from) < 0 || link_flush(c->p->to) < 0)
         return false;
     if (is_over(c) || c->wants_again)
         return true;
-    if ((is_dry || !may_take(c)) && !has_room_again(c) && !wait_for_more(c, is_dry))
+    if (is_heard && (is_dry || !may_take(c)) && !has_room_again(c) && !wait_for_more(c, is_dry))
         return false;
     return !sync_is_stopping(c->p->sync);
 }
@@ -298,8 +313,11 @@ static void settle(struct carry *c)
         return;
     while (c->batches_n > 0 && link_is_open(c->p->to) && loop_now_ms(c->loop) < until) {
         struct link_wanting wanting = {.link = c->p->to, .wants_in = true};
+        bool is_heard;
 
-        if (!step_target(c) || (c->batches_n > 0 && link_wait(&wanting, 1, WAIT_MOST_MS) < 0))
+        if (!step_target(c, &is_heard))
+            return;
+        if (is_heard && c->batches_n > 0 && link_wait(&wanting, 1, WAIT_MOST_MS) < 0)
             return;
     }
 }

@@ -58,6 +58,9 @@ struct carry_params {
     struct carry_told told;
 };
 
+/* Messages of the first APPEND, where the target takes many. */
+enum { CARRY_BATCH = 1000 };
+
 enum carry_end {
     CARRY_DONE,   /* each was carried or refused. Messages whose UID the target has not told are
                      "sent" in the journal */

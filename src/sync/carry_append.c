@@ -134,15 +134,15 @@ bool append_close(struct carry *c)
 /* " (\Seen) "date" {n+}", as the message is to be tried. */
 static bool put_header(struct carry *c, const struct item *item, uint64_t n, bool is_sync)
 {
+    static const struct slice system = SLICE("\\Answered \\Flagged \\Deleted \\Seen \\Draft");
     const struct look_message *m = look_find(c->p->list, item->uid);
     struct imap_date date = {.time_s = m->date_s, .zone_min = m->zone_min};
     char text[DATE_TEXT];
     bool is_lost = false, is_left = false, fits;
-    int64_t flags =
-        item->without & WITHOUT_KEYWORDS
-            ? flags_permitted(c->p->list->flags, m->flags,
-                              SLICE("\\Answered \\Flagged \\Deleted \\Seen \\Draft"), &is_left)
-            : m->flags;
+    bool has_too_many = flags_text(c->p->list->flags, m->flags).n > FLAGS_MOST;
+    int64_t flags = item->without & WITHOUT_KEYWORDS || has_too_many
+                        ? flags_permitted(c->p->list->flags, m->flags, system, &is_left)
+                        : m->flags;
 
     if (flags >= 0)
         flags = flags_permitted(c->p->list->flags, (uint32_t)flags, c->p->permanent, &is_lost);
@@ -162,18 +162,25 @@ static bool put_header(struct carry *c, const struct item *item, uint64_t n, boo
     return true;
 }
 
+/* The most messages of a command that `item` is in. */
+static size_t limit_of(const struct carry *c, const struct item *item)
+{
+    return item->limit < c->batch_limit ? item->limit : c->batch_limit;
+}
+
 bool append_begin(struct carry *c, const struct item *item, uint64_t n)
 {
     struct batch *b = c->batch;
 
+    c->is_held = true;
+    c->held_n = n;
     if (b &&
-        (b->n >= item->limit || b->n >= b->sent[0].item.limit || b->is_refused ||
+        (b->n >= limit_of(c, item) || b->n >= limit_of(c, &b->sent[0].item) || b->is_refused ||
          b->bytes + n > BATCH_BYTES) &&
         !append_close(c))
         return false;
-    c->is_held = true;
-    c->held_n = n;
-    return append_begin_held(c);
+    /* If the one before was refused by then, this one is asked for again behind it. */
+    return !c->is_held || append_begin_held(c);
 }
 
 bool append_begin_held(struct carry *c)
@@ -197,7 +204,7 @@ bool append_end(struct carry *c)
     struct batch *b = c->batch;
 
     identity_end(c->p->reader, &b->sent[b->n - 1].digest);
-    if (b->is_refused || b->n >= b->sent[0].item.limit || b->bytes >= BATCH_BYTES ||
+    if (b->is_refused || b->n >= limit_of(c, &b->sent[0].item) || b->bytes >= BATCH_BYTES ||
         c->now_ms - b->opened_ms > BATCH_MS)
         return append_close(c);
     return true;
@@ -205,15 +212,31 @@ bool append_end(struct carry *c)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
+/* UIDs are given in the order of the messages (RFC 4315 section 3), and in ascending order. */
+static bool is_ascending(struct slice set)
+{
+    struct set_range range;
+    uint32_t before = 0;
+
+    while (set_next(&set, 0, &range)) {
+        if (range.first <= before)
+            return false;
+        before = range.last;
+    }
+    return true;
+}
+
 static bool accepted(struct carry *c, struct batch *b, struct slice code, struct slice arguments)
 {
     struct slice set = {0};
     struct set_range range = {.first = 1, .last = 0};
     uint32_t uidvalidity;
     bool is_told = slice_ieq(code, SLICE("APPENDUID")) &&
-                   data_appenduid(arguments, &uidvalidity, &set) && set_count(set) == b->n;
+                   data_appenduid(arguments, &uidvalidity, &set) && set_count(set) == b->n &&
+                   is_ascending(set);
 
-    if (is_told && uidvalidity != c->p->to_uidvalidity) {
+    c->refusals = 0;
+    if (is_told && c->p->to_uidvalidity > 0 && uidvalidity != c->p->to_uidvalidity) {
         (void)err_set(&c->err, 0, "the target has numbered the folder anew");
         c->wants_again = true;
         return false;
@@ -293,6 +316,8 @@ static bool refused_alone(struct carry *c, const struct batch *b, enum carry_ref
     } else if (item.without != 0) {
         c->useless_ways++;
     }
+    if (++c->refusals >= REFUSALS)
+        c->batch_limit = 1;
     if (!carry_refuse(c, item.uid, reason, words))
         return false;
     if (c->quota_refusals < QUOTA_REFUSALS)

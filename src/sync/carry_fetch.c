@@ -35,7 +35,7 @@ static bool peek(const struct carry *c, struct item *out_item)
     }
     if (c->next == c->p->n)
         return false;
-    *out_item = (struct item){.uid = c->p->uids[c->next], .limit = (uint16_t)c->batch_limit};
+    *out_item = (struct item){.uid = c->p->uids[c->next]};
     return true;
 }
 
@@ -104,7 +104,7 @@ static bool may_ask(const struct carry *c)
     if (c->dropped_n > 0 || (c->p->is_careful && (c->batch || c->batches_n > 0)))
         return false;
     return c->windows_n < most && (c->windows_n == 0 || c->windows_bytes < WINDOWS_BYTES) &&
-           c->now_ms >= c->paused_until_ms && peek(c, &item);
+           !carry_is_pausing(c) && peek(c, &item);
 }
 
 bool carry_ask(struct carry *c)
@@ -192,11 +192,20 @@ static bool begin(struct carry *c, uint32_t uid, uint64_t n)
 
     c->is_coming = true;
     c->is_skipped = !item;
+    c->is_unnamed = false;
     if (!item)
         return true;
     c->item = *item;
     identity_begin(c->p->reader, IDENTITY_HEAD | IDENTITY_RAW);
     return append_begin(c, item, n);
+}
+
+/* The source tells of a body at its end that it is not what was asked for. */
+static bool is_another(struct carry *c)
+{
+    (void)err_set(&c->err, 0, "the source gives another message in place of UID %u", c->item.uid);
+    c->wants_again = true;
+    return false;
 }
 
 static bool on_body(struct carry *c)
@@ -208,17 +217,47 @@ static bool on_body(struct carry *c)
 
     if (!room)
         return false;
+    if (c->is_coming)
+        return is_another(c); /* a second body behind one that has no UID yet */
     if (!data_fetch(head, true, room, &fetch) || fetch.section.n > 0) {
         c->is_coming = c->is_skipped = true; /* nothing that we have asked for */
+        c->is_unnamed = false;
         return true;
     }
-    return begin(c, fetch.told & FETCH_UID ? fetch.uid : 0, pipeline_body_n(p));
+    if (!begin(c, fetch.told & FETCH_UID ? fetch.uid : 0, pipeline_body_n(p)))
+        return false;
+    c->is_unnamed = !(fetch.told & FETCH_UID);
+    return true;
+}
+
+static bool on_message_end(struct carry *c)
+{
+    c->is_coming = false;
+    return c->is_skipped || append_end(c);
 }
 
 static bool on_body_end(struct carry *c)
 {
-    c->is_coming = false;
-    return c->is_skipped || append_end(c);
+    return (c->is_unnamed && !c->is_skipped) || on_message_end(c);
+}
+
+/* Behind a body: the target has all bytes of the message, but not the end of the command that would
+ * make it keep them. */
+static bool on_rest(struct carry *c)
+{
+    struct slice text = pipeline_response(link_pipeline(c->p->from))->text;
+    struct data_fetch fetch;
+    char *room;
+
+    if (!c->is_coming)
+        return true;
+    room = carry_room(c, text.n);
+    if (!room)
+        return false;
+    if (!c->is_skipped && data_fetch_rest(text, room, &fetch) && fetch.told & FETCH_UID &&
+        fetch.uid != c->item.uid)
+        return is_another(c);
+    return on_message_end(c);
 }
 
 bool carry_take_on(struct carry *c)
@@ -254,12 +293,12 @@ bool carry_take_on(struct carry *c)
         c->pending = slice_sub(c->pending, piece.n, c->pending.n);
         pause = sync_pay(c->p->sync, piece.n);
         if (pause > 0)
-            c->paused_until_ms = c->now_ms + pause;
+            c->paid_until_ms = c->now_ms + pause;
     }
     if (!c->is_whole || (c->waits_plus && !c->is_skipped))
         return true;
     c->is_whole = false;
-    return on_body_end(c);
+    return on_message_end(c);
 }
 
 /* A body that came as a quoted string, or NIL. */
@@ -270,7 +309,9 @@ static bool on_data(struct carry *c)
     struct data_fetch fetch;
     char *room;
 
-    if (pipeline_is_rest(p) || r->kind != RESPONSE_DATA || !slice_ieq(r->word, SLICE("FETCH")))
+    if (pipeline_is_rest(p))
+        return on_rest(c);
+    if (r->kind != RESPONSE_DATA || !slice_ieq(r->word, SLICE("FETCH")))
         return true;
     room = carry_room(c, r->text.n);
     if (!room)

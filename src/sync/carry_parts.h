@@ -22,9 +22,12 @@ enum {
     WINDOWS_BYTES = 4 << 20,
     /* Of a batch: one APPEND. Large, since a target pays for each with a lock and a sync of its
      * disk, and since the next is begun when it has been answered: what is refused could not keep
-     * its place else. Not larger, since what is refused is sent again by halves. */
-    BATCH_MESSAGES = 1000,
+     * its place else. Not larger, since what is refused is sent again by halves; so that each one
+     * that a target has taken makes the next twice as large, up to so many times, until the first
+     * is refused. */
+    BATCH_MESSAGES = CARRY_BATCH,
     BATCH_BYTES = 16 << 20,
+    BATCH_TIMES = 8,
     BATCH_MS = 5000,
     BATCH_IDLE_MS = 1000,
     /* Commands of one message whose answers are out. */
@@ -37,6 +40,11 @@ enum {
     SETTLE_MS = 5000,
     /* After so many messages that were refused in every way, others are tried in one only. */
     USELESS_WAYS = 3,
+    /* After so many refusals in a row of single messages, all go alone: each batch that is halved
+       has the source tell again what it has told already. */
+    REFUSALS = 8,
+    /* The most bytes of the flags of a message: commands of some kB are what servers take. */
+    FLAGS_MOST = 8000,
     /* Kept free in the target's output for what stands around a message. */
     HEADER_ROOM = 16384,
     /* Pauses that a server is given without anything getting on meanwhile. */
@@ -52,7 +60,7 @@ enum { WITHOUT_KEYWORDS = 1, WITHOUT_DATE = 2 };
 /* A message on its way. */
 struct item {
     uint32_t uid;
-    uint16_t limit;   /* the most messages in a command with it */
+    uint16_t limit;   /* the most messages in a command with it; 0: as for all */
     uint8_t without;  /* WITHOUT_ */
     uint8_t is_alone; /* asked for by itself */
 };
@@ -112,6 +120,7 @@ struct carry {
 
     /* the message that is coming */
     bool is_coming, is_skipped;
+    bool is_unnamed; /* whose body it is, its response tells behind it */
     bool is_held;    /* nothing of it has gone on: the command before it has no answer yet */
     uint64_t held_n; /* how long it is */
     bool is_whole;   /* all of it is pending: a quoted string */
@@ -124,17 +133,21 @@ struct carry {
     struct batch *batch; /* open, or NULL */
     bool waits_plus;
     size_t batch_limit, batches_limit;
+    size_t batch_times; /* batch_limit and the bytes of a batch are so many times the first */
+    bool has_refused;   /* a batch of many: they do not grow any more */
 
-    struct journal_message results[RESULTS];
-    size_t results_n;
+    struct journal_message *results;
+    size_t results_n, results_cap;
     uint64_t results_ms; /* when the first of them came */
 
     uint64_t now_ms;
-    uint64_t paused_until_ms; /* by the target, or the rate limit */
+    uint64_t paused_until_ms; /* a server has asked for it */
+    uint64_t paid_until_ms;   /* the rate limit has */
     uint32_t pause_ms;        /* the last pause without a hint */
     unsigned pauses;          /* without anything getting on */
     unsigned useless_ways;    /* messages in a row for which no other way has helped */
     unsigned quota_refusals;  /* in a row */
+    unsigned refusals;        /* the same, of single messages for whatever reason */
     struct buf text;          /* a command that is made */
     char *room;               /* for decoding */
     size_t room_n;
@@ -150,6 +163,9 @@ char *carry_room(struct carry *c, size_t n);
 
 /* What is out is passed over when it comes, and no more is asked for. */
 void carry_ask_no_more(struct carry *c);
+
+/* Nothing more is to be asked for or taken now. */
+bool carry_is_pausing(const struct carry *c);
 
 /* Whether a command to the target may be begun. */
 bool carry_may_begin(const struct carry *c);

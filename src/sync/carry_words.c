@@ -57,6 +57,7 @@ static const struct saying words[] = {
     {"malformed", REFUSAL_MESSAGE, REASON_BAD_MESSAGE},
     {"virus", REFUSAL_MESSAGE, REASON_BAD_MESSAGE},
     {"empty message", REFUSAL_MESSAGE, REASON_BAD_MESSAGE},
+    {"zero byte", REFUSAL_MESSAGE, REASON_BAD_MESSAGE},
     {"zero-length", REFUSAL_MESSAGE, REASON_BAD_MESSAGE},
     {"keyword", REFUSAL_KEYWORDS, 0},
     {"flag", REFUSAL_KEYWORDS, 0},

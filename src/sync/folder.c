@@ -7,7 +7,6 @@
 #include "sync/folder_parts.h"
 #include "sync/state.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -15,18 +14,6 @@
 enum { SUBJECTS = 200, SUBJECT = 200 };
 
 /* --- small things ----------------------------------------------------------------------------- */
-
-int folder_failed(struct folder *f)
-{
-    f->has_failed = true;
-    return -1;
-}
-
-int folder_no_memory(struct folder *f)
-{
-    (void)err_set(f->err, ENOMEM, "no memory for the folder %s", f->job->from);
-    return folder_failed(f);
-}
 
 int uids_add(struct folder *f, struct uids *u, uint32_t uid)
 {
@@ -194,6 +181,20 @@ static bool may_be_quick(const struct folder *f)
            !f->params->search;
 }
 
+int folder_rights(struct lane *lane, const struct job *job, struct err *err)
+{
+    const struct sync_params *params = sync_params(lane->sync);
+    struct slice from = slice_str(job->from), to = slice_str(job->to);
+
+    if (params->with_acl &&
+        mailboxes_carry_acl(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
+        return -1;
+    if (params->with_metadata &&
+        mailboxes_carry_metadata(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
+        return -1;
+    return 0;
+}
+
 /* --- the order of the work -------------------------------------------------------------------- */
 
 static int search(struct folder *f)
@@ -248,24 +249,24 @@ static void tell_found(struct folder *f)
     sync_lane_done(f->sync, f->lane->index, f->pairs_n, bytes);
 }
 
-static int write_fences(struct folder *f)
+/* The source as it was opened, the target as it was before it was looked at the last time: what
+ * changes later, by us or others, is listed by the next run. */
+static void set_fences(struct folder *f)
 {
-    struct slice name = slice_str(f->job->to);
-    struct data_status status = {0};
+    const struct data_status *to = &f->to_then;
+    uint32_t messages = to->told & STATUS_MESSAGES ? to->messages : 0;
 
-    if (mailboxes_status(f->lane->to, &name, 1, &status, f->err) < 0)
-        return -1;
+    messages -= f->count.deleted < messages ? (uint32_t)f->count.deleted : messages;
     f->row.from_uidnext = f->from_open.uidnext;
     f->row.from_modseq = f->from_open.modseq;
     f->row.from_messages = f->from_open.exists;
-    f->row.to_uidnext = status.told & STATUS_UIDNEXT ? status.uidnext : 0;
-    f->row.to_modseq = status.told & STATUS_HIGHESTMODSEQ ? status.highestmodseq : 0;
-    f->row.to_messages = status.told & STATUS_MESSAGES ? status.messages : 0;
+    f->row.to_uidnext = to->told & STATUS_UIDNEXT ? to->uidnext : 0;
+    f->row.to_modseq = to->told & STATUS_HIGHESTMODSEQ && f->has_counted_to ? to->highestmodseq : 0;
+    f->row.to_messages = messages;
     f->row.chosen = choice_of(f->params);
-    if (status.told & STATUS_MESSAGES)
-        f->count.to_messages = status.messages;
+    if (to->told & STATUS_MESSAGES)
+        f->count.to_messages = messages;
     f->count.to_bytes += f->count.carried_bytes;
-    return 0;
 }
 
 static int finish(struct folder *f)
@@ -288,7 +289,8 @@ static int change(struct folder *f)
         return -1;
     if (f->params->deletes && folder_delete(f) < 0)
         return -1;
-    return write_fences(f);
+    set_fences(f);
+    return 0;
 }
 
 static int work(struct folder *f)
@@ -301,6 +303,8 @@ static int work(struct folder *f)
         f->count.state = FOLDER_REFUSED;
         return 0;
     }
+    if (f->writes && folder_rights(f->lane, f->job, f->err) < 0)
+        return -1;
     if (heed_journal(f) < 0 || search(f) < 0)
         return -1;
     f->is_quick = may_be_quick(f);
@@ -368,6 +372,13 @@ static int skip_unchanged(struct folder *f, bool *out_is_done)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
+/* Whether calls can be made: a link that was left in the midst of carrying has commands out. */
+static bool is_free(struct link *l)
+{
+    return link_is_open(l) && pipeline_waiting(link_pipeline(l)) == 0 &&
+           !pipeline_is_open(link_pipeline(l));
+}
+
 /* A message that was listed and had no text to give may just have gone. */
 static bool has_gone(struct folder *f, const struct folder_issue *issue)
 {
@@ -376,7 +387,7 @@ static bool has_gone(struct folder *f, const struct folder_issue *issue)
     struct err err;
     bool result;
 
-    if (issue->reason != REASON_FETCH_NOTHING || !link_is_open(f->lane->from))
+    if (issue->reason != REASON_FETCH_NOTHING || !is_free(f->lane->from))
         return false;
     look_list_init(&list, f->flags);
     result =
@@ -405,10 +416,11 @@ static void tell_issues(struct folder *f, bool is_broken)
         }
         if (has_gone(f, issue)) {
             f->count.refused--;
+            f->count.chosen--;
         } else {
-            if (i < SUBJECTS && issue->from_uid > 0 && link_is_open(f->lane->from))
+            if (i < SUBJECTS && issue->from_uid > 0 && is_free(f->lane->from))
                 (void)!look_subject(f->lane->from, issue->from_uid, subject, sizeof subject, &err);
-            else if (i < SUBJECTS && issue->to_uid > 0 && link_is_open(f->lane->to))
+            else if (i < SUBJECTS && issue->to_uid > 0 && is_free(f->lane->to))
                 (void)!look_subject(f->lane->to, issue->to_uid, subject, sizeof subject, &err);
             sync_issue(f->sync, issue->reason, f->job->folder, issue->from_uid, issue->to_uid,
                        slice_str(subject), "%s", issue->text ? issue->text : "");
@@ -483,8 +495,8 @@ enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_wa
         result = skip_unchanged(&f, &is_done);
     if (result == 0 && !is_done)
         result = work(&f);
+    sync_refused(f.sync, -(int64_t)f.refused_told); /* from here on they count as listed */
     tell_issues(&f, result < 0 && !sync_is_stopping(f.sync));
-    sync_refused(f.sync, -(int64_t)f.refused_told);
     f.count.took_ms = folder_now_ms() - began_ms;
     if (result < 0)
         f.count.state = FOLDER_FAILED;

@@ -27,6 +27,9 @@ struct folder_way {
  * status.size. What is refused counts as empty. -1: a link has broken, or memory. */
 int folder_sizes(struct lane *lane, struct job *job, struct err *err) MUST_CHECK;
 
+/* Carries rights and annotations, as the parameters have it. -1: a link has broken. */
+int folder_rights(struct lane *lane, const struct job *job, struct err *err) MUST_CHECK;
+
 enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_way *way,
                             struct err *err) MUST_CHECK;
 

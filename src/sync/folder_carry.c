@@ -58,6 +58,7 @@ int folder_choose(struct folder *f)
         if (is_suspect(f, m->uid)) {
             if (uids_add(f, &f->refused, m->uid) < 0)
                 return -1;
+            f->count.refused++;
             continue;
         }
         if (f->params->is_dry) {
@@ -160,6 +161,35 @@ static int carry(struct folder *f)
     return 0;
 }
 
+/* Where the next run begins. Nothing may change unseen between a list and its fence, so the fence
+ * is taken first; and what others have changed of that which was listed at the beginning is listed
+ * once more. */
+static int take_fence(struct folder *f, uint32_t fence)
+{
+    struct slice name = slice_str(f->job->to);
+    struct link_answer answer = {.kind = RESPONSE_OK};
+
+    if (mailboxes_status(f->lane->to, &name, 1, &f->to_then, f->err) < 0)
+        return -1;
+    if (f->to_open.modseq == 0 || f->to_then.highestmodseq == f->to_open.modseq || fence < 2)
+        return 0;
+    if (look_range(f->lane->to, 1, fence - 1, LOOK_ALL, f->to_open.modseq, f->to_open.exists,
+                   &f->to, &answer, f->err) < 0)
+        return -1;
+    return folder_heed(f, &answer, "the list of what has changed");
+}
+
+/* Whether as many messages were there at the fence as are known: else some have gone since the
+ * folder was opened, and only a whole look tells which. */
+static bool has_counted(const struct folder *f, uint32_t fence)
+{
+    uint64_t known = f->to_open.exists;
+
+    for (size_t i = f->to.n; i > 0 && f->to.messages[i - 1].uid >= fence; i--)
+        known += f->to.messages[i - 1].uid < f->to_then.uidnext;
+    return known == f->to_then.messages;
+}
+
 /* What has come to the target since it was looked at; and, where the target has not told under
  * which UIDs it took them, which of it is which. */
 static int look_again(struct folder *f)
@@ -167,13 +197,18 @@ static int look_again(struct folder *f)
     struct link_answer answer;
     uint32_t fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1;
 
+    if (take_fence(f, fence) < 0)
+        return -1;
+    f->has_counted_to = has_counted(f, fence);
     if (f->carried.n == 0)
         return 0;
     uids_sort(&f->carried);
     uids_sort(&f->refused);
     if (look_range(f->lane->to, fence, UINT32_MAX, LOOK_ALL, 0, (uint32_t)f->carried.n, &f->to,
-                   &answer, f->err) < 0)
+                   &answer, f->err) < 0 ||
+        folder_heed(f, &answer, "the list of what has come") < 0)
         return -1;
+    f->has_counted_to = has_counted(f, fence);
     for (size_t i = 0; f->has_to_there && i < f->to.n; i++) {
         if (f->to.messages[i].uid >= fence && uids_add(f, &f->to_there, f->to.messages[i].uid) < 0)
             return -1;

@@ -205,7 +205,7 @@ static int look_at_changed(struct folder *f, const struct changes *c)
     if (result == 0)
         result = look_messages(f->lane->to, uids.all, uids.n, LOOK_FLAGS, &f->to, &answer, f->err);
     free(uids.all);
-    return result;
+    return result < 0 ? -1 : folder_heed(f, &answer, "the list of flags");
 }
 
 int folder_flags(struct folder *f)
@@ -232,23 +232,50 @@ int folder_flags(struct folder *f)
 
 /* --- deletions -------------------------------------------------------------------------------- */
 
+/* Strangers of which it is known who they are. */
+struct known {
+    struct folder *f;
+    struct uids uids;
+};
+
 static int on_stranger(void *arg, const struct look_digest *digest, struct err *err)
 {
-    struct folder *f = arg;
+    struct known *known = arg;
 
     (void)err;
-    return digest->is_weak ? uids_add(f, &f->doubtful, digest->uid) : 0;
+    return digest->is_weak ? 0 : uids_add(known->f, &known->uids, digest->uid);
+}
+
+/* Strangers that might be messages of the source after all: too weak, not to be read, or beside
+ * something of the source that could not be read. */
+static int find_doubtful(struct folder *f)
+{
+    struct known known = {.f = f};
+    struct uids doubtful = {0};
+    int result = 0;
+
+    if (f->strangers.n > 0 && !f->is_unsure)
+        result = look_digests(f->lane->to, f->strangers.all, f->strangers.n, false, on_stranger,
+                              &known, f->err);
+    uids_sort(&known.uids);
+    uids_sort(&f->doubtful);
+    for (size_t i = 0; i < f->strangers.n && result == 0; i++) {
+        uint32_t uid = f->strangers.all[i];
+
+        if (!uids_have(&known.uids, uid) || uids_have(&f->doubtful, uid))
+            result = uids_add(f, &doubtful, uid);
+    }
+    free(known.uids.all);
+    free(f->doubtful.all);
+    f->doubtful = doubtful;
+    return result;
 }
 
 /* What is at the target alone, without what might be a message of the source after all. */
 static int find_doomed(struct folder *f, struct uids *out)
 {
-    int result = 0;
+    int result = find_doubtful(f);
 
-    if (f->strangers.n > 0 && look_digests(f->lane->to, f->strangers.all, f->strangers.n, false,
-                                           on_stranger, f, f->err) < 0)
-        return -1;
-    uids_sort(&f->doubtful);
     for (size_t i = 0; i < f->orphans.n && result == 0; i++)
         result = uids_add(f, out, f->orphans.all[i]);
     for (size_t i = 0; i < f->strangers.n && result == 0; i++) {

@@ -130,11 +130,18 @@ static size_t drop_unknown(struct side s)
 
 /* --- items ------------------------------------------------------------------------------------ */
 
-static uint64_t listed_size(const struct look_list *list, uint32_t uid)
+static struct identity_item item_for(const struct look_list *list, uint32_t uid)
 {
     const struct look_message *m = look_find(list, uid);
+    struct identity_item item = {.uid = uid};
 
-    return m ? m->size : 0;
+    if (m) {
+        /* The numbers of flags are the same for both sides. */
+        item.size = m->size;
+        item.looks[0] = m->has_date ? (uint64_t)m->date_s : 0;
+        item.looks[1] = m->flags;
+    }
+    return item;
 }
 
 static int make_items(struct matching *m, const struct uids *candidates)
@@ -153,7 +160,7 @@ static int make_items(struct matching *m, const struct uids *candidates)
         uint32_t uid = f->lacking.all[i];
         const struct journal_message *row = flying_of(m, uid);
 
-        m->from[i] = (struct identity_item){.uid = uid, .size = listed_size(&f->from, uid)};
+        m->from[i] = item_for(&f->from, uid);
         if (row && row->has_digest) {
             m->from[i].head = row->head;
             m->from[i].size = row->size;
@@ -161,8 +168,7 @@ static int make_items(struct matching *m, const struct uids *candidates)
         }
     }
     for (size_t i = 0; i < m->to_n; i++)
-        m->to[i] = (struct identity_item){.uid = candidates->all[i],
-                                          .size = listed_size(&f->to, candidates->all[i])};
+        m->to[i] = item_for(&f->to, candidates->all[i]);
     return 0;
 }
 
@@ -170,12 +176,15 @@ static int pair_items(struct matching *m)
 {
     struct folder *f = m->f;
     struct link *from = f->lane->from, *to = f->lane->to;
+    size_t from_n;
     int result;
 
     if (look_heads(m, from, (struct side){m->from, m->has_from, m->from_n}) < 0 ||
         look_heads(m, to, (struct side){m->to, m->has_to, m->to_n}) < 0)
         return -1;
+    from_n = m->from_n;
     m->from_n = drop_unknown((struct side){m->from, m->has_from, m->from_n});
+    f->is_unsure = f->is_unsure || m->from_n < from_n;
     m->to_n = drop_unknown((struct side){m->to, m->has_to, m->to_n});
     while ((result = identity_pair(m->from, m->from_n, m->to, m->to_n, f->params->is_full,
                                    f->err)) == 1) {
@@ -224,6 +233,7 @@ static int keep_pairs(struct matching *m)
         const struct identity_item *item = &m->from[i];
         const struct journal_message *row;
 
+        f->is_unsure = f->is_unsure || (item->match == 0 && item->is_lost);
         if (item->match == 0)
             continue;
         row = flying_of(m, item->uid);
@@ -332,8 +342,11 @@ int folder_resolve(struct folder *f)
     if (journal_in_flight(sync_journal(f->sync), f->row.id, &m.flying, &m.flying_n, f->err) < 0)
         return folder_failed(f);
     for (size_t i = 0; i < f->lacking.n; i++) {
-        if (flying_of(&m, f->lacking.all[i]))
-            f->lacking.all[kept++] = f->lacking.all[i];
+        uint32_t uid = f->lacking.all[i];
+
+        /* Also what was carried and is not where the target has told that it is. */
+        if (flying_of(&m, uid) || uids_have(&f->carried, uid))
+            f->lacking.all[kept++] = uid;
     }
     f->lacking.n = kept;
     f->row.to_fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1;

@@ -17,11 +17,16 @@
 #ifndef USHER_SYNC_FOLDER_PARTS_H
 #define USHER_SYNC_FOLDER_PARTS_H
 
+#include "base/err.h"
+#include "imap/data.h"
 #include "sync/folder.h"
 #include "sync/journal.h"
+#include "sync/lane.h"
 #include "sync/look.h"
 #include "sync/report.h"
 #include "sync/sync.h"
+
+#include <errno.h>
 
 struct flags;
 
@@ -53,6 +58,10 @@ struct folder {
     bool writes; /* neither --dry nor verify */
     bool is_quick;
     bool is_unwritten; /* the journal is of another UIDVALIDITY, and may not be changed */
+    bool is_unsure;    /* some of the source could not be read: any stranger may be one of them */
+
+    struct data_status to_then; /* the target when all was carried, before it is looked at again */
+    bool has_counted_to;        /* all that was there then is known */
 
     struct flags *flags;
     struct look_list from, to;        /* whole, or what has changed */
@@ -78,11 +87,20 @@ struct folder {
     struct sync_folder count; /* for the report: numbers alone */
 };
 
-/* --- folder.c --------------------------------------------------------------------------------- */
+/* The journal has failed (err is set): -1. */
+static inline int folder_failed(struct folder *f)
+{
+    f->has_failed = true;
+    return -1;
+}
 
-/* Memory is out, or the journal has failed (err is set): -1. */
-int folder_failed(struct folder *f);
-int folder_no_memory(struct folder *f);
+static inline int folder_no_memory(struct folder *f)
+{
+    (void)err_set(f->err, ENOMEM, "no memory for the folder %s", f->job->from);
+    return folder_failed(f);
+}
+
+/* --- folder.c --------------------------------------------------------------------------------- */
 
 int uids_add(struct folder *f, struct uids *u, uint32_t uid) MUST_CHECK;
 bool uids_have(const struct uids *u, uint32_t uid); /* ascending ones */

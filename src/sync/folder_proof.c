@@ -299,6 +299,8 @@ static int choose_samples(struct folder *f, const struct uids *from, struct samp
         n = SYNC_SAMPLE_LEAST;
     if (n > from->n || f->params->is_full)
         n = from->n;
+    if (f->pairs_n == 0)
+        n = 0;
     for (uint64_t i = 0; i < n; i++) {
         struct journal_pair key = {.from_uid = from->all[i * from->n / n]};
         const struct journal_pair *pair =

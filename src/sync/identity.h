@@ -77,14 +77,16 @@ void identity_end(struct identity_reader *r, struct identity_digest *out);
  *   2. If then messages are left on both sides, the servers do not agree about sizes, which so say
  *      nothing: all of them want their bodies, and are pairs if texts are equal.
  *
- * Equal messages stay as many as they are: each is paired once, in order of UIDs. What comes of it
- * depends on what the items say and on nothing else. */
+ * Equal messages stay as many as they are: each is paired once. Of these first those are paired
+ * that are alike in both `looks`, then those alike in the first, then what is left; each time in
+ * order of UIDs. What comes of it depends on what the items say and on nothing else. */
 struct identity_item {
     uint32_t uid;
     uint32_t match; /* out: UID of the other side; 0: none */
     uint64_t size;  /* as listed */
     struct hash128 head;
     struct hash128 text; /* if has_text */
+    uint64_t looks[2];   /* see above: its date, its flags */
     bool is_weak;
     bool has_text;
     bool wants_text; /* out: its body has to be looked at before it can be paired */

@@ -37,6 +37,20 @@ static int by_text(const struct identity_item *a, const struct identity_item *b)
     return hash128_compare(a->text, b->text);
 }
 
+static int by_text_and_date(const struct identity_item *a, const struct identity_item *b)
+{
+    int order = by_text(a, b);
+
+    return order != 0 ? order : compare_u64(a->looks[0], b->looks[0]);
+}
+
+static int by_text_and_looks(const struct identity_item *a, const struct identity_item *b)
+{
+    int order = by_text_and_date(a, b);
+
+    return order != 0 ? order : compare_u64(a->looks[1], b->looks[1]);
+}
+
 typedef int order_fn(const struct identity_item *a, const struct identity_item *b);
 
 static int compare_all(const void *a, const void *b)
@@ -55,6 +69,15 @@ static int compare_texts(const void *a, const void *b)
     const struct identity_item *x = *(struct identity_item *const *)a;
     const struct identity_item *y = *(struct identity_item *const *)b;
     int order = x->has_text || y->has_text ? by_text(x, y) : 0;
+
+    return order != 0 ? order : compare_u64(x->uid, y->uid);
+}
+
+static int compare_looks(const void *a, const void *b)
+{
+    const struct identity_item *x = *(struct identity_item *const *)a;
+    const struct identity_item *y = *(struct identity_item *const *)b;
+    int order = x->has_text || y->has_text ? by_text_and_looks(x, y) : 0;
 
     return order != 0 ? order : compare_u64(x->uid, y->uid);
 }
@@ -156,16 +179,35 @@ static bool want_texts(struct part part)
     return wants;
 }
 
-static void pair_texts(struct part left[2])
+/* Pairs what is equal by `order`, in order of UIDs, and leaves what then is left. Both sides are
+ * sorted by `compare`, which begins with that order. */
+static void pair_equal(struct part left[2], order_fn *order,
+                       int (*compare)(const void *a, const void *b))
 {
-    struct part group[2];
+    struct part all[2] = {left[0], left[1]}, group[2];
 
     for (int side = 0; side < 2; side++)
-        qsort(left[side].items, left[side].n, sizeof(*left[side].items), compare_texts);
-    while (next_group(left, by_text, group)) {
+        qsort(all[side].items, all[side].n, sizeof(*all[side].items), compare);
+    while (next_group(all, order, group)) {
         for (size_t i = 0; i < group[0].n && i < group[1].n; i++)
             pair(group[0].items[i], group[1].items[i]);
     }
+    for (int side = 0; side < 2; side++) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < left[side].n; i++) {
+            if (left[side].items[i]->match == 0)
+                left[side].items[kept++] = left[side].items[i];
+        }
+        left[side].n = kept;
+    }
+}
+
+static void pair_texts(struct part left[2])
+{
+    pair_equal(left, by_text_and_looks, compare_looks);
+    pair_equal(left, by_text_and_date, compare_looks);
+    pair_equal(left, by_text, compare_texts);
 }
 
 /* Messages with the same header. Returns whether bodies are wanted. */

@@ -225,7 +225,8 @@ static void heed_suspect(struct lane *lane, struct job *job, uint32_t uid, uint3
     }
     job->suspects[job->suspects_n++] = uid;
     *last = 0;
-    sync_issue(lane->sync, REASON_APPEND_REFUSED, job->folder, uid, 0, (struct slice){0},
+    sync_issue(lane->sync, link_is_open(lane->from) ? REASON_APPEND_REFUSED : REASON_FETCH_REFUSED,
+               job->folder, uid, 0, (struct slice){0},
                "each time it was on its way alone the connection broke: %s",
                why(lane, &(struct err){0}));
 }

@@ -10,6 +10,7 @@
 
 enum {
     COMMAND_LEAST = 256,      /* room in the output, to begin a command */
+    EVENTS_A_LOOK = 64,       /* at whether to stop, while a server talks without a breath */
     COMMAND_MOST = INT32_MAX, /* bytes of one; its owner bounds it */
     WIRE_BUFFER = 64 * 1024,
 };
@@ -30,6 +31,7 @@ struct calls {
 
     struct call out[PIPELINE_COMMANDS]; /* without an answer */
     size_t out_n;
+    unsigned events;
 
     /* The command that is being put, if pipeline_is_open(). */
     uint32_t open_id;
@@ -212,6 +214,8 @@ static int turn(struct calls *c)
     case LINK_WAIT:
         return may_put(c) ? 0 : link_wait(&wanting, 1, UINT32_MAX);
     case LINK_EVENT:
+        if (++c->events % EVENTS_A_LOOK == 0 && link_stops(c->l))
+            return -1;
         return on_event(c, event);
     case LINK_FAILED:
         return -1;

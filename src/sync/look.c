@@ -343,11 +343,13 @@ static int on_selecting(void *arg, struct pipeline *p, enum pipeline_event event
     struct slice code, arguments;
 
     (void)err;
-    if (look_is_data(p, event, SLICE("EXISTS")))
+    if (look_is_data(p, event, SLICE("EXISTS"))) {
         s->exists = pipeline_number(p);
-    else if (event == PIPELINE_DATA && pipeline_response(p)->kind == RESPONSE_OK &&
-             data_code(pipeline_response(p)->text, &code, &arguments))
+        s->exists_told = true;
+    } else if (event == PIPELINE_DATA && pipeline_response(p)->kind == RESPONSE_OK &&
+               data_code(pipeline_response(p)->text, &code, &arguments)) {
         read_code(s, code, arguments);
+    }
     return 0;
 }
 
@@ -371,6 +373,11 @@ int look_select(struct link *l, struct slice name, bool is_read_only, struct loo
     buf_release(&command);
     if (result < 0 || out_answer->kind != RESPONSE_OK)
         return result;
+    if (!selected.exists_told) {
+        /* RFC 9051 section 6.3.2 has it told. Nothing must not be taken for none. */
+        *out_answer = look_answer(RESPONSE_BAD, "it is not told how many messages there are");
+        return 0;
+    }
     *out = selected;
     out->is_read_only |= is_read_only || slice_ieq(out_answer->code, SLICE("READ-ONLY"));
     return 0;

@@ -28,11 +28,11 @@ struct look_selected {
     bool is_read_only;
     char permanent[4096]; /* PERMANENTFLAGS, as many words as it has room for, "\*" first of all;
                              "" not told */
-    bool permanent_told;
+    bool permanent_told, exists_told;
 };
 
 /* SELECT, or EXAMINE with `is_read_only`, with (CONDSTORE) where offered. `name` is UTF-8. A
- * UIDVALIDITY that is not told is 0. */
+ * UIDVALIDITY that is not told is 0; EXISTS that is not told is BAD. */
 int look_select(struct link *l, struct slice name, bool is_read_only, struct look_selected *out,
                 struct link_answer *out_answer, struct err *err) MUST_CHECK;
 

@@ -1,6 +1,7 @@
 /* What is to be done; see sync/plan.h. */
 #include "sync/plan.h"
 
+#include "sync/folder.h"
 #include "sync/names.h"
 #include "sync/report.h"
 #include "sync/state.h"
@@ -226,27 +227,15 @@ static int subscribe(struct lane *lane, const struct job *job, struct err *err)
     return 0;
 }
 
-static int rights(struct lane *lane, const struct job *job, struct err *err)
-{
-    const struct sync_params *params = sync_params(lane->sync);
-    struct slice from = slice_str(job->from), to = slice_str(job->to);
-
-    if (params->with_acl &&
-        mailboxes_carry_acl(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
-        return -1;
-    if (params->with_metadata &&
-        mailboxes_carry_metadata(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
-        return -1;
-    return 0;
-}
-
 static int build(struct lane *lane, struct job *job, struct err *err)
 {
     if (!job->has_to && create(lane, job, err) < 0)
         return -1;
-    if (job->has_to && (subscribe(lane, job, err) < 0 || rights(lane, job, err) < 0))
+    if (job->has_to && subscribe(lane, job, err) < 0)
         return -1;
-    return 0;
+    return job->has_to && sync_params(lane->sync)->what == SYNC_FOLDERS
+               ? folder_rights(lane, job, err)
+               : 0;
 }
 
 /* The link has broken over this folder again: some servers end the connection rather than refuse a

@@ -8,6 +8,7 @@
 #include "base/utf8.h"
 
 #include "cm.h"
+#include "no_memory.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -318,7 +319,10 @@ static void test_an_array_that_finds_no_room_is_as_it_was(void **state)
     (void)state;
     assert_non_null(all);
     all[0] = 'x';
-    assert_null(room_for_one(all, 1, &cap, PTRDIFF_MAX / 2 + 1));
+    memory.fails_at = 1;
+    memory.is_on = true;
+    assert_null(room_for_one(all, 1, &cap, 1));
+    memory.is_on = false;
     assert_int_equal(cap, 1);
     assert_int_equal(all[0], 'x');
     free(all);

@@ -15,6 +15,7 @@ static const struct row rows[] = {
     {"", "Message size exceeds fixed maximum message size", REFUSAL_MESSAGE, REASON_TOO_BIG, 0},
     {"", "Message contains NUL characters", REFUSAL_MESSAGE, REASON_HAS_NUL, 0},
     {"", "Message contains bare newlines", REFUSAL_MESSAGE, REASON_BAD_MESSAGE, 0},
+    {"", "Can't save a zero byte message.", REFUSAL_MESSAGE, REASON_BAD_MESSAGE, 0},
     {"", "Message contains invalid header", REFUSAL_MESSAGE, REASON_BAD_MESSAGE, 0},
     {"OVERQUOTA", "[OVERQUOTA] Quota exceeded (mailbox for user is full)", REFUSAL_QUOTA, 0, 0},
     {"LIMIT", "[LIMIT] Quota exceeded", REFUSAL_QUOTA, 0, 0},
