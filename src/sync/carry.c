@@ -290,10 +290,13 @@ static bool turn(struct carry *c)
     bool is_dry, is_heard;
 
     c->now_ms = loop_now_ms(c->loop);
-    if (!step_target(c, &is_heard) || !step_source(c, &is_dry) || !carry_ask(c) ||
-        !close_in_time(c, is_dry) || !record_in_time(c))
+    if (!step_target(c, &is_heard) || !step_source(c, &is_dry))
         return false;
-    if (link_flush(c->p->from) < 0 || link_flush(c->p->to) < 0)
+    /* Before each write to the journal, which lasts as long as the disk needs, the servers are
+     * given what they can work on meanwhile. */
+    if (link_flush(c->p->to) < 0 || !carry_ask(c) || !close_in_time(c, is_dry))
+        return false;
+    if (link_flush(c->p->from) < 0 || link_flush(c->p->to) < 0 || !record_in_time(c))
         return false;
     if (is_over(c) || c->wants_again)
         return true;
@@ -359,7 +362,8 @@ static enum carry_end end_of(const struct carry *c, bool is_broken, struct err *
 
 enum carry_end carry_run(const struct carry_params *params, uint32_t *out_suspect, struct err *err)
 {
-    struct carry c = {.p = params, .loop = link_loop(params->to), .batches_limit = BATCHES};
+    struct carry c = {
+        .p = params, .loop = link_loop(params->to), .batches_limit = BATCHES, .batch_times = 1};
     bool goes_on = true;
 
     list_init(&c.windows);
@@ -383,6 +387,7 @@ enum carry_end carry_run(const struct carry_params *params, uint32_t *out_suspec
     carry_batches_free(&c);
     buf_release(&c.text);
     free(c.again);
+    free(c.results);
     free(c.room);
     return end_of(&c, !goes_on, err);
 }

@@ -43,8 +43,15 @@ bool carry_results(struct carry *c)
 
 static bool add_result(struct carry *c, const struct sent *s, uint32_t to_uid)
 {
-    if (c->results_n == RESULTS && !carry_results(c))
-        return false;
+    if (c->results_n == c->results_cap) {
+        size_t cap = c->results_cap > 0 ? 2 * c->results_cap : RESULTS;
+        struct journal_message *more = reallocarray(c->results, cap, sizeof *more);
+
+        if (!more)
+            return no_memory(c);
+        c->results = more;
+        c->results_cap = cap;
+    }
     if (c->results_n == 0)
         c->results_ms = c->now_ms;
     c->results[c->results_n++] = (struct journal_message){.from_uid = s->item.uid,
@@ -165,22 +172,26 @@ static bool put_header(struct carry *c, const struct item *item, uint64_t n, boo
 /* The most messages of a command that `item` is in. */
 static size_t limit_of(const struct carry *c, const struct item *item)
 {
-    return item->limit < c->batch_limit ? item->limit : c->batch_limit;
+    return item->limit > 0 && item->limit < c->batch_limit ? item->limit : c->batch_limit;
+}
+
+static uint64_t bytes_limit(const struct carry *c)
+{
+    return (uint64_t)c->batch_times * BATCH_BYTES;
 }
 
 bool append_begin(struct carry *c, const struct item *item, uint64_t n)
 {
     struct batch *b = c->batch;
 
-    c->is_held = true;
-    c->held_n = n;
     if (b &&
         (b->n >= limit_of(c, item) || b->n >= limit_of(c, &b->sent[0].item) || b->is_refused ||
-         b->bytes + n > BATCH_BYTES) &&
+         b->bytes + n > bytes_limit(c)) &&
         !append_close(c))
         return false;
-    /* If the one before was refused by then, this one is asked for again behind it. */
-    return !c->is_held || append_begin_held(c);
+    c->is_held = true;
+    c->held_n = n;
+    return append_begin_held(c);
 }
 
 bool append_begin_held(struct carry *c)
@@ -204,7 +215,7 @@ bool append_end(struct carry *c)
     struct batch *b = c->batch;
 
     identity_end(c->p->reader, &b->sent[b->n - 1].digest);
-    if (b->is_refused || b->n >= limit_of(c, &b->sent[0].item) || b->bytes >= BATCH_BYTES ||
+    if (b->is_refused || b->n >= limit_of(c, &b->sent[0].item) || b->bytes >= bytes_limit(c) ||
         c->now_ms - b->opened_ms > BATCH_MS)
         return append_close(c);
     return true;
@@ -212,11 +223,11 @@ bool append_end(struct carry *c)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* UIDs are given in the order of the messages (RFC 4315 section 3), and in ascending order. */
-static bool is_ascending(struct slice set)
+/* UIDs are given in the order of the messages (RFC 4315 section 3), and each is above those before.
+ */
+static bool is_ascending(struct slice set, uint32_t before)
 {
     struct set_range range;
-    uint32_t before = 0;
 
     while (set_next(&set, 0, &range)) {
         if (range.first <= before)
@@ -226,6 +237,26 @@ static bool is_ascending(struct slice set)
     return true;
 }
 
+/* The target has taken `n` messages at once. */
+static void grow(struct carry *c, size_t n)
+{
+    if (n < 2 || c->has_refused || c->batch_times == BATCH_TIMES)
+        return;
+    c->batch_times *= 2;
+    c->batch_limit = c->batch_times * BATCH_MESSAGES;
+}
+
+/* It has refused some. */
+static void shrink(struct carry *c, bool is_bad)
+{
+    c->has_refused = true;
+    c->batch_times = 1;
+    if (c->batch_limit > BATCH_MESSAGES)
+        c->batch_limit = BATCH_MESSAGES;
+    if (is_bad)
+        c->batch_limit = 1; /* it may not take many in a command, whatever it says */
+}
+
 static bool accepted(struct carry *c, struct batch *b, struct slice code, struct slice arguments)
 {
     struct slice set = {0};
@@ -233,7 +264,7 @@ static bool accepted(struct carry *c, struct batch *b, struct slice code, struct
     uint32_t uidvalidity;
     bool is_told = slice_ieq(code, SLICE("APPENDUID")) &&
                    data_appenduid(arguments, &uidvalidity, &set) && set_count(set) == b->n &&
-                   is_ascending(set);
+                   is_ascending(set, c->last_to_uid);
 
     c->refusals = 0;
     if (is_told && c->p->to_uidvalidity > 0 && uidvalidity != c->p->to_uidvalidity) {
@@ -246,6 +277,8 @@ static bool accepted(struct carry *c, struct batch *b, struct slice code, struct
             is_told = false;
         if (!add_result(c, &b->sent[i], is_told ? range.first : 0))
             return false;
+        if (is_told)
+            c->last_to_uid = range.first;
         range.first++;
         if (b->sent[i].item.without != 0)
             c->useless_ways = 0;
@@ -255,6 +288,7 @@ static bool accepted(struct carry *c, struct batch *b, struct slice code, struct
         if (b->sent[i].item.without & WITHOUT_DATE)
             c->p->told.issue(c->p->told.arg, REASON_DATE, b->sent[i].item.uid, (struct slice){0});
     }
+    grow(c, b->n);
     return true;
 }
 
@@ -358,11 +392,10 @@ static bool refused(struct carry *c, struct batch *b, bool is_bad, struct slice 
         refusal = REFUSAL_PAUSE; /* it is not that there are too many in a command */
     if (refusal == REFUSAL_PAUSE)
         return retry(c, b, b->sent[0].item.limit) && carry_pause(c, pause_ms, text);
-    if (is_bad && b->n > 1)
-        c->batch_limit = 1; /* it may not take many in a command, whatever it says */
-    if (b->n > 1)
-        return retry(c, b, is_bad ? 1 : (b->n + 1) / 2);
-    return refused_alone(c, b, refusal, reason, text);
+    if (b->n == 1)
+        return refused_alone(c, b, refusal, reason, text);
+    shrink(c, is_bad);
+    return retry(c, b, is_bad ? 1 : (b->n + 1) / 2);
 }
 
 static bool answered(struct carry *c, struct batch *b, const struct response *r)

@@ -133,6 +133,7 @@ struct carry {
     struct batch *batch; /* open, or NULL */
     bool waits_plus;
     size_t batch_limit, batches_limit;
+    uint32_t last_to_uid; /* the last that the target has told */
     size_t batch_times; /* batch_limit and the bytes of a batch are so many times the first */
     bool has_refused;   /* a batch of many: they do not grow any more */
 

@@ -397,10 +397,11 @@ static bool has_gone(struct folder *f, const struct folder_issue *issue)
     return result;
 }
 
-/* What a try that broke has to tell: what is over. The rest comes up again in the next. */
+/* What a try that broke has to tell: how messages were carried. The rest, also what the proof has
+ * found, comes up again in the next. */
 static bool is_for_good(const struct folder_issue *issue)
 {
-    return issue->reason == REASON_KEYWORDS || issue->reason == REASON_DATE;
+    return issue->to_uid == 0 && (issue->reason == REASON_KEYWORDS || issue->reason == REASON_DATE);
 }
 
 static void tell_issues(struct folder *f, bool is_broken)
@@ -457,9 +458,9 @@ uint64_t folder_now_ms(void)
 
 static void folder_done(struct folder *f)
 {
-    struct uids *all[] = {&f->from_there, &f->to_there, &f->orphans,          &f->orphan_sources,
-                          &f->strangers,  &f->doubtful, &f->lacking,          &f->carried,
-                          &f->refused,    &f->searched, &f->without_keywords, &f->without_date};
+    struct uids *all[] = {&f->from_there, &f->to_there, &f->orphans, &f->orphan_sources,
+                          &f->strangers,  &f->doubtful, &f->lacking, &f->carried,
+                          &f->refused,    &f->searched};
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]->all);
@@ -467,6 +468,12 @@ static void folder_done(struct folder *f)
     look_list_free(&f->from);
     look_list_free(&f->to);
     flags_free(&f->flags);
+}
+
+void folder_way_done(struct folder_way *way)
+{
+    free(way->without_keywords.all);
+    free(way->without_date.all);
 }
 
 enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_way *way,

@@ -17,11 +17,22 @@ enum folder_end {
     FOLDER_IS_FAILED  /* ours: err tells; all ends */
 };
 
+struct uids {
+    uint32_t *all; /* ascending, unless said otherwise */
+    size_t n, cap;
+};
+
+/* What is known of a folder from one try to the next; zeros at first. */
 struct folder_way {
     bool is_careful;   /* in: see carry.h */
+    bool knows_unread; /* ours: a try was given up since messages could not be read */
     uint64_t progress; /* out: how many messages are done that were not before */
     uint32_t suspect;  /* out: see carry.h */
+    /* ours: UIDs of the source, not in order: what was carried so, and is listed */
+    struct uids without_keywords, without_date;
 };
+
+void folder_way_done(struct folder_way *way);
 
 /* Counts the bytes of both sides, where their servers have not told them with the list of folders:
  * status.size. What is refused counts as empty. -1: a link has broken, or memory. */

@@ -4,7 +4,7 @@
 #include "sync/carry.h"
 #include "sync/state.h"
 
-enum { JUDGE_BYTES = 8 << 20 };
+enum { JUDGE_BYTES = 8 << 20, JUDGE_MOST = 16 << 20 };
 
 static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
 {
@@ -32,8 +32,8 @@ static void on_issue(void *arg, enum sync_reason reason, uint32_t from_uid, stru
     struct folder *f = arg;
 
     if (folder_issue(f, reason, from_uid, 0, words) < 0 ||
-        (reason == REASON_KEYWORDS && uids_add(f, &f->without_keywords, from_uid) < 0) ||
-        (reason == REASON_DATE && uids_add(f, &f->without_date, from_uid) < 0))
+        (reason == REASON_KEYWORDS && uids_add(f, &f->way->without_keywords, from_uid) < 0) ||
+        (reason == REASON_DATE && uids_add(f, &f->way->without_date, from_uid) < 0))
         f->has_failed = true;
 }
 
@@ -113,18 +113,21 @@ static int heed_end(struct folder *f, enum carry_end end)
 }
 
 /* How many of those from `at` on go at once: all, but for a first part by which the lane learns how
- * fast the way is. */
+ * fast the way is. That does not end in the middle of a command to the target. */
 static size_t first_part(const struct folder *f, size_t at)
 {
+    bool is_first = lane_wants_to_judge(f->lane);
     uint64_t bytes = 0;
     size_t i = at;
 
-    while (i < f->lacking.n && (f->lane->is_judged || bytes < JUDGE_BYTES)) {
+    while (i < f->lacking.n &&
+           (!is_first || bytes < JUDGE_BYTES || (i - at < CARRY_BATCH && bytes < JUDGE_MOST))) {
         const struct look_message *m = look_find(&f->from, f->lacking.all[i++]);
 
         bytes += m ? m->size : 0;
     }
-    return i - at;
+    return i == f->lacking.n || i - at < CARRY_BATCH ? i - at
+                                                     : (i - at) / CARRY_BATCH * CARRY_BATCH;
 }
 
 static int carry(struct folder *f)

@@ -172,26 +172,52 @@ static int make_items(struct matching *m, const struct uids *candidates)
     return 0;
 }
 
+/* Something could not be read by which messages are told apart. A server that is busy may give it
+ * when it is asked again; what then cannot be read is taken to be no one's copy. */
+static int heed_unread(struct folder *f)
+{
+    if (f->way->knows_unread)
+        return 0;
+    f->way->knows_unread = true;
+    (void)err_set(f->err, 0, "not all messages that are to be compared could be read");
+    f->wants_again = true;
+    return -1;
+}
+
+static bool has_lost(const struct identity_item *items, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].is_lost)
+            return true;
+    }
+    return false;
+}
+
 static int pair_items(struct matching *m)
 {
     struct folder *f = m->f;
     struct link *from = f->lane->from, *to = f->lane->to;
-    size_t from_n;
+    size_t from_n, to_n;
     int result;
 
     if (look_heads(m, from, (struct side){m->from, m->has_from, m->from_n}) < 0 ||
         look_heads(m, to, (struct side){m->to, m->has_to, m->to_n}) < 0)
         return -1;
     from_n = m->from_n;
+    to_n = m->to_n;
     m->from_n = drop_unknown((struct side){m->from, m->has_from, m->from_n});
-    f->is_unsure = f->is_unsure || m->from_n < from_n;
     m->to_n = drop_unknown((struct side){m->to, m->has_to, m->to_n});
+    f->is_unsure = f->is_unsure || m->from_n < from_n;
+    if ((m->from_n < from_n || m->to_n < to_n) && heed_unread(f) < 0)
+        return -1;
     while ((result = identity_pair(m->from, m->from_n, m->to, m->to_n, f->params->is_full,
                                    f->err)) == 1) {
         if (look_texts(m, from, (struct side){m->from, m->has_from, m->from_n}) < 0 ||
             look_texts(m, to, (struct side){m->to, m->has_to, m->to_n}) < 0)
             return -1;
     }
+    if (result == 0 && (has_lost(m->from, m->from_n) || has_lost(m->to, m->to_n)))
+        return heed_unread(f);
     return result < 0 ? folder_failed(f) : 0;
 }
 

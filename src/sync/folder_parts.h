@@ -30,11 +30,6 @@
 
 struct flags;
 
-struct uids {
-    uint32_t *all; /* ascending, unless said otherwise */
-    size_t n, cap;
-};
-
 /* What is to be listed, kept until the links are free to ask for subjects. */
 struct folder_issue {
     enum sync_reason reason;
@@ -77,8 +72,6 @@ struct folder {
     struct uids lacking;        /* UIDs of the source without a message at the target */
     struct uids carried;        /* what this run has brought: UIDs of the source */
     struct uids refused;        /* what it could not bring; not in order */
-    struct uids without_keywords; /* of what was carried; not in order */
-    struct uids without_date;     /* the same */
     struct uids searched;         /* with --search: what was found */
 
     uint64_t refused_told; /* sync_refused() */

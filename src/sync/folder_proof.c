@@ -90,7 +90,7 @@ static int prove_flags(struct folder *f, const struct look_message *from,
     if (flags < 0)
         return folder_no_memory(f);
     f->count.proof.flags++;
-    if (is_lost && !uids_have(&f->without_keywords, from->uid) &&
+    if (is_lost && !uids_have(&f->way->without_keywords, from->uid) &&
         folder_issue(f, REASON_KEYWORDS, from->uid, to->uid, (struct slice){0}) < 0)
         return -1;
     if ((uint32_t)flags == to->flags)
@@ -112,7 +112,7 @@ static int prove_date(struct folder *f, const struct look_message *from,
     if (!from->has_date || !to->has_date)
         return 0;
     f->count.proof.dates++;
-    if (from->date_s == to->date_s || uids_have(&f->without_date, from->uid))
+    if (from->date_s == to->date_s || uids_have(&f->way->without_date, from->uid))
         return 0;
     if (!date_write(a, x) || !date_write(b, y))
         return differs(f, REASON_DATE_DIFFERS, from->uid, to->uid, "");
@@ -122,8 +122,8 @@ static int prove_date(struct folder *f, const struct look_message *from,
 
 static int prove_pairs(struct folder *f)
 {
-    uids_sort(&f->without_keywords);
-    uids_sort(&f->without_date);
+    uids_sort(&f->way->without_keywords);
+    uids_sort(&f->way->without_date);
     for (size_t i = 0; i < f->pairs_n; i++) {
         const struct look_message *from = look_find(&f->from, f->pairs[i].from_uid);
         const struct look_message *to = look_find(&f->to, f->pairs[i].to_uid);

@@ -76,6 +76,7 @@ static const char *const statements[JOURNAL_SQLS] = {
     [SQL_SET] = "INSERT OR REPLACE INTO message (folder, from_uid, to_uid, is_sent, size, head,"
                 " raw) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     [SQL_REMOVE] = "DELETE FROM message WHERE folder = ?1 AND from_uid = ?2",
+    [SQL_UNPROVEN] = "UPDATE folder SET is_proven = 0 WHERE id = ?1 AND is_proven <> 0",
     [SQL_PAIRS] = "SELECT from_uid, to_uid FROM message WHERE folder = ?1 ORDER BY from_uid",
     [SQL_IN_FLIGHT] = "SELECT from_uid, to_uid, is_sent, size, head, raw FROM message"
                       " INDEXED BY in_flight WHERE folder = ?1 AND to_uid = 0 ORDER BY from_uid",

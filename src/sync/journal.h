@@ -100,7 +100,10 @@ int journal_sending(struct journal *j, int64_t folder, uint32_t fence, const uin
 int journal_set(struct journal *j, int64_t folder, const struct journal_message *messages, size_t n,
                 struct err *err) MUST_CHECK;
 
-/* They are not at the target, or not at the source any more: their rows go. */
+/* They are not at the target, or not at the source any more: their rows go. The folder is not
+ * proven until it is set anew: nothing but a whole look finds a message without a row that has not
+ * changed.
+ */
 int journal_remove(struct journal *j, int64_t folder, const uint32_t *from_uids, size_t n,
                    struct err *err) MUST_CHECK;
 

@@ -20,6 +20,7 @@ enum journal_sql {
     SQL_SENDING,
     SQL_SET,
     SQL_REMOVE,
+    SQL_UNPROVEN,
     SQL_PAIRS,
     SQL_IN_FLIGHT, /* by its index: a folder may be settled after each batch */
     SQL_MESSAGE,

@@ -246,11 +246,16 @@ int journal_set(struct journal *j, int64_t folder, const struct journal_message 
 int journal_remove(struct journal *j, int64_t folder, const uint32_t *from_uids, size_t n,
                    struct err *err)
 {
+    int result;
+
     if (n == 0)
         return 0;
     if (journal_write_begin(j, false, err) < 0)
         return -1;
-    return journal_write_end(j, write_uids(j, SQL_REMOVE, folder, from_uids, n, err), err);
+    result = write_uids(j, SQL_REMOVE, folder, from_uids, n, err);
+    if (result == 0)
+        result = write_numbers(j, SQL_UNPROVEN, &folder, 1, err);
+    return journal_write_end(j, result, err);
 }
 
 /* --- reading messages ------------------------------------------------------------------------- */

@@ -136,6 +136,16 @@ static int compress(struct lane *lane, struct link *l, struct err *err)
     return link_compress(l, &is_on, err);
 }
 
+static bool may_compress(const struct link *l)
+{
+    return link_offers(l, "COMPRESS=DEFLATE") && link_rtt_ms(l) >= FAR_MS;
+}
+
+bool lane_wants_to_judge(const struct lane *lane)
+{
+    return !lane->is_judged && (may_compress(lane->from) || may_compress(lane->to));
+}
+
 int lane_judge(struct lane *lane, uint64_t bytes, uint64_t ms, struct err *err)
 {
     if (lane->is_judged || bytes < JUDGED_BYTES)
@@ -232,15 +242,14 @@ static void heed_suspect(struct lane *lane, struct job *job, uint32_t uid, uint3
 }
 
 /* False: all ends. */
-static bool work_on(struct lane *lane, struct job *job)
+static bool work_on(struct lane *lane, struct job *job, struct folder_way *way)
 {
-    struct folder_way way = {0};
     uint32_t suspect = 0;
     unsigned failures = 0;
     struct err err = {0};
 
     while (lane_connect(lane) == 0) {
-        enum folder_end end = folder_sync(lane, job, &way, &err);
+        enum folder_end end = folder_sync(lane, job, way, &err);
 
         if (end == FOLDER_IS_DONE)
             return true;
@@ -251,9 +260,9 @@ static bool work_on(struct lane *lane, struct job *job)
         if (sync_is_stopping(lane->sync))
             break;
         sync_log(lane->sync, "%s: %s; going on where it was", job->from, why(lane, &err));
-        failures = way.progress > 0 ? 0 : failures + 1;
-        heed_suspect(lane, job, way.suspect, &suspect);
-        way.is_careful = way.is_careful ? failures > 0 : failures >= CAREFUL_AFTER;
+        failures = way->progress > 0 ? 0 : failures + 1;
+        heed_suspect(lane, job, way->suspect, &suspect);
+        way->is_careful = way->is_careful ? failures > 0 : failures >= CAREFUL_AFTER;
         if (failures == FAILURES) {
             sync_issue(lane->sync, REASON_FOLDER_FAILED, job->folder, 0, 0, (struct slice){0}, "%s",
                        why(lane, &err));
@@ -273,13 +282,17 @@ void lane_work(struct lane *lane)
 {
     while (!sync_is_stopping(lane->sync)) {
         size_t i = __atomic_fetch_add(&lane->plan->next, 1, __ATOMIC_RELAXED);
+        struct folder_way way = {0};
         struct job *job;
+        bool goes_on;
 
         if (i >= lane->plan->n)
             break;
         job = &lane->plan->jobs[i];
         sync_lane_at(lane->sync, lane->index, job->from, job->from_status.messages);
-        if (!work_on(lane, job))
+        goes_on = work_on(lane, job, &way);
+        folder_way_done(&way);
+        if (!goes_on)
             break;
         sync_folder_over(lane->sync, lane->index);
         sync_lane_at(lane->sync, lane->index, NULL, 0);

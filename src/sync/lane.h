@@ -68,6 +68,10 @@ int lane_connect(struct lane *lane) MUST_CHECK;
 /* Closes both links, as somebody breaks off. */
 void lane_disconnect(struct lane *lane);
 
+/* Whether lane_judge() has still to learn something that may be of use: a first part of a folder is
+ * carried by itself then. */
+bool lane_wants_to_judge(const struct lane *lane);
+
 /* So many bytes of mail took so long: says whether COMPRESS would pay, once there is enough to go
  * by, and begins it then. No command is out. -1: a link is broken. */
 int lane_judge(struct lane *lane, uint64_t bytes, uint64_t ms, struct err *err) MUST_CHECK;

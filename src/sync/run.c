@@ -174,16 +174,16 @@ static uint64_t peak_memory(void)
 {
     FILE *file = fopen("/proc/self/status", "re");
     char line[256];
-    unsigned long kib = 0;
+    uint64_t kib = 0;
 
     if (!file)
         return 0;
-    while (fgets(line, sizeof line, file)) {
-        if (sscanf(line, "VmHWM: %lu kB", &kib) == 1)
-            break;
+    while (kib == 0 && fgets(line, sizeof line, file)) {
+        if (strncmp(line, "VmHWM:", strlen("VmHWM:")) == 0)
+            kib = strtoull(line + strlen("VmHWM:"), NULL, 10);
     }
     fclose(file);
-    return (uint64_t)kib * 1024;
+    return kib * 1024;
 }
 
 static void tell_usage(struct sync_report *report)
@@ -280,6 +280,7 @@ int sync_run(const struct sync_params *params, const struct sync_stop *stop,
              const struct sync_watch *watch, struct sync_report **out_report, struct err *err)
 {
     struct crew *crew = calloc(1, sizeof *crew);
+    struct sync *sync;
     struct sync_report *report;
     struct journal *journal;
     int64_t began_s = time(NULL);
@@ -292,18 +293,18 @@ int sync_run(const struct sync_params *params, const struct sync_stop *stop,
         free(crew);
         return -1;
     }
-    crew->sync = sync_new(params, stop, journal, err);
-    result = crew->sync ? start_first(crew, err) : -1;
+    crew->sync = sync = sync_new(params, stop, journal, err);
+    result = sync ? start_first(crew, err) : -1;
     if (result == 0) {
-        while (sync_attend(crew->sync, watch, ATTEND_MS))
+        while (sync_attend(sync, watch, ATTEND_MS))
             ;
         join_all(crew);
-        sync_phase(crew->sync, SYNC_ENDING);
-        (void)sync_attend(crew->sync, watch, 0);
+        sync_phase(sync, SYNC_ENDING);
+        (void)sync_attend(sync, watch, 0);
     }
     plan_done(&crew->plan);
     journal_close(&journal);
-    report = crew->sync ? sync_end(&crew->sync) : NULL;
+    report = sync ? sync_end(&sync) : NULL;
     free(crew);
     if (result < 0) {
         sync_report_free(&report);

@@ -2,13 +2,18 @@
 """How fast an account is carried: usher, imapsync, mbsync, doveadm backup and a bare MULTIAPPEND, in
 one run, between two Dovecots, near and far.
 
-    tests/bench/sync_speed.py [--imapsync PATH] [--messages 2000] [--size 8192] [--rtt 0 20]
-                              [--store sdbox mdbox] [--only NAME ...] [--folders 4]
+    tests/bench/sync_speed.py [--imapsync PATH] [--messages 10000] [--size 8192] [--rtt 0 20]
+                              [--store sdbox mdbox] [--only NAME ...] [--folders 1] [--rounds 3]
 
 Prints a table in Markdown. With an --rtt above 0 each of the two servers is so many milliseconds
 away, there and back, behind a relay that limits nothing else. The bare MULTIAPPEND writes messages
 that it has in memory into the same store, over one connection a folder: what the target takes.
-Peak memory and CPU are those of the tool, its children included, not of the servers.
+Peak memory and CPU are those of the tool, its children included; beside them, what both servers
+have spent on it.
+
+All tools take turns, --rounds times, and of each the fastest round counts. Its last column says how
+much of the machine was taken by programs that have nothing to do with the bench: figures beside
+more than some percent are to be read with care.
 
 imapsync carries --few messages only, as it would take minutes for more. Its rate leaves out what it
 takes for an account without mail, which is measured too; those of the others leave out nothing.
@@ -41,15 +46,23 @@ from peers.corpus import Item, append_all, plain_messages  # noqa: E402
 from peers.dovecot import Dovecot  # noqa: E402
 from peers.greeting import wait_for_greeting  # noqa: E402
 from peers.certs import Tls  # noqa: E402
-from peers.process import BACKEND_PORT, Process, free_address, private_dir, remove_dir  # noqa: E402
+from peers.process import (  # noqa: E402
+    BACKEND_PORT,
+    Process,
+    free_address,
+    private_dir,
+    remove_dir,
+    stat_fields,
+)
 from peers.rawimap import RawImap  # noqa: E402
 
 PASSWORD = "secret"
 SOURCES = ("many", "few", "none")
-ROUNDS_MOST = 60
+ROUNDS_MOST = 200
 BATCH = 100
 MIB = 1 << 20
 WATCH_S = 0.01
+TICKS = os.sysconf("SC_CLK_TCK")
 
 MBSYNC = """
 IMAPAccount from
@@ -112,6 +125,8 @@ class Cost:
     seconds: float
     cpu_s: float = 0.0
     peak_kib: int = 0
+    servers_s: float = 0.0  # of CPU
+    others: float = 0.0  # the part of the machine that strangers took
 
 
 @dataclass
@@ -166,6 +181,46 @@ def watch_memory(pid: int, peaks: list[int]) -> None:
             return
         peaks.append(int(found[1]))
         time.sleep(WATCH_S)
+
+
+# ---- the machine ----
+
+
+def busy_s() -> float:
+    """What all processors have worked since the start of the machine."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+def programs_s() -> dict[str, float]:
+    """The CPU time of what we have started and what that has: the servers, the relays."""
+    fields = {int(pid): stat_fields(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()}
+    spent = {"relays": 0.0, "servers": 0.0}
+    family = [os.getpid()]
+    for parent in family:
+        for pid in fields:
+            if not fields[pid] or int(fields[pid][1]) != parent:
+                continue
+            family.append(pid)
+            with contextlib.suppress(OSError):
+                is_relay = b"peers.relay" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                name = "relays" if is_relay else "servers"
+                spent[name] += sum(map(int, fields[pid][11:15])) / TICKS
+    return spent
+
+
+def watched(run: Callable[[], Cost]) -> Cost:
+    """Measures what goes on beside."""
+    before, own, busy = programs_s(), sum(os.times()[:4]), busy_s()
+    began = time.monotonic()
+    cost = run()
+    seconds = time.monotonic() - began
+    after = programs_s()
+    cost.servers_s = max(0.0, after["servers"] - before["servers"])
+    known = sum(after.values()) - sum(before.values()) + sum(os.times()[:4]) - own
+    cost.others = max(0.0, busy_s() - busy - known) / (seconds * (os.cpu_count() or 1))
+    return cost
 
 
 # ---- the tools ----
@@ -353,16 +408,14 @@ class Bench:
 
     def run_all(self, store: str, source: Dovecot, target: Dovecot, rtt: float) -> None:
         with far(source, rtt) as source_end, far(target, rtt) as target_end:
-            for tool in [*TOOLS, BARE]:
-                if self.args.only and tool not in self.args.only:
-                    continue
-                if tool == "imapsync" and not self.args.imapsync:
-                    continue
-                rows = [
-                    self.one(store, rtt, tool, source_end, target_end)
-                    for _ in range(self.args.rounds)
-                ]
-                self.rows.append(max(rows, key=lambda row: row.rate))
+            tools = [tool for tool in [*TOOLS, BARE] if tool in (self.args.only or [tool])]
+            if not self.args.imapsync:
+                tools.remove("imapsync")
+            rounds = [
+                [self.one(store, rtt, tool, source_end, target_end) for tool in tools]
+                for _ in range(self.args.rounds)
+            ]
+            self.rows += [max(rows, key=lambda row: row.rate) for rows in zip(*rounds)]
 
     def one(self, store: str, rtt: float, tool: str, source_end: End, target_end: End) -> Row:
         def job(user: str) -> Job:
@@ -376,26 +429,28 @@ class Bench:
         messages = sum(len(items) for items in self.corpora[user].values())
         chosen = job(user)
         if tool == BARE:
-            cost = run_bare(chosen, self.corpora[user])
+            cost = watched(lambda: run_bare(chosen, self.corpora[user]))
         else:
-            cost = TOOLS[tool](chosen)
+            cost = watched(lambda: TOOLS[tool](chosen))
         arrived = count(target_end.server, chosen.target)
         if arrived != messages:
             raise RuntimeError(f"{tool}: {arrived} of {messages} messages have arrived")
         seconds = cost.seconds
         if tool == "imapsync":
-            nothing = TOOLS[tool](job("none"))
+            nothing_job = job("none")
+            nothing = watched(lambda: TOOLS[tool](nothing_job))
             seconds = max(0.001, seconds - nothing.seconds)
             cost.cpu_s = max(0.0, cost.cpu_s - nothing.cpu_s)
+            cost.servers_s = max(0.0, cost.servers_s - nothing.servers_s)
         row = Row(store, rtt, tool, messages, messages / seconds, cost)
         print(f"{store}, {rtt:g} ms, {tool}: {row.rate:.0f}/s", file=sys.stderr)
         return row
 
     def table(self) -> str:
         lines = [
-            "| store | there and back | tool | messages/s | MiB/s | CPU s for 1,000 | peak MiB |"
-            " of imapsync | of mbsync | of bare |",
-            "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
+            "| store | there and back | tool | messages/s | MiB/s | CPU s for 1,000 | the servers' |"
+            " peak MiB | of imapsync | of mbsync | of bare | others |",
+            "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for row in self.rows:
             cells = [
@@ -404,9 +459,11 @@ class Bench:
                 row.tool,
                 f"{row.rate:,.0f}",
                 f"{row.rate * self.args.size / MIB:.1f}",
-                f"{row.cost.cpu_s / row.messages * 1000:.2f}",
+                f"{row.cost.cpu_s / row.messages * 1000:.3f}",
+                f"{row.cost.servers_s / row.messages * 1000:.2f}",
                 f"{row.cost.peak_kib / 1024:.0f}" if row.cost.peak_kib else "",
                 *(self.ratio(row, tool) for tool in ("imapsync", "mbsync", BARE)),
+                f"{row.cost.others:.0%}",
             ]
             lines.append("| " + " | ".join(cells) + " |")
         return "\n".join(lines)
@@ -423,14 +480,14 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--imapsync", type=Path, help="the program; without it is left out")
-    parser.add_argument("--messages", type=int, default=2000)
+    parser.add_argument("--messages", type=int, default=10_000)
     parser.add_argument("--few", type=int, default=100, help="messages for imapsync")
     parser.add_argument("--size", type=int, default=8192)
-    parser.add_argument("--folders", type=int, default=4)
+    parser.add_argument("--folders", type=int, default=1)
     parser.add_argument("--rtt", type=float, nargs="+", default=[0, 20], help="milliseconds")
     parser.add_argument("--store", nargs="+", default=["sdbox", "mdbox"])
     parser.add_argument("--only", nargs="+", choices=[*TOOLS, BARE])
-    parser.add_argument("--rounds", type=int, default=1, help="of which the best counts")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     args = parser.parse_args()
     folder = private_dir("bench")
     try:

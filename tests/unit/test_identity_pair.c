@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* "3a10x": UID, header and size, and its text if that was read; "~" behind it: the header is weak;
- * "!": the body is lost. */
+ * "!": the body is lost; "@3" its date, "+4" its flags. */
 static struct identity_item item_of(const char *said)
 {
     struct identity_item item = {.match = 77, .wants_text = true};
@@ -24,6 +24,8 @@ static struct identity_item item_of(const char *said)
     for (; *at && *at != ' '; at++) {
         item.is_weak |= *at == '~';
         item.is_lost |= *at == '!';
+        if (*at == '@' || *at == '+')
+            item.looks[*at == '+'] = strtoul(at + 1, NULL, 10);
         if (*at >= 'a' && *at <= 'z') {
             item.has_text = true;
             item.text.high = (uint64_t)*at;
@@ -127,6 +129,22 @@ static void test_equal_messages_stay_as_many_and_in_order(void **state)
     /* Another size does not come before the order. */
     assert_string_equal(pair_words("1a30x 2a10x 3a10x", "5a10x 6a20x", false),
                         "1=5 2=6 3- | 5=1 6=2");
+}
+
+static void test_equal_messages_are_paired_by_their_dates_and_flags_first(void **state)
+{
+    (void)state;
+    assert_string_equal(pair_words("1a10x@1 2a10x@2", "5a10x@2 6a10x@1", false),
+                        "1=6 2=5 | 5=2 6=1");
+    assert_string_equal(pair_words("1a10x@1+3 2a10x@1+4", "5a10x@1+4 6a10x@1+3", false),
+                        "1=6 2=5 | 5=2 6=1");
+    /* The date, which stays, comes before the flags. */
+    assert_string_equal(pair_words("1a10x@1+3 2a10x@2+4", "5a10x@2+3 6a10x@1+4", false),
+                        "1=6 2=5 | 5=2 6=1");
+    /* What is alike in nothing is equal all the same. */
+    assert_string_equal(pair_words("1a10x@1 2a10x@2 3a10x@3", "5a10x@9 6a10x@2", false),
+                        "1=5 2=6 3- | 5=1 6=2");
+    assert_string_equal(pair_words("1a10x@1 2a10x@1", "5a10y@1 6a10x@1", false), "1=6 2- | 5- 6=1");
 }
 
 static void test_known_texts_that_differ_are_never_a_pair(void **state)
@@ -391,6 +409,7 @@ int main(void)
         cmocka_unit_test(test_sizes_that_differ_want_bodies),
         cmocka_unit_test(test_sizes_say_nothing_where_servers_do_not_agree),
         cmocka_unit_test(test_equal_messages_stay_as_many_and_in_order),
+        cmocka_unit_test(test_equal_messages_are_paired_by_their_dates_and_flags_first),
         cmocka_unit_test(test_known_texts_that_differ_are_never_a_pair),
         cmocka_unit_test(test_full_wants_all_bodies_that_may_be_pairs),
         cmocka_unit_test(test_weak_headers_are_pairs_by_their_bodies_only),

@@ -137,6 +137,25 @@ static void test_messages_go_from_sending_to_there(void **state)
     assert_string_equal(pairs(f.id), "7=12");
 }
 
+static void test_folder_is_not_proven_any_more_when_a_row_goes(void **state)
+{
+    static const uint32_t one = 1;
+    struct journal_message m = there(1, 10);
+    struct journal_folder f;
+
+    (void)state;
+    open_journal();
+    f = folder("INBOX", "INBOX");
+    OK(journal_set(journal, f.id, &m, 1, &err));
+    f.is_proven = true;
+    OK(journal_folder_set(journal, &f, &err));
+    OK(journal_remove(journal, f.id, NULL, 0, &err));
+    assert_true(folder("INBOX", "INBOX").is_proven);
+    OK(journal_remove(journal, f.id, &one, 1, &err));
+    reopen();
+    assert_false(folder("INBOX", "INBOX").is_proven);
+}
+
 static void test_fence_is_that_of_the_first_batch_until_all_is_settled(void **state)
 {
     static const uint32_t one = 1, two = 2;
@@ -454,6 +473,7 @@ int main(void)
         T(test_folder_is_known_by_both_names_whatever_their_bytes),
         T(test_folder_is_as_it_was_set_but_for_the_fence),
         T(test_messages_go_from_sending_to_there),
+        T(test_folder_is_not_proven_any_more_when_a_row_goes),
         T(test_fence_is_that_of_the_first_batch_until_all_is_settled),
         T(test_what_is_forgotten_is_that_folders_alone),
         T(test_exceptions_are_those_of_the_last_run),

@@ -347,9 +347,13 @@ class Session(Messages):
         if len(tokens) > 1:
             self.need("CREATE-SPECIAL-USE")
             use = text(tokens[1][1][0])
-        if self.store.find(wire):
-            return "NO [ALREADYEXISTS] It is there"
         separator = self.store.separator
+        found = self.store.find(wire.rstrip(separator))
+        if found and not found.is_selectable:
+            found.is_selectable = True
+            return "OK Created"
+        if found:
+            return "NO [ALREADYEXISTS] It is there"
         parts = wire.rstrip(separator).split(separator)
         if "" in parts:
             return "NO [CANNOT] An empty level"
