@@ -184,14 +184,15 @@ bool append_begin(struct carry *c, const struct item *item, uint64_t n)
 {
     struct batch *b = c->batch;
 
+    c->is_held = true;
+    c->held_n = n;
     if (b &&
         (b->n >= limit_of(c, item) || b->n >= limit_of(c, &b->sent[0].item) || b->is_refused ||
          b->bytes + n > bytes_limit(c)) &&
         !append_close(c))
         return false;
-    c->is_held = true;
-    c->held_n = n;
-    return append_begin_held(c);
+    /* If the one before was refused by then, this one is asked for again behind it. */
+    return !c->is_held || append_begin_held(c);
 }
 
 bool append_begin_held(struct carry *c)

@@ -18,8 +18,8 @@ enum {
     /* Of a window: one FETCH. The sizes are the source's words, and only guide. */
     WINDOW_MESSAGES = 200,
     WINDOW_BYTES = 1 << 20,
-    WINDOWS = 6,
-    WINDOWS_BYTES = 4 << 20,
+    WINDOWS = 12,
+    WINDOWS_BYTES = 8 << 20,
     /* Of a batch: one APPEND. Large, since a target pays for each with a lock and a sync of its
      * disk, and since the next is begun when it has been answered: what is refused could not keep
      * its place else. Not larger, since what is refused is sent again by halves; so that each one
@@ -134,8 +134,8 @@ struct carry {
     bool waits_plus;
     size_t batch_limit, batches_limit;
     uint32_t last_to_uid; /* the last that the target has told */
-    size_t batch_times; /* batch_limit and the bytes of a batch are so many times the first */
-    bool has_refused;   /* a batch of many: they do not grow any more */
+    size_t batch_times;   /* batch_limit and the bytes of a batch are so many times the first */
+    bool has_refused;     /* a batch of many: they do not grow any more */
 
     struct journal_message *results;
     size_t results_n, results_cap;

@@ -72,7 +72,7 @@ struct folder {
     struct uids lacking;        /* UIDs of the source without a message at the target */
     struct uids carried;        /* what this run has brought: UIDs of the source */
     struct uids refused;        /* what it could not bring; not in order */
-    struct uids searched;         /* with --search: what was found */
+    struct uids searched;       /* with --search: what was found */
 
     uint64_t refused_told; /* sync_refused() */
     struct folder_issue *issues;

@@ -226,12 +226,12 @@ def watched(run: Callable[[], Cost]) -> Cost:
 # ---- the tools ----
 
 
-def run_usher(job: Job) -> Cost:
+def run_usher(job: Job, *more: str) -> Cost:
     binary = Path(os.environ.get("USHER_BIN", TOP / "build/usher"))
     words = [f"imap://{job.source}@{job.source_end.host}:{job.source_end.port}"]
     words.append(f"imap://{job.target}@{job.target_end.host}:{job.target_end.port}")
     words += [f"--password-env{side}=PASSWORD{side}" for side in (1, 2)]
-    words += ["--quiet", "--journal", str(job.folder / "journal")]
+    words += ["--quiet", *(more or ["--journal", str(job.folder / "journal")])]
     return measured([binary, "sync", *words], {f"PASSWORD{side}": PASSWORD for side in (1, 2)})
 
 

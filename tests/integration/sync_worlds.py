@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -32,6 +32,10 @@ DATES = (
     "01-Jan-1970 00:00:01 +0000",
     " 1-Mar-2021 08:00:00 +0530",
 )
+MILD_AT_SOURCE = ("append", "append", "append", "flags", "flags", "expunge", "move")
+AT_SOURCE = (*MILD_AT_SOURCE, "folder", "rename", "delete", "renumber")
+MILD_AT_TARGET = ("foreign", "flags", "expunge", "expunge")
+AT_TARGET = (*MILD_AT_TARGET, "renumber", "delete")
 REFUSALS = (
     b"NO Not now",
     b"NO [OVERQUOTA] No room is left",
@@ -214,23 +218,20 @@ class World:
                 self.is_ordered = False
         self.tell(f"{most} messages a folder at most, some at the target: {has_some}")
 
-    def change(self, is_from: bool) -> None:
-        """Threads of servers may come at the same time."""
+    def change(self, is_from: bool, is_mild: bool = False) -> None:
+        """Folders stay what they are if it `is_mild`. Threads of servers may come at the same time."""
         with self.lock:
             if is_from:
-                self.change_source()
+                self.change_source(MILD_AT_SOURCE if is_mild else AT_SOURCE)
             else:
-                self.change_target()
+                self.change_target(MILD_AT_TARGET if is_mild else AT_TARGET)
 
-    def change_source(self) -> None:
+    def change_source(self, kinds: Sequence[str]) -> None:
         draw, store = self.draw, self.source.store
         with store.lock:
             wire = draw.choice(sorted(store.folders))
             folder = store.folders[wire]
-            kind = draw.choice(
-                ("append", "append", "append", "flags", "flags", "expunge", "move", "folder",
-                 "rename", "delete", "renumber")
-            )  # fmt: skip
+            kind = draw.choice(kinds)
             self.tell(f"source: {kind} {wire}")
             if kind == "append":
                 store.fill(wire, self.mail.items(6))
@@ -255,13 +256,13 @@ class World:
             elif kind == "renumber":
                 store.renumber(wire)
 
-    def change_target(self) -> None:
+    def change_target(self, kinds: Sequence[str]) -> None:
         """By others; foreign mail stays, so that it is known how much there must be."""
         draw, store = self.draw, self.target.store
         with store.lock:
             wire = draw.choice(sorted(store.folders))
             folder = store.folders[wire]
-            kind = draw.choice(("foreign", "flags", "expunge", "expunge", "renumber", "delete"))
+            kind = draw.choice(kinds)
             self.tell(f"target: {kind} {wire}")
             if kind == "foreign":
                 for item in self.others.items(3):
@@ -325,6 +326,8 @@ class World:
             self.tell(f"dies at {env}")
         for _ in range(draw.choice((0, 0, 1, 2))):
             moments.add()
+        if draw.random() < 0.2:
+            moments.be_busy()
         for end in (self.source, self.target):
             if draw.random() < 0.3:
                 self.tear(end)
@@ -429,9 +432,9 @@ class World:
         self.check_extra(found, "delete-unsafe" in report.reasons())
         for name, folder in after.folders.items():
             there = Counter(message.digest for message in folder.messages)
-            own = before.folders.get(name)
-            mine = Counter(message.digest for message in own.messages) if own else Counter()
-            self.check_foreign("/".join(name), there, mine, own is not None)
+            wire = "/".join(name)
+            was_carried = name in before.folders or wire in self.model.was_folder
+            self.check_foreign(wire, there, was_carried)
 
     def check_extra(self, found: list[Difference], is_unsafe: bool) -> None:
         """All that is at the target alone was at the source, or is others'."""
@@ -450,12 +453,10 @@ class World:
     def subjects(self, found: list[Difference], digests: object) -> list[str]:
         return [str(one) for one in found if one.target and one.target.digest in digests]
 
-    def check_foreign(
-        self, wire: str, there: Counter[str], mine: Counter[str], is_carried: bool
-    ) -> None:
+    def check_foreign(self, wire: str, there: Counter[str], was_carried: bool) -> None:
         """Others' mail is there as before; with --delete2 what is too weak to be known."""
         for word, count in self.model.foreign.get(wire, Counter()).items():
-            is_kept = not self.deletes or word in self.model.weak or not is_carried
+            is_kept = not self.deletes or word in self.model.weak or not was_carried
             if is_kept:
                 assert there[word] >= count, (wire, word, there[word], count)
 
@@ -480,70 +481,6 @@ class World:
             raise AssertionError("\n".join([*self.story, repr(error)])) from error
 
 
-class RealTarget(World):
-    """A world whose target is a real server: others change it by IMAP, and it fails by its link."""
-
-    has_zones = False
-
-    def be_good(self) -> None:
-        for end in (self.source, self.target):
-            end.relay.troubles.clear()
-        self.source.fake.ways = Ways(**self.steady[0])
-
-    def fill(self) -> None:
-        for wire in WIRES:
-            self.source.store.fill(wire, self.mail.items(self.draw.choice((5, 15, 40))))
-
-    def hurt(self) -> tuple[dict[str, str], Moments]:
-        draw = self.draw
-        env: dict[str, str] = {}
-        moments = Moments(draw, self)
-        if draw.random() < 0.3:
-            env["USHER_SYNC_DIE_AT"] = str(draw.randrange(1, 80))
-            self.tell(f"dies at {env}")
-        for _ in range(draw.choice((0, 0, 1, 2))):
-            moments.add(self.source)
-        for end in (self.source, self.target):
-            if draw.random() < 0.3:
-                self.tear(end)
-        return env, moments
-
-    def change_target(self) -> None:
-        draw = self.draw
-        kind = draw.choice(("foreign", "flags", "expunge"))
-        name = draw.choice(sorted(self.target.read().folders))
-        wire = "/".join(name)
-        self.tell(f"target: {kind} {wire}")
-        if kind == "foreign":
-            items = [
-                Item(item.raw, self.others.flags(False), item.date)
-                for item in self.others.items(3)
-                if item.raw
-            ]
-            for item in items:
-                self.model.is_foreign(wire, item.raw)
-            self.target.add(name, items)
-            return
-        foreign = self.model.foreign.get(wire, Counter())
-        own = [m.uid for m in self.target.read().folders[name].messages if m.digest not in foreign]
-        chosen = ",".join(str(uid) for uid in own if draw.random() < 0.2)
-        if not chosen:
-            return
-        if kind == "flags":
-            flags = " ".join(self.mail.flags(False))
-            self.target.tell(f"UID STORE {chosen} FLAGS.SILENT ({flags})", select=name)
-        else:
-            self.is_ordered = False
-            self.target.tell(
-                f"UID STORE {chosen} +FLAGS.SILENT (\\Deleted)",
-                f"UID EXPUNGE {chosen}",
-                select=name,
-            )
-
-    def ends(self) -> list[FakeAccount]:
-        return [self.source]
-
-
 class Moments:
     """What happens at chosen commands of a run."""
 
@@ -556,6 +493,21 @@ class Moments:
     def begin(self, running: subprocess.Popen[bytes]) -> None:
         self.running = running
         self.has_begun.set()
+
+    def be_busy(self) -> None:
+        """Others work on both accounts all the time."""
+        self.world.tell("others are busy")
+        for end in (self.world.source, self.world.target):
+            end.fake.ways.on_command = self.busy_at(end is self.world.source)
+
+    def busy_at(self, is_from: bool) -> Callable[[int, str, str], None]:
+        chance = random.Random(self.draw.random())
+
+        def act(count: int, name: str, arguments: str) -> None:
+            if chance.random() < 0.15:
+                self.world.change(is_from, is_mild=True)
+
+        return act
 
     def add(self, end: FakeAccount | None = None) -> None:
         draw, world = self.draw, self.world

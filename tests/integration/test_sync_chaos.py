@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
-from sync_worlds import RealTarget, World
+from sync_worlds import World
+from sync_worlds_real import RealTarget
 
 FIRST = int(os.environ.get("USHER_CHAOS_FIRST", "1000"))
 COUNT = int(os.environ.get("USHER_CHAOS_COUNT", "300"))
 
 # As many as do not take long.
-FEW = range(12)
+FEW = (0, 1, 2, 3, 4, 5, 6, 8, 9, 11)
 
 
 @pytest.mark.parametrize("seed", FEW)

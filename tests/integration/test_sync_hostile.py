@@ -123,7 +123,6 @@ def one_and_no_more(session: SpitefulSession, octets: bytes) -> bytes:
         return octets
     session.bare(octets[: len(octets) // 2])
     session.close()
-    return b""
 
 
 def bye_within(session: SpitefulSession, octets: bytes) -> bytes:
@@ -132,7 +131,6 @@ def bye_within(session: SpitefulSession, octets: bytes) -> bytes:
     end = octets.find(b"\r\n* ", len(octets) // 2) + 2
     session.bare(octets[:end] + b"* BYE \x1b[31mEnough\r\n")
     session.close()
-    return b""
 
 
 def announcing(n: int) -> Callable[[SpitefulSession, bytes], bytes]:
@@ -142,7 +140,6 @@ def announcing(n: int) -> Callable[[SpitefulSession, bytes], bytes]:
             return octets
         session.bare(octets[: found.start()] + b"BODY[] {%d}\r\n" % n + b"x" * 100_000)
         session.close()
-        return b""
 
     return says
 

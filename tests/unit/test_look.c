@@ -134,11 +134,25 @@ static void test_a_folder_that_cannot_be_opened_is_as_if_nothing_was_told(void *
 static void test_what_is_told_before_closed_is_of_the_folder_before(void **state)
 {
     (void)state;
-    TALK("IMAP4rev1", select_inbox, "0 messages, validity 8, next 0, modseq 0, not ()",
+    TALK("IMAP4rev1", select_inbox, "2 messages, validity 8, next 0, modseq 0, not ()",
          {"SELECT \"INBOX\"", "* 172 EXISTS\r\n"
                               "* OK [UIDNEXT 7] next\r\n"
                               "* OK [CLOSED] Previous mailbox closed\r\n"
                               "* OK [UIDVALIDITY 8] valid\r\n"
+                              "* 2 EXISTS\r\n"
+                              "OK done"});
+}
+
+static void test_a_folder_whose_messages_are_not_counted_is_not_taken_for_an_empty_one(void **state)
+{
+    static const char refused[] = "BAD[] it is not told how many messages there are;"
+                                  "0 messages, validity 0, next 0, modseq 0, not ()";
+
+    (void)state;
+    TALK("IMAP4rev1", select_inbox, refused, {"SELECT \"INBOX\"", "OK done"});
+    TALK("IMAP4rev1", select_inbox, refused,
+         {"SELECT \"INBOX\"", "* 172 EXISTS\r\n"
+                              "* OK [CLOSED] Previous mailbox closed\r\n"
                               "OK done"});
 }
 
@@ -163,7 +177,7 @@ static const char *serve_keywords(void *world, struct slice command, struct buf 
     const bool *has_star = world;
 
     (void)command;
-    assert_int_equal(buf_puts(out, "* OK [PERMANENTFLAGS ("), 0);
+    assert_int_equal(buf_puts(out, "* 0 EXISTS\r\n* OK [PERMANENTFLAGS ("), 0);
     for (unsigned i = 0; i < 1000; i++)
         assert_int_equal(buf_printf(out, "keyword%u ", i), 0);
     assert_int_equal(buf_puts(out, *has_star ? "\\*)] Many\r\n" : "last)] Many\r\n"), 0);
@@ -534,6 +548,8 @@ int main(void)
         cmocka_unit_test(test_opening_a_folder_reads_what_is_told_of_it),
         cmocka_unit_test(test_a_folder_that_cannot_be_opened_is_as_if_nothing_was_told),
         cmocka_unit_test(test_what_is_told_before_closed_is_of_the_folder_before),
+        cmocka_unit_test(
+            test_a_folder_whose_messages_are_not_counted_is_not_taken_for_an_empty_one),
         cmocka_unit_test(test_a_name_that_cannot_be_written_is_not_sent),
         cmocka_unit_test(test_more_keywords_than_there_is_room_for_keep_the_star),
         cmocka_unit_test(test_a_small_folder_is_listed_by_one_command),

@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 from .fakeimap import FakeImap, Session
-from .scripted import Connection
+from .scripted import Connection, PeerClosed
 
 
 @dataclass
@@ -44,8 +45,10 @@ class SpitefulSession(Session):
         """As it is."""
         self.connection.send(octets)
 
-    def close(self) -> None:
+    def close(self) -> NoReturn:
+        """At once: what has come is not looked at any more."""
         self.connection.reset()
+        raise PeerClosed
 
     def literal_refusal(self, pieces: list[bytes], size: int, is_free: bool) -> str:
         spite = self.server.spite
