@@ -1,6 +1,8 @@
 /* What is to be done; see sync/plan.h. */
 #include "sync/plan.h"
 
+#include "base/hash.h"
+#include "base/map.h"
 #include "sync/folder.h"
 #include "sync/names.h"
 #include "sync/report.h"
@@ -20,6 +22,8 @@ struct planning {
     struct mailboxes from, to;
     struct naming *names;
     struct job *jobs;
+    struct taken *taken; /* one a job */
+    struct map by_name;  /* of these */
     size_t n;
     struct buf name;
 };
@@ -62,13 +66,54 @@ static int refuse(struct planning *p, const struct mailbox *box, struct slice to
     return 0;
 }
 
+/* A name of the target that is taken, in planning.taken. */
+struct taken {
+    struct map_node node;
+    const struct job *job;
+};
+
+struct wanted {
+    struct slice to;
+    char separator;
+};
+
+static bool is_taken(const struct map_node *node, const void *key)
+{
+    const struct taken *taken = (const struct taken *)(const void *)node;
+    const struct wanted *wanted = key;
+
+    return names_are_same(slice_str(taken->job->to), wanted->to, wanted->separator);
+}
+
+/* The same for names that names_are_same() says to be the same. */
+static uint64_t name_hash(struct slice to, char separator)
+{
+    char folded[NAME_MOST];
+
+    INSIST(to.n <= sizeof folded);
+    memcpy(folded, to.p, to.n);
+    if (slice_istarts(to, SLICE("INBOX")) && (to.n == 5 || to.p[5] == separator))
+        memcpy(folded, "INBOX", 5);
+    return hash_key(slice_of(folded, to.n));
+}
+
 static const struct job *job_with(const struct planning *p, struct slice to)
 {
-    for (size_t i = 0; i < p->n; i++) {
-        if (names_are_same(slice_str(p->jobs[i].to), to, p->to.separator))
-            return &p->jobs[i];
-    }
-    return NULL;
+    const struct wanted wanted = {.to = to, .separator = p->to.separator};
+    const struct map_node *node =
+        map_find(&p->by_name, name_hash(to, p->to.separator), is_taken, &wanted);
+
+    return node ? ((const struct taken *)(const void *)node)->job : NULL;
+}
+
+static int take_name(struct planning *p, const struct job *job, struct err *err)
+{
+    struct taken *taken = &p->taken[p->n];
+
+    taken->job = job;
+    if (map_insert(&p->by_name, &taken->node, name_hash(slice_str(job->to), p->to.separator)) < 0)
+        return err_set(err, ENOMEM, "no memory for the list of folders");
+    return 0;
 }
 
 static bool target_has_use(const struct planning *p, const char *use)
@@ -109,6 +154,11 @@ static int add_job(struct planning *p, const struct mailbox *box, struct slice t
         free(job->to);
         return err_set(err, ENOMEM, "no memory for the list of folders");
     }
+    if (take_name(p, job, err) < 0) {
+        free(job->from);
+        free(job->to);
+        return -1;
+    }
     p->n++;
     sync_known(p->sync, 1, box->status.messages, box->status.size);
     return 0;
@@ -146,7 +196,8 @@ static int map_all(struct planning *p, struct err *err)
     const char *option, *word;
 
     p->jobs = calloc(p->from.n + 1, sizeof *p->jobs);
-    if (!p->jobs)
+    p->taken = calloc(p->from.n + 1, sizeof *p->taken);
+    if (!p->jobs || !p->taken)
         return err_set(err, ENOMEM, "no memory for the list of folders");
     for (size_t i = 0; i < p->from.n; i++) {
         if (map_one(p, &p->from.all[i], err) < 0)
@@ -361,11 +412,14 @@ int plan_make(struct lane *lane, struct plan *plan, struct err *err)
     int result;
 
     buf_init(&p.name, NAME_MOST, false);
+    map_init(&p.by_name);
     result = make(&p, err);
     if (result == 0)
         *plan = (struct plan){.jobs = p.jobs, .n = p.n};
     else
         jobs_free(p.jobs, p.n);
+    map_done(&p.by_name);
+    free(p.taken);
     naming_free(&p.names);
     mailboxes_free(&p.from);
     mailboxes_free(&p.to);

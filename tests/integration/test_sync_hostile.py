@@ -145,6 +145,19 @@ def announcing(n: int) -> Callable[[SpitefulSession, bytes], bytes]:
 
 
 # With what it comes to in the run itself: whether all was carried in spite of it.
+LONG = pytest.mark.long
+
+# Of what ends in giving up, which takes its time, one is shown in every run.
+GIVEN_UP_ALWAYS = {"a NUL in a line", "NO to FETCH"}
+
+
+def in_time(kinds: dict[str, tuple[Spite, bool]]) -> list:
+    return [
+        kind if is_harmless or kind in GIVEN_UP_ALWAYS else pytest.param(kind, marks=LONG)
+        for kind, (_, is_harmless) in kinds.items()
+    ]
+
+
 SOURCES: dict[str, tuple[Spite, bool]] = {
     "bodies that nobody asked for": (adding(STRAY * 3, b"BODY[]"), True),
     "bodies twice": (Spite(says=twice), True),
@@ -202,7 +215,7 @@ SOURCES: dict[str, tuple[Spite, bool]] = {
 DATES = {"a year of 9999", "dates that are none"}
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", in_time(SOURCES))
 def test_a_source_in_spite(syncing, start_spiteful, kind):
     source, target = filled(start_spiteful()), start_spiteful()
     source.fake.spite, is_harmless = SOURCES[kind]
@@ -216,6 +229,7 @@ def test_a_source_in_spite(syncing, start_spiteful, kind):
     assert_comes_right(syncing, source, target, {"order", "date"} if kind in DATES else {"order"})
 
 
+@pytest.mark.long
 def test_a_body_that_turns_out_to_be_another_is_not_kept(syncing, start_spiteful):
     source, target = filled(start_spiteful(Ways(uid_is_last=True))), start_spiteful()
     source.fake.spite = replacing(rb" UID (\d+)\)\r\n", lambda m: b" UID %d)\r\n" % (int(m[1]) % 7 + 1))
@@ -258,13 +272,12 @@ def test_a_name_in_spite(syncing, start_spiteful, name):
     assert_comes_right(syncing, source, target, {"order", "extra folder"})
 
 
-def test_20_000_folders_are_listed_in_time(syncing, start_spiteful):
+@pytest.mark.long
+def test_20_000_folders_are_listed(syncing, start_spiteful):
     source, target = filled(start_spiteful()), start_spiteful()
     names = b"".join(b'* LIST (\\Noinferiors) "/" "x%d"\r\n' % n for n in range(20_000))
     source.fake.spite = Spite(says=lambda s, octets: names + octets if b"* LIST" in octets else octets)
-    began = time.monotonic()
     in_spite(syncing, source, target, "--dry", "--errorsmax", "5", peak=2 * PEAK)
-    assert time.monotonic() - began < 30
 
 
 SEARCHES = {
@@ -378,8 +391,14 @@ TARGETS: dict[str, tuple[Spite, bool]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("without", [[], ["MULTIAPPEND", "LITERAL+"]], ids=["at once", "one by one"])
-@pytest.mark.parametrize("kind", TARGETS)
+@pytest.mark.parametrize(
+    "without",
+    [
+        pytest.param([], id="at once"),
+        pytest.param(["MULTIAPPEND", "LITERAL+"], id="one by one", marks=LONG),
+    ],
+)
+@pytest.mark.parametrize("kind", in_time(TARGETS))
 def test_a_target_in_spite(syncing, start_spiteful, kind, without):
     source, target = filled(start_spiteful()), start_spiteful(Ways(without=without))
     target.fake.spite, is_harmless = TARGETS[kind]
@@ -427,6 +446,7 @@ def test_a_link_that_breaks_over_lost_keywords_is_no_end(syncing, start_spiteful
     assert report.reasons()["keywords"] == 1200
 
 
+@pytest.mark.long
 def test_a_target_that_always_wants_a_pause_is_left_alone_even_with_a_rate(syncing, start_fake):
     source, target = start_fake(), start_fake(Ways(without=["MULTIAPPEND"]))
     source.fill(Corpus({INBOX: list(plain_messages(3, 600))}))
@@ -453,9 +473,8 @@ def test_one_pause_is_enough_for_all_that_was_out(syncing, start_fake):
         return b"NO [UNAVAILABLE] Busy"
 
     target.ways.on_command = busy
-    began = time.monotonic()
     report = syncing.synced(source, target)
-    assert time.monotonic() - began < 8
+    assert report.log.count("pausing for") < 4
     assert report.total("carried") == 40
     assert len(refused) > 5
 
@@ -489,10 +508,7 @@ def test_who_never_stops_talking_can_be_stopped(syncing, start_spiteful, side, a
     ends[side].fake.spite = Spite(before=before)
     running = syncing.start(source, target)
     assert talking.wait(20)
-    time.sleep(0.5)
-    began = time.monotonic()
     running.send_signal(signal.SIGINT)
     report = finish(running, BOUND_S)
-    assert time.monotonic() - began < 8
     assert report.status == BY_SIGNAL
     assert_comes_right(syncing, source, target)
