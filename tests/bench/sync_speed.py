@@ -2,7 +2,7 @@
 """How fast an account is carried: usher, imapsync, mbsync, doveadm backup and a bare MULTIAPPEND, in
 one run, between two Dovecots, near and far.
 
-    tests/bench/sync_speed.py [--imapsync PATH] [--messages 10000] [--size 8192] [--rtt 0 20]
+    tests/bench/sync_speed.py [--imapsync PATH] [--messages 20000] [--size 8192] [--rtt 0 20]
                               [--store sdbox mdbox] [--only NAME ...] [--folders 1] [--rounds 3]
 
 Prints a table in Markdown. With an --rtt above 0 each of the two servers is so many milliseconds
@@ -480,7 +480,7 @@ class Bench:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--imapsync", type=Path, help="the program; without it is left out")
-    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--few", type=int, default=100, help="messages for imapsync")
     parser.add_argument("--size", type=int, default=8192)
     parser.add_argument("--folders", type=int, default=1)
