@@ -114,19 +114,25 @@ static bool batch_open(struct carry *c)
     return true;
 }
 
+/* The open one is not open any more: its answer is waited for, or has come. */
+static void batch_out(struct carry *c, struct batch *b)
+{
+    c->batch = NULL;
+    b->is_open = false;
+    list_append(&c->batches, &b->node);
+    c->batches_n++;
+    c->batches_bytes += b->bytes;
+}
+
 static bool answered(struct carry *c, struct batch *b, const struct response *r);
 
 bool append_close(struct carry *c)
 {
     struct batch *b = c->batch;
 
-    c->batch = NULL;
     if (pipeline_close(target(c)) < 0)
         return no_memory(c);
-    b->is_open = false;
-    list_append(&c->batches, &b->node);
-    c->batches_n++;
-    c->batches_bytes += b->bytes;
+    batch_out(c, b);
     if (b->is_refused) {
         struct response r = {.kind = b->is_bad ? RESPONSE_BAD : RESPONSE_NO,
                              .text = slice_str(b->words)};
@@ -430,11 +436,7 @@ static bool answered_early(struct carry *c, const struct response *r)
     c->waits_plus = false;
     c->is_skipped = true;
     pipeline_drop(target(c));
-    c->batch = NULL;
-    b->is_open = false;
-    list_append(&c->batches, &b->node);
-    c->batches_n++;
-    c->batches_bytes += b->bytes;
+    batch_out(c, b);
     return answered(c, b, r);
 }
 

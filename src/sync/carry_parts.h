@@ -202,10 +202,12 @@ void carry_windows_free(struct carry *c);
 
 /* ---- carry_append.c ---- */
 
-/* A message of `n` bytes begins, continues, ends. append_begin() may refuse: it is to be skipped
- * then. */
+/* A message of `n` bytes begins; what comes of it is put into the command by carry_take_on(). It is
+ * held (c->is_held) as long as the command before it has no answer, and begun by another try. */
 bool append_begin(struct carry *c, const struct item *item, uint64_t n);
 bool append_begin_held(struct carry *c);
+
+/* All of it is there. */
 bool append_end(struct carry *c);
 
 /* Ends the open command, if one is open and no message is in the middle. */

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/room.h"
+#include "net/loop.h"
 #include "sync/flags.h"
 #include "sync/folder_parts.h"
 #include "sync/state.h"
@@ -62,6 +63,12 @@ void folder_sort_pairs(struct folder *f)
         qsort(f->pairs, f->pairs_n, sizeof *f->pairs, by_number);
 }
 
+const struct journal_pair *folder_pair_of(const struct folder *f, uint32_t from_uid)
+{
+    return f->pairs_n > 0 ? bsearch(&from_uid, f->pairs, f->pairs_n, sizeof *f->pairs, by_number)
+                          : NULL;
+}
+
 int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, uint32_t to_uid,
                  struct slice words)
 {
@@ -102,14 +109,15 @@ bool folder_is_chosen(const struct folder *f, const struct look_message *m)
  * finished is not finished. 0 when all are chosen. */
 static uint64_t choice_of(const struct sync_params *p)
 {
-    char text[1024];
+    struct hash128 search = hash_stable(slice_str(p->search));
+    char text[256];
 
     if (!p->search && p->max_size == 0 && p->min_size == 0 && p->max_age_s == 0 &&
         p->min_age_s == 0 && !p->deletes)
         return 0;
-    snprintf(text, sizeof text, "%llu %llu %u %u %d %s", (unsigned long long)p->max_size,
+    snprintf(text, sizeof text, "%llu %llu %u %u %d %llu %llu", (unsigned long long)p->max_size,
              (unsigned long long)p->min_size, p->max_age_s, p->min_age_s, p->deletes,
-             p->search ? p->search : "");
+             (unsigned long long)search.high, (unsigned long long)search.low);
     return hash_stable(slice_str(text)).high | 1;
 }
 
@@ -448,14 +456,6 @@ static void set_counts(struct sync_folder *r, const void *arg)
     *r = all;
 }
 
-uint64_t folder_now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void folder_done(struct folder *f)
 {
     struct uids *all[] = {&f->from_there, &f->to_there, &f->orphans, &f->orphan_sources,
@@ -486,7 +486,7 @@ enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_wa
                        .way = way,
                        .err = err,
                        .flags = flags_new()};
-    uint64_t began_ms = folder_now_ms();
+    uint64_t began_ms = loop_now_ms(lane->loop);
     bool is_done = false;
     int result = 0;
 
@@ -504,7 +504,7 @@ enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_wa
         result = work(&f);
     sync_refused(f.sync, -(int64_t)f.refused_told); /* from here on they count as listed */
     tell_issues(&f, result < 0 && !sync_is_stopping(f.sync));
-    f.count.took_ms = folder_now_ms() - began_ms;
+    f.count.took_ms = loop_now_ms(lane->loop) - began_ms;
     if (result < 0)
         f.count.state = FOLDER_FAILED;
     sync_change(f.sync, job->folder, set_counts, &f.count);

@@ -1,6 +1,7 @@
 /* Carrying what is lacking, and finding it again; see folder_parts.h. */
 #include "sync/folder_parts.h"
 
+#include "net/loop.h"
 #include "sync/carry.h"
 #include "sync/state.h"
 
@@ -147,7 +148,7 @@ static int carry(struct folder *f)
                              .told = {.done = on_done, .issue = on_issue, .arg = f}};
 
     for (size_t at = 0; at < f->lacking.n; at += p.n) {
-        uint64_t began_ms = folder_now_ms(), before = f->count.carried_bytes;
+        uint64_t began_ms = loop_now_ms(f->lane->loop), before = f->count.carried_bytes;
         enum carry_end end;
 
         p.uids = f->lacking.all + at;
@@ -157,8 +158,8 @@ static int carry(struct folder *f)
             return -1;
         if (end == CARRY_FULL)
             return 0;
-        if (lane_judge(f->lane, f->count.carried_bytes - before, folder_now_ms() - began_ms,
-                       f->err) < 0)
+        if (lane_judge(f->lane, f->count.carried_bytes - before,
+                       loop_now_ms(f->lane->loop) - began_ms, f->err) < 0)
             return -1;
     }
     return 0;

@@ -11,7 +11,6 @@
 
 enum {
     COMMAND = 8000, /* bytes; Dovecot and Cyrus take some more */
-    COMMANDS = 32,  /* pipelined */
     FEW = 5         /* so few may always be deleted, as long as the source has something left */
 };
 
@@ -167,6 +166,16 @@ static int find_changes(struct folder *f, struct changes *c)
     return 0;
 }
 
+static int refuse_changes(struct folder *f, const struct changes *c, size_t first, size_t last,
+                          struct slice words)
+{
+    for (size_t i = first; i < last; i++) {
+        if (folder_issue(f, REASON_FLAGS_REFUSED, c->all[i].from_uid, c->all[i].to_uid, words) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 /* All changes [first, last) are to the same flags. */
 static int store(struct folder *f, const struct changes *c, size_t first, size_t last)
 {
@@ -178,15 +187,14 @@ static int store(struct folder *f, const struct changes *c, size_t first, size_t
 
     snprintf(end, sizeof end, "FLAGS.SILENT (%.*s)", SLICE_ARG(flags));
     if (flags.n + 32 > sizeof end)
-        return folder_issue(f, REASON_FLAGS_REFUSED, c->all[first].from_uid, c->all[first].to_uid,
-                            SLICE("too many flags for a command"));
+        return refuse_changes(f, c, first, last, SLICE("too many flags for a command"));
     for (size_t i = first; i < last && result == 0; i++)
         result = uids_add(f, &uids, c->all[i].to_uid);
     if (result == 0)
         result = for_uids(f, "UID STORE", end, uids.all, uids.n, &refused);
-    for (size_t i = refused.first; i < refused.last && result == 0; i++)
-        result = folder_issue(f, REASON_FLAGS_REFUSED, c->all[first + i].from_uid,
-                              c->all[first + i].to_uid, slice_str(refused.words));
+    if (result == 0)
+        result = refuse_changes(f, c, first + refused.first, first + refused.last,
+                                slice_str(refused.words));
     f->count.flags_set += uids.n - (refused.last - refused.first);
     free(uids.all);
     return result;

@@ -304,13 +304,11 @@ static int settle(struct matching *m)
 {
     struct folder *f = m->f;
     struct journal *j = sync_journal(f->sync);
-    struct uids gone = {0}, paired = {0};
+    struct uids gone = {0};
     int result = 0;
 
-    for (size_t i = 0; i < f->pairs_n && result == 0; i++)
-        result = uids_add(f, &paired, f->pairs[i].from_uid);
     for (size_t i = 0; i < m->flying_n && result == 0; i++) {
-        if (!uids_have(&paired, m->flying[i].from_uid))
+        if (!folder_pair_of(f, m->flying[i].from_uid))
             result = uids_add(f, &gone, m->flying[i].from_uid);
     }
     if (result == 0 && gone.n > 0 && journal_remove(j, f->row.id, gone.all, gone.n, f->err) < 0)
@@ -319,7 +317,6 @@ static int settle(struct matching *m)
         result = folder_failed(f);
     f->row.to_fence = 0;
     free(gone.all);
-    free(paired.all);
     return result;
 }
 

@@ -106,7 +106,8 @@ int folder_issue(struct folder *f, enum sync_reason reason, uint32_t from_uid, u
 int folder_add_pair(struct folder *f, uint32_t from_uid, uint32_t to_uid) MUST_CHECK;
 void folder_sort_pairs(struct folder *f);
 
-uint64_t folder_now_ms(void);
+/* The pair of a message of the source, while pairs are in order; NULL: none. */
+const struct journal_pair *folder_pair_of(const struct folder *f, uint32_t from_uid);
 
 /* What the target keeps of flags, for flags_permitted(). */
 struct slice folder_permanent(const struct folder *f);

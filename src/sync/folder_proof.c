@@ -2,6 +2,7 @@
  * at anew, by what the target says now; `usher verify` and --full look at everything. */
 #include "sync/folder_parts.h"
 
+#include "base/hash.h"
 #include "base/room.h"
 #include "sync/flags.h"
 #include "sync/identity.h"
@@ -23,30 +24,17 @@ static int differs(struct folder *f, enum sync_reason reason, uint32_t from_uid,
  * already. */
 static int prove_there(struct folder *f)
 {
-    struct uids paired = {0};
     int result = 0;
 
     uids_sort(&f->refused);
-    for (size_t i = 0; i < f->pairs_n && result == 0; i++)
-        result = uids_add(f, &paired, f->pairs[i].from_uid);
     for (size_t i = 0; i < f->from.n && result == 0; i++) {
         const struct look_message *m = &f->from.messages[i];
 
-        if (!uids_have(&paired, m->uid) && folder_is_chosen(f, m) &&
-            !uids_have(&f->refused, m->uid))
+        if (!folder_pair_of(f, m->uid) && folder_is_chosen(f, m) && !uids_have(&f->refused, m->uid))
             result = differs(f, REASON_MISSING, m->uid, 0, "");
     }
     f->count.proof.paired = f->pairs_n;
-    free(paired.all);
     return result;
-}
-
-static int pair_by_from(const void *a, const void *b)
-{
-    uint32_t x = ((const struct journal_pair *)a)->from_uid;
-    uint32_t y = ((const struct journal_pair *)b)->from_uid;
-
-    return x < y ? -1 : x > y;
 }
 
 static int by_to_uid(const void *a, const void *b)
@@ -195,11 +183,6 @@ static int on_source(void *arg, const struct look_digest *digest, struct err *er
     return 0;
 }
 
-static bool are_equal(struct hash128 a, struct hash128 b)
-{
-    return a.high == b.high && a.low == b.low;
-}
-
 static int look_targets(struct folder *f, struct samples *s)
 {
     struct uids uids = {0};
@@ -222,7 +205,7 @@ static int look_sources(struct folder *f, struct samples *s)
 
     qsort(s->all, s->n, sizeof *s->all, sample_by_from);
     for (size_t i = 0; i < s->n && result == 0; i++) {
-        if (s->all[i].has_to && !(s->all[i].has_raw && are_equal(s->all[i].raw, s->all[i].to.raw)))
+        if (s->all[i].has_to && !(s->all[i].has_raw && hash128_eq(s->all[i].raw, s->all[i].to.raw)))
             result = uids_add(f, &uids, s->all[i].from_uid);
     }
     if (result == 0 && uids.n > 0)
@@ -244,19 +227,17 @@ static int judge(struct folder *f, const struct sample *s)
     if (!s->has_to)
         return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the target does not give it");
     f->count.proof.sampled++;
-    if (s->has_raw && are_equal(s->raw, s->to.raw))
+    if (s->has_raw && hash128_eq(s->raw, s->to.raw))
         return is_good(f, s);
     if (!s->has_from)
         return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the source does not give it");
-    if (are_equal(s->from.raw, s->to.raw))
+    if (hash128_eq(s->from.raw, s->to.raw))
         return is_good(f, s);
-    if (are_equal(s->from.head, s->to.head) && are_equal(s->from.text, s->to.text))
+    if (hash128_eq(s->from.head, s->to.head) && hash128_eq(s->from.text, s->to.text))
         return differs(f, REASON_LINES_DIFFER, s->from_uid, s->to_uid, "");
     return differs(f, REASON_BYTES_DIFFER, s->from_uid, s->to_uid, "");
 }
 
-/* Which pairs are read again: of those that may be asked for, as many as --sample says, spread
- * evenly. */
 static int add_sample(struct folder *f, struct samples *s, const struct journal_pair *pair)
 {
     struct sample *all = room_for_one(s->all, s->n, &s->cap, sizeof *all);
@@ -291,6 +272,8 @@ static void drop_doubles(struct samples *s)
     s->n = kept;
 }
 
+/* Which pairs are read again: of those that may be asked for, as many as --sample says, spread
+ * evenly. */
 static int choose_samples(struct folder *f, const struct uids *from, struct samples *out)
 {
     uint64_t n = ((uint64_t)from->n * f->params->sample + 99) / 100;
@@ -299,12 +282,8 @@ static int choose_samples(struct folder *f, const struct uids *from, struct samp
         n = SYNC_SAMPLE_LEAST;
     if (n > from->n || f->params->is_full)
         n = from->n;
-    if (f->pairs_n == 0)
-        n = 0;
     for (uint64_t i = 0; i < n; i++) {
-        struct journal_pair key = {.from_uid = from->all[i * from->n / n]};
-        const struct journal_pair *pair =
-            bsearch(&key, f->pairs, f->pairs_n, sizeof *f->pairs, pair_by_from);
+        const struct journal_pair *pair = folder_pair_of(f, from->all[i * from->n / n]);
 
         if (pair && add_sample(f, out, pair) < 0)
             return -1;
@@ -324,10 +303,7 @@ static int add_doubts(struct folder *f, struct samples *s)
     if (journal_doubts(j, name, &doubts, &n, f->err) < 0)
         return folder_failed(f);
     for (size_t i = 0; i < n && result == 0; i++) {
-        const struct journal_pair *pair =
-            f->pairs_n == 0
-                ? NULL
-                : bsearch(&doubts[i], f->pairs, f->pairs_n, sizeof *f->pairs, pair_by_from);
+        const struct journal_pair *pair = folder_pair_of(f, doubts[i].from_uid);
 
         if (!pair) {
             if (f->writes && journal_no_doubt(j, name, doubts[i].from_uid, f->err) < 0)

@@ -1,7 +1,6 @@
 /* One sync from beginning to end; see sync/sync.h. */
 #include "sync/sync.h"
 
-#include "base/hash.h"
 #include "sync/folder.h"
 #include "sync/journal.h"
 #include "sync/lane.h"
@@ -288,7 +287,6 @@ int sync_run(const struct sync_params *params, const struct sync_stop *stop,
 
     if (!crew)
         return err_set(err, ENOMEM, "no memory");
-    (void)hash_key(SLICE("")); /* its key is drawn before there are threads */
     if (open_journal(params, &journal, began_s, err) < 0) {
         free(crew);
         return -1;

@@ -161,11 +161,9 @@ static void tell_issue(struct sync *s, const struct sync_issue *issue)
         snprintf(uid, sizeof uid, " UID %u", issue->from_uid);
     else if (issue->to_uid > 0)
         snprintf(uid, sizeof uid, " UID %u of the target", issue->to_uid);
-    snprintf(text, sizeof text, "%s%s%s%s%s: %s%s%s", sync_reason_name(issue->reason),
-             folder[0] ? " in " : "", folder, uid,
-             issue->subject && issue->subject[0] ? " (with a subject)" : "",
-             sync_reason_text(issue->reason), issue->text && issue->text[0] ? " " : "",
-             issue->text ? issue->text : "");
+    snprintf(text, sizeof text, "%s%s%s%s: %s%s%s", sync_reason_name(issue->reason),
+             folder[0] ? " in " : "", folder, uid, sync_reason_text(issue->reason),
+             issue->text && issue->text[0] ? " " : "", issue->text ? issue->text : "");
     add_line(s, text);
 }
 

@@ -86,7 +86,7 @@ RENAMINGS = [
     (["--regextrans2", "s/Work/Job/"], {n: n.replace("Work", "Job", 1) for n in ALL}),
     (["--regextrans2", "s,^(?=Work),Attic/,"], {n: f"Attic/{n}" for n in ALL if n[:4] == "Work"}),
     (
-        ["--regextrans2", "s/work/a/i", "--regextrans2", "s/a/b/g"],
+        ["--regextrans2", "s,work,a,i", "--regextrans2", "s/a/b/g"],
         {n: re.sub("(?i)work", "a", n, 1).replace("a", "b") for n in ALL if n != "INBOX"},
     ),
     (["--subfolder2", "Old mail"], {n: f"Old mail/{n}" for n in ALL}),
@@ -346,3 +346,13 @@ def test_options_of_imapsync_serve_as_well(syncing, source, target):
     )
     assert done.returncode == OK, done.stderr
     assert_same(source, target)
+
+
+def test_another_search_of_the_same_beginning_is_another(syncing, account):
+    source, target = account("sdbox"), account("maildir")
+    source.fill(Corpus({INBOX: list(plain_messages(4))}))
+    beginning = f'NOT SUBJECT "{"x" * 1200}" SUBJECT'
+    for n in (1, 2):
+        report = syncing.synced(source, target, "--search", f'{beginning} "plain {n}"')
+        assert report.total("carried") == 1
+    assert [m.subject for m in target.read().folders[INBOX].messages] == ["plain 1", "plain 2"]
