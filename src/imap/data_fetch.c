@@ -113,13 +113,22 @@ static bool read_body(struct lex *l, size_t tail, char **to, struct data_fetch *
     return true;
 }
 
+/* Whether an item begins at the cursor, and does not stick to the value before it (whose last byte
+ * may be of a literal): data_is_body(), which looks at a line alone, would not see it. */
+static bool begins_item(const struct lex *l, const char *begin)
+{
+    return l->s.p == begin || !data_is_word_char(l->s.p[-1]);
+}
+
 /* Up to the closing parenthesis, or to a body that is left open. */
 static bool read_items(struct lex *l, size_t tail, char *to, struct data_fetch *f)
 {
+    const char *begin = l->s.p;
+
     for (data_blanks(l); !lex_byte(l, ')'); data_blanks(l)) {
         struct slice name;
 
-        if (!data_attribute(l, &name))
+        if (!begins_item(l, begin) || !data_attribute(l, &name))
             return false;
         if (data_at(l, '[') &&
             (slice_ieq(name, SLICE("BODY")) || slice_ieq(name, SLICE("BINARY")))) {

@@ -109,7 +109,7 @@ bool folder_is_chosen(const struct folder *f, const struct look_message *m)
  * finished is not finished. 0 when all are chosen. */
 static uint64_t choice_of(const struct sync_params *p)
 {
-    struct hash128 search = hash_stable(slice_str(p->search));
+    struct hash128 criteria = hash_stable(slice_str(p->search));
     char text[256];
 
     if (!p->search && p->max_size == 0 && p->min_size == 0 && p->max_age_s == 0 &&
@@ -117,7 +117,7 @@ static uint64_t choice_of(const struct sync_params *p)
         return 0;
     snprintf(text, sizeof text, "%llu %llu %u %u %d %llu %llu", (unsigned long long)p->max_size,
              (unsigned long long)p->min_size, p->max_age_s, p->min_age_s, p->deletes,
-             (unsigned long long)search.high, (unsigned long long)search.low);
+             (unsigned long long)criteria.high, (unsigned long long)criteria.low);
     return hash_stable(slice_str(text)).high | 1;
 }
 

@@ -145,6 +145,7 @@ static void test_bodies(void **state)
         {SLICE("(BODY[] {3}\r\nab)"), "no"},
         {SLICE("(BODY[] (x))"), "no"},
         {SLICE("(BODY[])"), "no"},
+        {SLICE("(BODY[] {3}\r\nabcUID 5)"), "no"}, /* sticks to the text before */
         {SLICE("(BODY[ {1}\r\nx)"), "no"},
         {SLICE("(BODY[]< {1}\r\nx)"), "no"},
         {SLICE("(BODY[]<x> {1}\r\nx)"), "no"},
