@@ -410,7 +410,7 @@ class Bench:
         with far(source, rtt) as source_end, far(target, rtt) as target_end:
             tools = [tool for tool in [*TOOLS, BARE] if tool in (self.args.only or [tool])]
             if not self.args.imapsync:
-                tools.remove("imapsync")
+                tools = [tool for tool in tools if tool != "imapsync"]
             rounds = [
                 [self.one(store, rtt, tool, source_end, target_end) for tool in tools]
                 for _ in range(self.args.rounds)

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from conftest import LISTENERS, configure
-from ctl import Answer, ask, steer
+from ctl import FAILED, Answer, ask, steer
 from peers.certs import Certificate
 from peers.fakebackend import PASSWORD, FakeBackend
 from peers.process import signal_each, stat_fields, wait_until
@@ -101,6 +101,15 @@ class Changing:
     def ask(self, *words: object) -> Answer:
         """By the socket's path: the configuration may be unreadable."""
         return ask(self.door, *words)
+
+    def ask_refused(self, *words: object) -> Answer:
+        """A change that must be refused. It has been logged too by now: who waits for the end of the
+        next change from here on does not meet this one's."""
+        mark = self.usher.mark()
+        answer = self.ask(*words)
+        assert answer.status == FAILED, answer
+        self.usher.wait_event("change_refused", after=mark)
+        return answer
 
     @contextmanager
     def stopped_workers(self, count: int) -> Iterator[None]:

@@ -85,6 +85,7 @@ def test_an_operator_is_told_what_changes(start, fakes):
     lines = [row["change"] for row in answer.rows]
     assert any("mail2" in line and "added" in line for line in lines)
     assert any("login_timeout" in line and "20s" in line and "30s" in line for line in lines)
+    changing.usher.wait_event("reloaded")
     assert [row["change"] for row in answer.rows] == told(changing, 0)
     # The control that has answered is not the one that decides now.
     assert steer(changing.usher, "status").done["epoch"] == 2

@@ -39,8 +39,7 @@ def check_refused(changing: Changing, *words: str, mark: int) -> None:
     and all is as before."""
     usher = changing.usher
     log = "\n".join(str(event.fields) for event in usher.events_after(mark))
-    answer = changing.ask("reload")
-    assert answer.status == FAILED
+    answer = changing.ask_refused("reload")
     said = answer.error + "\n".join(row["change"] for row in answer.rows)
     for word in words:
         assert word in said, (word, said)
