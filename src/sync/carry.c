@@ -178,8 +178,9 @@ bool carry_may_begin(const struct carry *c)
 
     if (!last)
         return true;
-    return c->batch_limit == 1 && last->n == 1 && c->batches_n < c->batches_limit &&
-           c->batches_bytes < BATCHES_BYTES;
+    if (c->batch_limit > 1)
+        return c->batches_n == 1 && !c->has_refused && !last->is_refused;
+    return last->n == 1 && c->batches_n < c->batches_limit && c->batches_bytes < BATCHES_BYTES;
 }
 
 /* Whether the source may be read: the target keeps up, and no pause is on. */
@@ -242,7 +243,7 @@ static bool close_in_time(struct carry *c, bool is_dry)
 {
     bool is_last = c->windows_n == 0 && c->again_first == c->again_n && c->next == c->p->n;
 
-    if (!c->batch || c->is_coming)
+    if (!c->batch || c->is_coming || !append_may_close(c))
         return true;
     if (!is_last && carry_is_pausing(c))
         return append_close(c); /* nothing goes on for some time */
@@ -312,13 +313,13 @@ static void settle(struct carry *c)
     uint64_t until = loop_now_ms(c->loop) + SETTLE_MS;
 
     link_settle(c->p->to);
-    if (c->batch && !c->is_coming && !append_close(c))
-        return;
-    while (c->batches_n > 0 && link_is_open(c->p->to) && loop_now_ms(c->loop) < until) {
+    while (link_is_open(c->p->to) && loop_now_ms(c->loop) < until) {
         struct link_wanting wanting = {.link = c->p->to, .wants_in = true};
         bool is_heard;
 
-        if (!step_target(c, &is_heard))
+        if (c->batch && !c->is_coming && append_may_close(c) && !append_close(c))
+            return;
+        if (c->batches_n == 0 || !step_target(c, &is_heard))
             return;
         if (is_heard && c->batches_n > 0 && link_wait(&wanting, 1, WAIT_MOST_MS) < 0)
             return;

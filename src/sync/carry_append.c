@@ -124,18 +124,38 @@ static void batch_out(struct carry *c, struct batch *b)
     c->batches_bytes += b->bytes;
 }
 
+/* The refusal is kept, to be dealt with later. */
+static void keep_refusal(struct batch *b, const struct response *r)
+{
+    b->is_refused = true;
+    b->is_bad = r->kind == RESPONSE_BAD;
+    snprintf(b->words, sizeof b->words, "%.*s", SLICE_ARG(slice_sub(r->text, 0, sizeof b->words)));
+}
+
+static struct response kept_refusal(const struct batch *b)
+{
+    return (struct response){.kind = b->is_bad ? RESPONSE_BAD : RESPONSE_NO,
+                             .text = slice_str(b->words)};
+}
+
 static bool answered(struct carry *c, struct batch *b, const struct response *r);
+
+bool append_may_close(const struct carry *c)
+{
+    return c->batch_limit == 1 || c->batches_n == 0 || c->batch->is_cancelled;
+}
 
 bool append_close(struct carry *c)
 {
     struct batch *b = c->batch;
 
-    if (pipeline_close(target(c)) < 0)
+    if ((b->is_cancelled && !b->is_refused &&
+         pipeline_put_raw(target(c), SLICE(" {0+}\r\n")) < 0) ||
+        pipeline_close(target(c)) < 0)
         return no_memory(c);
     batch_out(c, b);
     if (b->is_refused) {
-        struct response r = {.kind = b->is_bad ? RESPONSE_BAD : RESPONSE_NO,
-                             .text = slice_str(b->words)};
+        struct response r = kept_refusal(b);
 
         return answered(c, b, &r);
     }
@@ -186,25 +206,34 @@ static uint64_t bytes_limit(const struct carry *c)
     return (uint64_t)c->batch_times * BATCH_BYTES;
 }
 
-bool append_begin(struct carry *c, const struct item *item, uint64_t n)
+/* Whether nothing more goes into the open command, or the held message does not. */
+static bool is_full(const struct carry *c)
 {
-    struct batch *b = c->batch;
+    const struct batch *b = c->batch;
 
+    return b->n >= limit_of(c, &c->item) || b->n >= limit_of(c, &b->sent[0].item) ||
+           b->is_refused || b->is_cancelled || b->bytes + c->held_n > bytes_limit(c);
+}
+
+bool append_begin(struct carry *c, uint64_t n)
+{
     c->is_held = true;
     c->held_n = n;
-    if (b &&
-        (b->n >= limit_of(c, item) || b->n >= limit_of(c, &b->sent[0].item) || b->is_refused ||
-         b->bytes + n > bytes_limit(c)) &&
-        !append_close(c))
-        return false;
-    /* If the one before was refused by then, this one is asked for again behind it. */
-    return !c->is_held || append_begin_held(c);
+    return append_begin_held(c);
 }
 
 bool append_begin_held(struct carry *c)
 {
     bool is_sync = c->held_n > link_nonsync_max(c->p->to);
 
+    if (c->batch && is_full(c)) {
+        if (!append_may_close(c))
+            return true;
+        if (!append_close(c))
+            return false;
+        if (!c->is_held)
+            return true; /* what was before is refused: this one is asked for again behind it */
+    }
     if (!c->batch && !carry_may_begin(c))
         return true;
     c->is_held = false;
@@ -221,11 +250,12 @@ bool append_end(struct carry *c)
 {
     struct batch *b = c->batch;
 
+    bool is_at_end;
+
     identity_end(c->p->reader, &b->sent[b->n - 1].digest);
-    if (b->is_refused || b->n >= limit_of(c, &b->sent[0].item) || b->bytes >= bytes_limit(c) ||
-        c->now_ms - b->opened_ms > BATCH_MS)
-        return append_close(c);
-    return true;
+    is_at_end = b->is_refused || b->is_cancelled || b->n >= limit_of(c, &b->sent[0].item) ||
+                b->bytes >= bytes_limit(c) || c->now_ms - b->opened_ms > BATCH_MS;
+    return !is_at_end || !append_may_close(c) || append_close(c);
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */
@@ -405,7 +435,7 @@ static bool refused(struct carry *c, struct batch *b, bool is_bad, struct slice 
     return retry(c, b, is_bad ? 1 : (b->n + 1) / 2);
 }
 
-static bool answered(struct carry *c, struct batch *b, const struct response *r)
+static bool deal_with(struct carry *c, struct batch *b, const struct response *r)
 {
     struct slice code = {0}, arguments = {0};
     bool goes_on;
@@ -415,6 +445,42 @@ static bool answered(struct carry *c, struct batch *b, const struct response *r)
                                      : refused(c, b, r->kind == RESPONSE_BAD, code, r->text);
     batch_free(c, b);
     return goes_on;
+}
+
+/* The command before the open one was refused. What is in the open one must not come to lie before
+ * that, so it is cancelled first; it has not been ended, and the target keeps all of it or nothing.
+ */
+static bool cancel_open(struct carry *c, struct batch *refused, const struct response *r)
+{
+    keep_refusal(refused, r);
+    c->batch->is_cancelled = true;
+    return (c->is_coming && !c->is_held && !c->is_skipped) || append_close(c);
+}
+
+/* The one that was cancelled has its answer: now for the one before it. */
+static bool cancelled(struct carry *c, struct batch *b, const struct response *r)
+{
+    struct batch *before;
+    struct response kept;
+
+    if (r->kind != RESPONSE_OK && !carry_rewind(c, b, b->sent[0].item.limit))
+        return false;
+    if (r->kind == RESPONSE_OK && !deal_with(c, b, r))
+        return false;
+    if (r->kind != RESPONSE_OK)
+        batch_free(c, b);
+    before = CONTAINER(c->batches.next, struct batch, node);
+    kept = kept_refusal(before);
+    return deal_with(c, before, &kept);
+}
+
+static bool answered(struct carry *c, struct batch *b, const struct response *r)
+{
+    if (b->is_cancelled)
+        return cancelled(c, b, r);
+    if (r->kind != RESPONSE_OK && c->batch && c->batch_limit > 1)
+        return cancel_open(c, b, r);
+    return deal_with(c, b, r);
 }
 
 /* The command was answered while it was open. If the server waits for a literal, it takes none;
@@ -428,11 +494,9 @@ static bool answered_early(struct carry *c, const struct response *r)
         c->wants_again = true;
         return false;
     }
-    b->is_refused = true;
-    b->is_bad = r->kind == RESPONSE_BAD;
-    snprintf(b->words, sizeof b->words, "%.*s", SLICE_ARG(slice_sub(r->text, 0, sizeof b->words)));
+    keep_refusal(b, r);
     if (!c->waits_plus)
-        return c->is_coming ? true : append_close(c);
+        return c->is_coming || !append_may_close(c) || append_close(c);
     c->waits_plus = false;
     c->is_skipped = true;
     pipeline_drop(target(c));

@@ -197,7 +197,7 @@ static bool begin(struct carry *c, uint32_t uid, uint64_t n)
         return true;
     c->item = *item;
     identity_begin(c->p->reader, IDENTITY_HEAD | IDENTITY_RAW);
-    return append_begin(c, item, n);
+    return append_begin(c, n);
 }
 
 /* The source tells of a body at its end that it is not what was asked for. */

@@ -91,10 +91,11 @@ struct batch {
     uint64_t bytes;
     uint64_t opened_ms;
     bool is_open;
-    bool is_refused; /* answered while it was open; the rest of the message must go out all the same
-                      */
-    bool is_bad;     /* by BAD, not NO */
-    char words[512]; /* of that, with the code */
+    bool is_refused;   /* answered while it was open: the rest of the message must go out all the
+                          same; or while the next was: that is cancelled first */
+    bool is_bad;       /* by BAD, not NO */
+    bool is_cancelled; /* by an empty message (RFC 3502 section 6.3.11), or is to be */
+    char words[512];   /* of that, with the code */
     struct sent *sent;
 };
 
@@ -202,15 +203,18 @@ void carry_windows_free(struct carry *c);
 
 /* ---- carry_append.c ---- */
 
-/* A message of `n` bytes begins; what comes of it is put into the command by carry_take_on(). It is
- * held (c->is_held) as long as the command before it has no answer, and begun by another try. */
-bool append_begin(struct carry *c, const struct item *item, uint64_t n);
+/* The message c->item, of `n` bytes, begins; what comes of it is put into the command by
+ * carry_take_on(). It is held (c->is_held) as long as the command before it has no answer, and
+ * begun by another try. */
+bool append_begin(struct carry *c, uint64_t n);
 bool append_begin_held(struct carry *c);
 
 /* All of it is there. */
 bool append_end(struct carry *c);
 
-/* Ends the open command, if one is open and no message is in the middle. */
+/* Ends the open command; no message is in the middle. Of many messages it is not ended before the
+ * one before it has its answer, so that it can be cancelled if that is a refusal. */
+bool append_may_close(const struct carry *c);
 bool append_close(struct carry *c);
 
 bool carry_from_target(struct carry *c, enum pipeline_event event);

@@ -31,7 +31,8 @@ LITERAL_MINUS_MOST = 4096
 
 class FakeImap(ScriptedServer):
     """Serves one account, `user` with `password`, out of `store`, in `ways`. `log` has each command
-    that came, without literals: (name, arguments). Of all connections together."""
+    that came, without literals: (name, arguments); `cancelled` counts the APPENDs that an empty
+    message has ended. Of all connections together."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class FakeImap(ScriptedServer):
         self.password = password
         self.log: list[tuple[str, str]] = []
         self.violations: list[str] = []
+        self.cancelled = 0
         super().__init__(lambda connection: self.begin(connection).serve(), **options)
 
     def begin(self, connection: Connection) -> Session:

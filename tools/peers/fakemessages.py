@@ -273,6 +273,9 @@ class Messages:
             self.need("MULTIAPPEND")
         if self.ways.batch_most is not None and len(messages) > self.ways.batch_most:
             return f"NO [LIMIT] At most {self.ways.batch_most} messages at a time"
+        if self.ways.cancels and len(messages) > 1 and not all(raw for raw, _, _ in messages):
+            self.server.cancelled += 1
+            return "NO An empty message cancels all"
         room = None if self.ways.quota is None else self.ways.quota - self.store.bytes()
         checked = []
         known = folder.keywords()

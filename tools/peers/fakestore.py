@@ -123,6 +123,7 @@ class Ways:
     answers_early: bool = False  # NO comes at the bad message, the others of the batch are passed over
     quota: int | None = None  # bytes of the account
     batch_most: int | None = None  # messages of a MULTIAPPEND
+    cancels: bool = True  # an empty message among others is NO to all (RFC 3502 section 6.3.11)
     message_most: int | None = None  # bytes
     size: Callable[[bytes], int] = len  # what RFC822.SIZE says
     uid_is_last: bool = False  # in FETCH
