@@ -123,32 +123,38 @@ static uint64_t choice_of(const struct sync_params *p)
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static int open_one(struct folder *f, bool is_from, bool *out_is_open)
-{
-    struct link *l = is_from ? f->lane->from : f->lane->to;
-    struct slice name = slice_str(is_from ? f->job->from : f->job->to);
-    struct link_answer answer;
+/* The answers of both servers, which live until the next call. */
+struct opening {
+    struct folder *f;
+    struct link_answer from, to;
+};
 
-    *out_is_open = false;
-    if (look_select(l, name, is_from || !f->writes, is_from ? &f->from_open : &f->to_open, &answer,
-                    f->err) < 0)
-        return -1;
-    if (answer.kind != RESPONSE_OK)
-        return folder_issue(f, REASON_SELECT_REFUSED, 0, 0, answer.text);
-    *out_is_open = true;
-    return 0;
+static int open_one(struct lane *lane, bool is_from, void *arg, struct err *err)
+{
+    struct opening *o = arg;
+    struct folder *f = o->f;
+
+    if (is_from)
+        return look_select(lane->from, slice_str(f->job->from), true, &f->from_open, &o->from, err);
+    if (!f->job->has_to)
+        return 0;
+    return look_select(lane->to, slice_str(f->job->to), !f->writes, &f->to_open, &o->to, err);
 }
 
 /* Both, as far as the target has one. *out_is_open: none of them was refused. */
 static int open_both(struct folder *f, bool *out_is_open)
 {
-    if (open_one(f, true, out_is_open) < 0)
+    struct opening o = {.f = f};
+
+    *out_is_open = false;
+    if (lane_both(f->lane, open_one, &o, f->err) < 0)
         return -1;
-    if (!*out_is_open || !f->job->has_to)
-        return 0;
-    if (open_one(f, false, &f->has_to) < 0)
-        return -1;
-    *out_is_open = f->has_to;
+    if (o.from.kind != RESPONSE_OK)
+        return folder_issue(f, REASON_SELECT_REFUSED, 0, 0, o.from.text);
+    if (f->job->has_to && o.to.kind != RESPONSE_OK)
+        return folder_issue(f, REASON_SELECT_REFUSED, 0, 0, o.to.text);
+    *out_is_open = true;
+    f->has_to = f->job->has_to;
     return 0;
 }
 

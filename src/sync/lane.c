@@ -36,9 +36,12 @@ int lane_init(struct lane *lane, struct sync *sync, struct plan *plan, unsigned 
                       .plan = plan,
                       .index = index,
                       .is_judged = params->compress != SYNC_COMPRESS_AUTO || params->max_rate > 0,
-                      .loop = loop_new(err)};
-    if (!lane->loop)
+                      .loop = loop_new(err),
+                      .beside = loop_new(err)};
+    if (!lane->loop || !lane->beside) {
+        lane_done(lane);
         return -1;
+    }
     lane->from = link_new(lane->loop, sync, &params->from);
     lane->to = link_new(lane->loop, sync, &params->to);
     lane->reader = identity_reader_new();
@@ -65,6 +68,7 @@ void lane_done(struct lane *lane)
     link_free(&lane->to);
     identity_reader_free(&lane->reader);
     loop_free(&lane->loop);
+    loop_free(&lane->beside);
 }
 
 bool lane_pause(struct lane *lane, uint32_t ms)
@@ -79,6 +83,44 @@ bool lane_pause(struct lane *lane, uint32_t ms)
     }
     sync_pausing(lane->sync, lane->index, 0);
     return !sync_is_stopping(lane->sync);
+}
+
+/* --- both sides ------------------------------------------------------------------------------- */
+
+struct side {
+    struct lane *lane;
+    lane_side *work;
+    void *arg;
+    struct err err;
+    int result;
+};
+
+static void *work_on_target(void *arg)
+{
+    struct side *side = arg;
+
+    side->result = side->work(side->lane, false, side->arg, &side->err);
+    return NULL;
+}
+
+int lane_both(struct lane *lane, lane_side *work, void *arg, struct err *err)
+{
+    struct side to = {.lane = lane, .work = work, .arg = arg};
+    pthread_t thread;
+    int result;
+
+    link_move(lane->to, lane->beside);
+    if (pthread_create(&thread, NULL, work_on_target, &to) == 0) {
+        result = work(lane, true, arg, err);
+        INSIST(pthread_join(thread, NULL) == 0);
+    } else { /* it is slower one after the other, and no more than that */
+        result = work(lane, true, arg, err);
+        (void)work_on_target(&to);
+    }
+    link_move(lane->to, lane->loop);
+    if (result == 0 && to.result < 0)
+        *err = to.err;
+    return result < 0 ? result : to.result;
 }
 
 /* --- links ------------------------------------------------------------------------------------ */
@@ -161,41 +203,64 @@ int lane_judge(struct lane *lane, uint64_t bytes, uint64_t ms, struct err *err)
     return 0;
 }
 
-static int open_link(struct lane *lane, struct link *l, bool is_from)
+/* Why a link could not be opened, if that is to end all: an exit status. */
+struct opening {
+    int status;
+    struct err err;
+};
+
+static int open_link(struct lane *lane, struct link *l, bool is_from, struct opening *o)
 {
     const struct sync_params *params = sync_params(lane->sync);
     const struct sync_side *side = is_from ? &params->from : &params->to;
     uint32_t pause_ms = PAUSE_FIRST_MS;
-    struct err err;
 
     for (int i = 1;; i++) {
-        if (link_open(l, &err) == 0 && compress(lane, l, &err) == 0)
+        if (link_open(l, &o->err) == 0 && compress(lane, l, &o->err) == 0)
             return 0;
         if (sync_is_stopping(lane->sync) || link_trouble(l) == LINK_STOPPED)
             return -1;
         if (lane->index > 0 && !lane->was_open) {
-            sync_log(lane->sync, "%s: one connection less: %s", side->host, err.text);
+            sync_log(lane->sync, "%s: one connection less: %s", side->host, o->err.text);
             return -1;
         }
         if (i == TRIES || !may_pass(lane, link_trouble(l)))
             break;
-        sync_log(lane->sync, "%s: %s; trying again in %u.%u s", side->host, err.text,
+        sync_log(lane->sync, "%s: %s; trying again in %u.%u s", side->host, o->err.text,
                  pause_ms / 1000, pause_ms % 1000 / 100);
         if (!lane_pause(lane, pause_ms))
             return -1;
         pause_ms = 2 * pause_ms < PAUSE_LAST_MS ? 2 * pause_ms : PAUSE_LAST_MS;
     }
-    (void)err_prefix(&err, "%s (%s)", side->host, is_from ? "source" : "target");
-    sync_give_up(lane->sync, status_of(link_trouble(l), is_from), &err);
+    (void)err_prefix(&o->err, "%s (%s)", side->host, is_from ? "source" : "target");
+    o->status = status_of(link_trouble(l), is_from);
+    return -1;
+}
+
+static int connect_one(struct lane *lane, bool is_from, void *arg, struct err *err)
+{
+    struct link *l = is_from ? lane->from : lane->to;
+    struct opening *o = &((struct opening *)arg)[is_from ? 0 : 1];
+
+    (void)err;
+    if (link_is_open(l) || open_link(lane, l, is_from, o) == 0)
+        return 0;
+    /* The source's failure is told first, whichever comes first; and then the target is not tried
+     * any longer. */
+    if (is_from && o->status > 0)
+        sync_give_up(lane->sync, o->status, &o->err);
     return -1;
 }
 
 int lane_connect(struct lane *lane)
 {
-    if (!link_is_open(lane->from) && open_link(lane, lane->from, true) < 0)
+    struct opening o[2] = {{0}, {0}};
+
+    if (lane_both(lane, connect_one, o, &(struct err){0}) < 0) {
+        if (o[1].status > 0)
+            sync_give_up(lane->sync, o[1].status, &o[1].err);
         return -1;
-    if (!link_is_open(lane->to) && open_link(lane, lane->to, false) < 0)
-        return -1;
+    }
     lane->was_open = true;
     sync_lane_open(lane->sync, lane->index, true);
     return 0;
@@ -204,6 +269,8 @@ int lane_connect(struct lane *lane)
 void lane_disconnect(struct lane *lane)
 {
     sync_lane_open(lane->sync, lane->index, false);
+    link_leave(lane->from);
+    link_leave(lane->to);
     link_close(lane->from);
     link_close(lane->to);
 }

@@ -48,6 +48,7 @@ struct lane {
     unsigned index; /* 0: the one that plans */
     pthread_t thread;
     struct loop *loop;
+    struct loop *beside; /* of the target's link, in lane_both() */
     struct link *from, *to;
     struct identity_reader *reader;
     bool is_judged; /* whether COMPRESS pays is known: is_slow */
@@ -59,6 +60,13 @@ struct lane {
 int lane_init(struct lane *lane, struct sync *sync, struct plan *plan, unsigned index,
               struct err *err) MUST_CHECK;
 void lane_done(struct lane *lane);
+
+/* Does something for both links at the same time: `work` is called for the source here, and for the
+ * target in another thread, which has ended when this returns. It uses the link of its side and
+ * what `arg` has for that side, and otherwise nothing but what locks (sync/state.h). 0, or -1 with
+ * the words of the source's failure, if it has failed, before the target's. */
+typedef int lane_side(struct lane *lane, bool is_from, void *arg, struct err *err);
+int lane_both(struct lane *lane, lane_side *work, void *arg, struct err *err) MUST_CHECK;
 
 /* Opens the links that are not open, with pauses where a server is busy or was reached before. -1:
  * it is not to be; the sync has been given up then, or is stopping, or this lane alone ends

@@ -107,6 +107,11 @@ struct loop *link_loop(const struct link *l)
     return l->loop;
 }
 
+void link_move(struct link *l, struct loop *loop)
+{
+    l->loop = loop;
+}
+
 bool link_is_open(const struct link *l)
 {
     return l->pipeline && l->trouble == LINK_FINE;
@@ -410,18 +415,27 @@ int link_open(struct link *l, struct err *err)
     return -1;
 }
 
-/* Waits until the server has answered, or closed. */
-static void say_goodbye(struct link *l)
+void link_leave(struct link *l)
+{
+    bool is_well = l->trouble == LINK_FINE || l->trouble == LINK_STOPPED;
+    uint32_t id;
+
+    if (!l->pipeline || l->is_leaving || !is_well || l->has_said_bye ||
+        pipeline_waiting(l->pipeline) > 0)
+        return;
+    l->trouble = LINK_FINE;
+    l->is_leaving = true;
+    if (pipeline_put(l->pipeline, SLICE("LOGOUT"), &id) < 0 || link_flush(l) < 0)
+        (void)link_fail(l, LINK_BROKEN, "no good-bye");
+}
+
+/* Until the server has answered, or closed. */
+static void wait_for_goodbye(struct link *l)
 {
     struct link_wanting wanting = {.link = l, .wants_in = true};
     uint64_t end_ms = loop_now_ms(l->loop) + GOODBYE_MS, now_ms;
     enum pipeline_event event;
-    uint32_t id;
 
-    l->trouble = LINK_FINE;
-    l->is_leaving = true;
-    if (pipeline_put(l->pipeline, SLICE("LOGOUT"), &id) < 0 || link_flush(l) < 0)
-        return;
     while ((now_ms = loop_now_ms(l->loop)) < end_ms) {
         switch (link_step(l, &event)) {
         case LINK_FAILED:
@@ -441,10 +455,9 @@ static void say_goodbye(struct link *l)
 
 void link_close(struct link *l)
 {
-    bool is_well = l->trouble == LINK_FINE || l->trouble == LINK_STOPPED;
-
-    if (l->pipeline && is_well && !l->has_said_bye && pipeline_waiting(l->pipeline) == 0)
-        say_goodbye(l);
+    link_leave(l);
+    if (l->is_leaving && l->trouble == LINK_FINE)
+        wait_for_goodbye(l);
     drop(l);
     buf_release(&l->capabilities);
     l->trouble = LINK_FINE;

@@ -62,8 +62,12 @@ void link_free(struct link **l);
  * else). The link is closed before. -1: link_trouble() tells; it need not be closed. */
 int link_open(struct link *l, struct err *err) MUST_CHECK;
 
-/* Says LOGOUT if nothing has failed and no command is out, waits for the answer for a second at
- * most, closes. The sync may be stopping. Harmless when it is closed. */
+/* Says LOGOUT if nothing has failed and no command is out. For link_close() of several links, each
+ * of which would wait by itself. Harmless when it is closed. */
+void link_leave(struct link *l);
+
+/* As link_leave(), waits for the answer for a second at most, closes. The sync may be stopping.
+ * Harmless when it is closed. */
 void link_close(struct link *l);
 
 /* For whoever has to come to an end in order, after LINK_STOPPED or before: until it is closed,
@@ -71,6 +75,9 @@ void link_close(struct link *l);
 void link_settle(struct link *l);
 
 struct loop *link_loop(const struct link *l);
+
+/* To another loop, and to the thread that has it; nothing waits for the link meanwhile. */
+void link_move(struct link *l, struct loop *loop);
 
 /* Connected, logged in, and in no trouble. */
 bool link_is_open(const struct link *l);

@@ -384,26 +384,45 @@ int plan_build(struct lane *lane, struct plan *plan, struct err *err)
 
 /* --- all -------------------------------------------------------------------------------------- */
 
-static int list(struct planning *p, struct link *l, struct mailboxes *out, const char *who,
-                struct err *err)
+/* Of one side; of the other at the same time. */
+struct listed {
+    struct mailboxes *out;
+    struct err refusal; /* of the server; "" none */
+};
+
+static int list_one(struct lane *lane, bool is_from, void *arg, struct err *err)
 {
+    struct listed *listed = &((struct listed *)arg)[is_from ? 0 : 1];
+    const char *who = is_from ? "source" : "target";
     struct link_answer answer;
 
-    if (mailboxes_list(l, out, &answer, err) < 0)
+    if (mailboxes_list(is_from ? lane->from : lane->to, listed->out, &answer, err) < 0)
         return err_prefix(err, "the list of folders of the %s", who);
-    if (answer.kind == RESPONSE_OK)
-        return 0;
-    (void)err_set(err, 0, "the %s does not list its folders: %.*s", who, SLICE_ARG(answer.text));
-    sync_give_up(p->sync, SYNC_EXIT_CATCH_ALL, err);
-    return -1;
+    if (answer.kind != RESPONSE_OK)
+        (void)err_set(&listed->refusal, 0, "the %s does not list its folders: %.*s", who,
+                      SLICE_ARG(answer.text));
+    return 0;
+}
+
+static int list_both(struct planning *p, struct err *err)
+{
+    struct listed listed[2] = {{.out = &p->from}, {.out = &p->to}};
+
+    if (lane_both(p->lane, list_one, listed, err) < 0)
+        return -1;
+    for (int i = 0; i < 2; i++) {
+        if (listed[i].refusal.text[0]) {
+            *err = listed[i].refusal;
+            sync_give_up(p->sync, SYNC_EXIT_CATCH_ALL, err);
+            return -1;
+        }
+    }
+    return 0;
 }
 
 static int make(struct planning *p, struct err *err)
 {
-    if (list(p, p->lane->from, &p->from, "source", err) < 0 ||
-        list(p, p->lane->to, &p->to, "target", err) < 0 || make_names(p, err) < 0)
-        return -1;
-    return map_all(p, err);
+    return list_both(p, err) < 0 || make_names(p, err) < 0 ? -1 : map_all(p, err);
 }
 
 int plan_make(struct lane *lane, struct plan *plan, struct err *err)

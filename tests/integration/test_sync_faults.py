@@ -425,4 +425,24 @@ def test_a_wrong_password_is_told_by_the_exit_status(syncing, start_fake, side):
     end.fake.password = "another"
     report = syncing.run(source, target)
     assert report.status == (REFUSED_1 if side == "source" else REFUSED_2)
+
+
+def test_of_two_wrong_passwords_that_of_the_source_is_told(syncing, start_fake):
+    """However long the source takes to say so: both are asked at the same time."""
+    source, target = start_fake(Ways(delay_s=0.3)), start_fake()
+    source.fake.password = target.fake.password = "another"
+    assert syncing.run(source, target).status == REFUSED_1
+
+
+def test_what_is_done_for_both_sides_takes_the_time_of_one(syncing, start_fake):
+    """The answers come late, and both servers are asked before the first has answered."""
+    ends = start_fake(Ways(delay_s=0.1)), start_fake(Ways(delay_s=0.1))
+    order: list[str] = []
+    for end in ends:
+        end.ways.on_command = lambda number, name, arguments: order.append(name)
+    syncing.synced(*ends)
+    first = order.index("LIST")
+    assert order[first : first + 2] == ["LIST"] * 2, order
+    first = min(order.index("EXAMINE"), order.index("SELECT"))
+    assert set(order[first : first + 2]) == {"EXAMINE", "SELECT"}, order
     assert end.fake.count("LOGIN", "AUTHENTICATE") <= 2
