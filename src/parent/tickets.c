@@ -43,8 +43,8 @@ void tickets_init(struct parent *p)
 
 void tickets_resume(struct parent *p)
 {
-    const uint64_t due_ms = p->rotated_ms + p->conf->tls.ticket_rotate;
-    const uint64_t now_ms = loop_now_ms(p->loop);
+    const uint64_t age_ms = loop_now_ms(p->loop) - p->rotated_ms;
+    const uint64_t rotate_ms = p->conf->tls.ticket_rotate;
     const uint32_t twice_s = p->conf->tls.ticket_rotate / 1000 * 2;
     const uint32_t lifetime_s = twice_s < LIFETIME_MOST_S ? twice_s : LIFETIME_MOST_S;
 
@@ -52,7 +52,7 @@ void tickets_resume(struct parent *p)
         p->tickets.lifetime_s = lifetime_s;
         processes_each(p, process_give_tickets, NULL);
     }
-    deadline_set(p->loop, &p->rotate, due_ms > now_ms ? due_ms - now_ms : 0);
+    deadline_set(p->loop, &p->rotate, rotate_ms > age_ms ? rotate_ms - age_ms : 0);
 }
 
 int tickets_begin(struct parent *p, struct err *err)
