@@ -139,6 +139,7 @@ static struct identity_item item_for(const struct look_list *list, uint32_t uid)
         /* The numbers of flags are the same for both sides. */
         item.size = m->size;
         item.looks[0] = m->has_date ? (uint64_t)m->date_s : 0;
+        item.is_dated = m->has_date;
         item.looks[1] = m->flags;
     }
     return item;
@@ -161,6 +162,8 @@ static int make_items(struct matching *m, const struct uids *candidates)
         const struct journal_message *row = flying_of(m, uid);
 
         m->from[i] = item_for(&f->from, uid);
+        /* A target that loses dates is not to have all read again that was sent just now. */
+        m->from[i].is_dated = m->from[i].is_dated && !row;
         if (row && row->has_digest) {
             m->from[i].head = row->head;
             m->from[i].size = row->size;

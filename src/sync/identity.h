@@ -73,9 +73,11 @@ void identity_end(struct identity_reader *r, struct identity_digest *out);
 /* Messages are paired only if their headers are equal. Of those with one header:
  *
  *   1. If there is one message of a size on each side, these are a pair: header and size leave no
- *      choice. Not if the header is weak, with `is_full`, or where both texts are known and differ.
- *   2. If then messages are left on both sides, the servers do not agree about sizes, which so say
- *      nothing: all of them want their bodies, and are pairs if texts are equal.
+ *      choice. Not if the header is weak, with `is_full`, where both texts are known and differ, or
+ *      where both dates tell and differ: a draft that was saved again has the header of the one
+ *      before, and often its size.
+ *   2. If then messages are left on both sides, sizes have not told: all of them want their bodies,
+ *      and are pairs if texts are equal.
  *
  * Equal messages stay as many as they are: each is paired once. Of these first those are paired
  * that are alike in both `looks`, then those alike in the first, then what is left; each time in
@@ -88,6 +90,7 @@ struct identity_item {
     struct hash128 text; /* if has_text */
     uint64_t looks[2];   /* see above: its date, its flags */
     bool is_weak;
+    bool is_dated; /* looks[0] tells of the message, not only of the way that it came */
     bool has_text;
     bool wants_text; /* out: its body has to be looked at before it can be paired */
     bool is_lost;    /* in: its body cannot be had: it is paired with none that needs one */

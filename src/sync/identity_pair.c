@@ -124,6 +124,8 @@ static bool is_sure(const struct part group[2], bool is_full)
     b = group[1].items[0];
     if (a->is_weak || b->is_weak)
         return false;
+    if (a->is_dated && b->is_dated && a->looks[0] != b->looks[0])
+        return false;
     return !a->has_text || !b->has_text || hash128_eq(a->text, b->text);
 }
 
@@ -136,8 +138,8 @@ static bool has_single(struct part part)
     return false;
 }
 
-/* Pairs what needs no bodies. False when there are some left on both sides: then the servers do not
- * agree about sizes, which so prove nothing, and none of the group is paired. */
+/* Pairs what needs no bodies. False when there are some left on both sides: then sizes prove
+ * nothing, and none of the group is paired. */
 static bool pair_sizes(const struct part all[2], bool is_full)
 {
     struct part left[2] = {all[0], all[1]}, group[2];

@@ -177,6 +177,20 @@ def test_drafts_with_equal_headers_are_told_apart_by_their_bodies(syncing, accou
     assert found <= {"order"}
 
 
+def test_a_draft_that_was_saved_again_is_not_taken_for_the_one_before(syncing, account):
+    """Their headers and sizes are equal, their dates of arrival are not."""
+    source, target = account("sdbox"), account("maildir")
+    head = b"From: ann@example.org\r\nDate: Wed, 7 Feb 2024 21:52:25 -0800\r\nSubject: draft\r\n\r\n"
+    mails = [Item(head.replace(b"draft", b"%d" % i) + b"as it was", date="07-Feb-2024 22:00:00 -0800") for i in range(4)]
+    again = Item(mails[3].raw.replace(b"was", b"is!"), date="07-Feb-2024 22:05:00 -0800")
+    source.fill(Corpus({("Drafts",): [*mails[:3], again]}))
+    target.fill(Corpus({("Drafts",): mails}))
+    report = syncing.synced(source, target)
+    assert report.total("found") == 3 and report.total("carried") == 1
+    found = {difference.what for difference in differences(source.read(), target.read())}
+    assert found == {"extra"}
+
+
 def test_a_missing_message_id_is_no_obstacle(syncing, account):
     source, target = account("sdbox"), account("maildir")
     bare = [Item(b"Subject: bare\r\n\r\n%d\r\n" % number) for number in (1, 1, 2, 3, 3, 3)]
