@@ -17,7 +17,10 @@ directory=build/$preset
 export CC=gcc
 options=() # for asan -Og: at -O1 gcc drops a write behind the end of what is then freed, unseen
 case $preset in
-release) options+=(--buildtype=debugoptimized) ;;
+release) # without the unit tests, which are run elsewhere
+    options+=(--buildtype=debugoptimized)
+    set -- src/usher gendoc "$@"
+    ;;
 asan) options+=(-Ddebug=true -Doptimization=g "-Db_sanitize=address,undefined") ;;
 cov) options+=(-Ddebug=true -Doptimization=0 -Db_coverage=true) ;;
 fuzz)

@@ -11,6 +11,7 @@ import random
 import ssl
 import string
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -468,3 +469,27 @@ def test_the_search_finds_what_is_there(before):
     with subprocess.Popen(["sleep", "60"], env={"HELD": held.decode()}) as process:
         wait_until(lambda: find_secrets([process.pid], secret), TIMEOUT_S, "it is found")
         process.kill()
+
+
+# A secret in the middle of memory that is shared, with nothing around it; waits for the end of its input.
+SHARES = """
+import mmap, sys
+secret = sys.stdin.buffer.readline().strip()
+memory = mmap.mmap(-1, 64 << 20)
+memory[33_333_333 : 33_333_333 + len(secret)] = secret
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_search_finds_what_is_in_shared_memory():
+    secret = word().encode()
+    argv = [sys.executable, "-c", SHARES]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(secret + b"\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"there\n"
+        shared = [find for find in find_secrets([process.pid], secret) if find.mapping.rights[3] == "s"]
+        process.stdin.close()
+    (begin,) = {find.address - secret.index(find.piece) for find in shared}
+    assert begin == shared[0].mapping.start + 33_333_333

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from changing import Changing, both, home_of, log_in, starting
 from conftest import LISTENERS, TOP
-from ctl import BINARY, DONE, FAILED, steer
+from ctl import BINARY, DONE, steer
 from peers.certs import Tls
 from peers.fakebackend import PASSWORD, FakeBackend
 from peers.manager import Manager, passing

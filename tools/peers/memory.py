@@ -6,6 +6,8 @@ Only root may look at processes that are not dumpable.
 from __future__ import annotations
 
 import base64
+import errno
+import os
 import re
 import struct
 import subprocess
@@ -22,8 +24,8 @@ PIECE = 8
 PAGE = 4096
 NUL_TO_LF = bytes.maketrans(b"\0", b"\n")
 KERNELS = ("[vvar]", "[vvar_vclock]", "[vdso]", "[vsyscall]")
-READ_MOST = 1 << 20
-HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ (\d+)\s*(.*)")
+READ_MOST = 1 << 16
+HEAD = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ (\d+)\s*(.*)")
 
 # What /proc/PID/pagemap says of a page: it is in memory; it is in swap; it is a file's.
 IN_MEMORY, IN_SWAP, OF_FILE = 1 << 63, 1 << 62, 1 << 61
@@ -39,6 +41,7 @@ class Mapping:
     start: int
     end: int
     rights: str
+    offset: int
     inode: int
     name: str
     flags: frozenset[str] = field(default=frozenset(), repr=False)
@@ -67,7 +70,7 @@ def mappings(pid: int) -> list[Mapping]:
         head = HEAD.match(line)
         if head:
             start, end = int(head[1], 16), int(head[2], 16)
-            found.append(Mapping(start, end, head[3], int(head[4]), head[5]))
+            found.append(Mapping(start, end, head[3], int(head[4], 16), int(head[5]), head[6]))
             continue
         key, _, value = line.partition(":")
         last = found[-1]
@@ -90,11 +93,43 @@ def is_own(entry: int) -> bool:
     return bool(entry & (IN_MEMORY | IN_SWAP)) and not entry & OF_FILE
 
 
-def runs(pid: int, mapping: Mapping) -> Iterator[tuple[int, int]]:
-    """The parts of a mapping that the process may have written: all of what it shares with others,
-    else the pages that it owns."""
-    if mapping.rights[3] == "s":
+def next_data(file: int, at: int) -> int | None:
+    """Where the next data of a file begins; None where there is nothing but a hole up to its end."""
+    try:
+        return os.lseek(file, at, os.SEEK_DATA)
+    except OSError as err:
+        if err.errno == errno.ENXIO:
+            return None
+        raise
+
+
+def shared_runs(pid: int, mapping: Mapping) -> Iterator[tuple[int, int]]:
+    """The parts of a mapping, shared with others, that anybody may have written: the file behind it
+    has holes elsewhere. To read those as memory would fill them, with zeros."""
+    name = f"/proc/{pid}/map_files/{mapping.start:x}-{mapping.end:x}"
+    try:
+        file = os.open(name, os.O_RDONLY)
+    except PermissionError:  # in a container that lacks CAP_SYS_ADMIN
         yield mapping.start, mapping.end
+        return
+    to_address = mapping.start - mapping.offset
+    at, end = mapping.offset, mapping.end - to_address
+    try:
+        while at < end:
+            begin = next_data(file, at)
+            if begin is None or begin >= end:
+                break
+            at = min(os.lseek(file, begin, os.SEEK_HOLE), end)
+            yield to_address + begin, to_address + at
+    finally:
+        os.close(file)
+
+
+def runs(pid: int, mapping: Mapping) -> Iterator[tuple[int, int]]:
+    """The parts of a mapping that the process may have written: what there is of that which it
+    shares with others, else the pages that it owns."""
+    if mapping.rights[3] == "s":
+        yield from shared_runs(pid, mapping)
         return
     begun = None
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap:
@@ -102,6 +137,9 @@ def runs(pid: int, mapping: Mapping) -> Iterator[tuple[int, int]]:
         while at < mapping.end:
             pagemap.seek(at // PAGE * 8)
             octets = pagemap.read(min((mapping.end - at) // PAGE * 8, READ_MOST))
+            if begun is None and not octets.strip(b"\0"):
+                at += len(octets) // 8 * PAGE
+                continue
             for (entry,) in struct.iter_unpack("Q", octets):
                 if is_own(entry) and begun is None:
                     begun = at
