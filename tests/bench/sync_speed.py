@@ -6,21 +6,25 @@ one run, between two Dovecots, near and far.
                               [--store sdbox mdbox] [--only NAME ...] [--folders 1] [--rounds 3]
 
 Prints a table in Markdown. With an --rtt above 0 each of the two servers is so many milliseconds
-away, there and back, behind a relay that limits nothing else. The bare MULTIAPPEND writes messages
-that it has in memory into the same store, over one connection a folder: what the target takes.
-Peak memory and CPU are those of the tool, its children included; beside them, what both servers
-have spent on it.
+away, there and back, behind a relay that limits nothing else (relay.c, which is built here). The
+bare MULTIAPPEND writes messages that it has in memory into the same store, over one connection a
+folder, as many a command as usher comes to: what the target takes. Peak memory and CPU are those of
+the tool, its children included; beside them, what both servers and the relays have spent on it.
+doveadm writes into the store by itself, so that its CPU is also what a server spends for the
+others, and its way to the target has no length.
 
-All tools take turns, --rounds times, and of each the fastest round counts. Its last column says how
-much of the machine was taken by programs that have nothing to do with the bench: figures beside
-more than some percent are to be read with care.
+All carry the messages with their flags and dates, into an account that is new. They take turns,
+--rounds times, each time in another order, with nothing left to be written to the disk by the one
+before, and of each the fastest round counts. The last column says how much of the machine was taken
+by programs that have nothing to do with the bench: figures beside more than some percent are to be
+read with care.
 
 imapsync carries --few messages only, as it would take minutes for more. Its rate leaves out what it
 takes for an account without mail, which is measured too; those of the others leave out nothing.
 
 Needs, beside what the tests need: isync; for imapsync what tools/deps/long.txt says, and imapsync
-itself, which Debian does not have. usher is build/usher (tools/build.sh release), or what USHER_BIN
-names. Run it on a quiet machine.
+itself, which Debian does not have. usher is build/usher (tools/build.sh release, whose folder the
+relay is built in, too), or what USHER_BIN names. Run it on a quiet machine.
 """
 
 from __future__ import annotations
@@ -59,10 +63,12 @@ from peers.rawimap import RawImap  # noqa: E402
 PASSWORD = "secret"
 SOURCES = ("many", "few", "none")
 ROUNDS_MOST = 200
-BATCH = 100
+BATCH = 8000
 MIB = 1 << 20
 WATCH_S = 0.01
 TICKS = os.sysconf("SC_CLK_TCK")
+RELEASE = TOP / "build/release"
+RELAY = RELEASE / "tests/bench/relay"
 
 MBSYNC = """
 IMAPAccount from
@@ -95,6 +101,7 @@ Near :to:
 Patterns *
 Create Near
 Sync Pull
+CopyArrivalDate yes
 SyncState {folder}/
 """
 
@@ -126,6 +133,7 @@ class Cost:
     cpu_s: float = 0.0
     peak_kib: int = 0
     servers_s: float = 0.0  # of CPU
+    relays_s: float = 0.0
     others: float = 0.0  # the part of the machine that strangers took
 
 
@@ -204,20 +212,22 @@ def programs_s() -> dict[str, float]:
                 continue
             family.append(pid)
             with contextlib.suppress(OSError):
-                is_relay = b"peers.relay" in Path(f"/proc/{pid}/cmdline").read_bytes()
-                name = "relays" if is_relay else "servers"
+                command = Path(f"/proc/{pid}/cmdline").read_bytes()
+                name = "relays" if command.startswith(bytes(RELAY)) else "servers"
                 spent[name] += sum(map(int, fields[pid][11:15])) / TICKS
     return spent
 
 
 def watched(run: Callable[[], Cost]) -> Cost:
     """Measures what goes on beside."""
+    os.sync()  # what others have left to be written is not to be waited for
     before, own, busy = programs_s(), sum(os.times()[:4]), busy_s()
     began = time.monotonic()
     cost = run()
     seconds = time.monotonic() - began
     after = programs_s()
     cost.servers_s = max(0.0, after["servers"] - before["servers"])
+    cost.relays_s = max(0.0, after["relays"] - before["relays"])
     known = sum(after.values()) - sum(before.values()) + sum(os.times()[:4]) - own
     cost.others = max(0.0, busy_s() - busy - known) / (seconds * (os.cpu_count() or 1))
     return cost
@@ -358,6 +368,13 @@ def count(server: Dovecot, user: str) -> int:
     return total
 
 
+def build_relay() -> None:
+    if not (RELEASE / "build.ninja").exists():
+        raise SystemExit("there is no build/release to build the relay in: tools/build.sh release")
+    target = str(RELAY.relative_to(RELEASE))
+    subprocess.run(["ninja", "-C", RELEASE, target], check=True, stdout=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
 def far(server: Dovecot, rtt_ms: float) -> Iterator[End]:
     """The server, so far away."""
@@ -365,11 +382,7 @@ def far(server: Dovecot, rtt_ms: float) -> Iterator[End]:
         yield End(server.address, server.port, server)
         return
     address = free_address()
-    relay = Process(
-        [sys.executable, "-B", "-m", "peers.relay", server.endpoint, f"{address}:{BACKEND_PORT}",
-         rtt_ms / 2],
-        cwd=TOP / "tools",
-    )  # fmt: skip
+    relay = Process([RELAY, f"{address}:{BACKEND_PORT}", server.endpoint, str(rtt_ms / 2)])
     try:
         wait_for_greeting(relay, address, BACKEND_PORT, Tls.OFF)
         yield End(address, BACKEND_PORT, server)
@@ -411,11 +424,12 @@ class Bench:
             tools = [tool for tool in [*TOOLS, BARE] if tool in (self.args.only or [tool])]
             if not self.args.imapsync:
                 tools = [tool for tool in tools if tool != "imapsync"]
-            rounds = [
-                [self.one(store, rtt, tool, source_end, target_end) for tool in tools]
-                for _ in range(self.args.rounds)
-            ]
-            self.rows += [max(rows, key=lambda row: row.rate) for rows in zip(*rounds)]
+            rows: dict[str, list[Row]] = {tool: [] for tool in tools}
+            for turn in range(self.args.rounds):
+                first = turn % len(tools)
+                for tool in tools[first:] + tools[:first]:
+                    rows[tool].append(self.one(store, rtt, tool, source_end, target_end))
+            self.rows += [max(of_tool, key=lambda row: row.rate) for of_tool in rows.values()]
 
     def one(self, store: str, rtt: float, tool: str, source_end: End, target_end: End) -> Row:
         def job(user: str) -> Job:
@@ -442,6 +456,7 @@ class Bench:
             seconds = max(0.001, seconds - nothing.seconds)
             cost.cpu_s = max(0.0, cost.cpu_s - nothing.cpu_s)
             cost.servers_s = max(0.0, cost.servers_s - nothing.servers_s)
+            cost.relays_s = max(0.0, cost.relays_s - nothing.relays_s)
         row = Row(store, rtt, tool, messages, messages / seconds, cost)
         print(f"{store}, {rtt:g} ms, {tool}: {row.rate:.0f}/s", file=sys.stderr)
         return row
@@ -449,8 +464,8 @@ class Bench:
     def table(self) -> str:
         lines = [
             "| store | there and back | tool | messages/s | MiB/s | CPU s for 1,000 | the servers' |"
-            " peak MiB | of imapsync | of mbsync | of bare | others |",
-            "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+            " the relays' | peak MiB | of imapsync | of mbsync | of bare | others |",
+            "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
         for row in self.rows:
             cells = [
@@ -460,7 +475,8 @@ class Bench:
                 f"{row.rate:,.0f}",
                 f"{row.rate * self.args.size / MIB:.1f}",
                 f"{row.cost.cpu_s / row.messages * 1000:.3f}",
-                f"{row.cost.servers_s / row.messages * 1000:.2f}",
+                f"{row.cost.servers_s / row.messages * 1000:.3f}",
+                f"{row.cost.relays_s / row.messages * 1000:.3f}",
                 f"{row.cost.peak_kib / 1024:.0f}" if row.cost.peak_kib else "",
                 *(self.ratio(row, tool) for tool in ("imapsync", "mbsync", BARE)),
                 f"{row.cost.others:.0%}",
@@ -489,6 +505,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=[*TOOLS, BARE])
     parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
     args = parser.parse_args()
+    if any(args.rtt):
+        build_relay()
     folder = private_dir("bench")
     try:
         bench = Bench(args, folder)
