@@ -6,7 +6,8 @@
  *     // read into pipeline_in(), send what lies in pipeline_out()
  *
  * Whoever is behind with events calls no step, and then must not read either: bytes may be put into
- * pipeline_in() after PIPELINE_MORE only, and at least one has room then.
+ * pipeline_in() after PIPELINE_MORE, and at least one has room then; or when what the last event
+ * points to is not needed any more, as far as there is room.
  *
  * Of what comes, everything is handed over as whole responses, but for the literals of BODY[...] in
  * FETCH responses (data_is_body()), which have any size: they come in pieces, straight from the

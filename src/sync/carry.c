@@ -1,4 +1,4 @@
-/* What is asked for next, and the loop over both links; see carry.h and carry_parts.h. */
+/* What is asked for next, and the loop over all links; see carry.h and carry_parts.h. */
 #include "sync/carry.h"
 
 #include "base/room.h"
@@ -66,44 +66,8 @@ void carry_ask_no_more(struct carry *c)
         struct window *w = CONTAINER(it, struct window, node);
 
         for (size_t i = 0; i < w->n; i++)
-            w->has_come[i] = true;
+            carry_has_come(c, w, i);
     }
-}
-
-bool carry_rewind(struct carry *c, const struct batch *b, size_t limit)
-{
-    struct item *before = c->again;
-    size_t first = c->again_first, n = c->again_n;
-    bool is_good = true;
-
-    c->again = NULL;
-    c->again_first = c->again_n = c->again_cap = 0;
-    for (size_t i = 0; i < b->n && is_good; i++) {
-        struct item item = b->sent[i].item;
-
-        item.limit = (uint16_t)limit;
-        is_good = carry_again(c, item);
-    }
-    if (c->is_held && is_good) {
-        is_good = carry_again(c, c->item);
-        c->is_held = false;
-        c->is_skipped = true;
-    }
-    list_for_each (it, &c->windows) {
-        struct window *w = CONTAINER(it, struct window, node);
-
-        for (size_t i = 0; i < w->n && is_good; i++) {
-            if (!w->has_come[i])
-                is_good = carry_again(c, w->items[i]);
-            w->has_come[i] = true;
-        }
-        c->dropped_n += !w->is_dropped;
-        w->is_dropped = true;
-    }
-    for (size_t i = first; i < n && is_good; i++)
-        is_good = carry_again(c, before[i]);
-    free(before);
-    return is_good;
 }
 
 void carry_done(struct carry *c, uint32_t uid, uint64_t size, bool is_there)
@@ -224,12 +188,12 @@ static bool step_source(struct carry *c, bool *out_is_dry)
             return false;
         if (!may_take(c))
             return true;
-        switch (link_step(c->p->from, &event)) {
+        switch (carry_step_source(c, &event)) {
         case LINK_WAIT:
             *out_is_dry = true;
             return true;
         case LINK_FAILED:
-            return false;
+            return carry_lose(c, c->reading);
         case LINK_EVENT:
             if (!carry_from_source(c, event))
                 return false;
@@ -279,31 +243,76 @@ static bool record_in_time(struct carry *c)
 /* Until something comes, or is due. */
 static bool wait_for_more(struct carry *c, bool is_dry)
 {
-    struct link_wanting wanting[2] = {{.link = c->p->to, .wants_in = true},
-                                      {.link = c->p->from, .wants_in = is_dry && may_take(c)}};
+    bool wants_source = is_dry && may_take(c);
+    uint64_t began_ms = loop_now_ms(c->loop);
+    bool goes_on = carry_wait(c, wants_source, wait_ms(c));
 
-    return link_wait(wanting, 2, wait_ms(c)) == 0;
+    if (wants_source)
+        c->pace.dry_ms += loop_now_ms(c->loop) - began_ms;
+    return goes_on;
+}
+
+/* What there is to be said goes out. Before each write to the journal, which lasts as long as the
+ * disk needs, the servers are given what they can work on meanwhile. */
+static bool say(struct carry *c, bool is_dry)
+{
+    if (link_flush(c->p->to) < 0 || !carry_ask(c) || !close_in_time(c, is_dry))
+        return false;
+    return carry_flush_sources(c) && link_flush(c->p->to) == 0 && record_in_time(c);
 }
 
 /* One turn. False: a link has failed, or we have, or it is to be begun anew. */
 static bool turn(struct carry *c)
 {
-    bool is_dry, is_heard;
+    const struct source *heard;
+    size_t lost_n = c->lost_n;
+    bool is_dry, is_heard, has_turned;
 
     c->now_ms = loop_now_ms(c->loop);
     if (!step_target(c, &is_heard) || !step_source(c, &is_dry))
         return false;
-    /* Before each write to the journal, which lasts as long as the disk needs, the servers are
-     * given what they can work on meanwhile. */
-    if (link_flush(c->p->to) < 0 || !carry_ask(c) || !close_in_time(c, is_dry))
+    heard = c->reading;
+    if (!say(c, is_dry) || !carry_take_in(c))
         return false;
-    if (link_flush(c->p->from) < 0 || link_flush(c->p->to) < 0 || !record_in_time(c))
-        return false;
-    if (is_over(c) || c->wants_again)
+    carry_turn_to_source(c);
+    has_turned = heard != c->reading || lost_n != c->lost_n;
+    if (is_over(c) || c->wants_again || has_turned)
         return true;
     if (is_heard && (is_dry || !may_take(c)) && !has_room_again(c) && !wait_for_more(c, is_dry))
         return false;
     return !sync_is_stopping(c->p->sync);
+}
+
+/* How much may be asked for, by how fast it has come. It goes down by halves, since a target that
+ * has to write it all to its disk says nothing for a while. */
+static void set_depth(struct carry *c)
+{
+    uint64_t depth = DEPTH_PERIODS * c->pace.bytes;
+
+    if (depth < c->depth / 2)
+        depth = c->depth / 2;
+    if (depth < DEPTH_LEAST)
+        depth = DEPTH_LEAST;
+    c->depth = depth < DEPTH_MOST ? depth : DEPTH_MOST;
+}
+
+/* Each period is looked at by itself; one with a pause in it tells nothing. */
+static void look_at_pace(struct carry *c)
+{
+    uint64_t now_ms = loop_now_ms(c->loop), ms = now_ms - c->pace_began_ms;
+    bool is_paused = c->now_ms < c->paused_until_ms;
+
+    if (c->pace_began_ms == 0 || (ms < PERIOD_MS && !is_paused))
+        return;
+    if (!is_paused) {
+        set_depth(c);
+        c->pace.ms = ms;
+        c->pace.next = c->next;
+        if (c->next < c->p->n && c->p->told.pace && c->p->told.pace(c->p->told.arg, &c->pace))
+            c->mine.n = c->next;
+    }
+    c->pace = (struct carry_pace){0};
+    c->pace_began_ms = now_ms;
 }
 
 /* The source has failed, or all is to stop: what the target was sent whole is waited for, so that
@@ -361,11 +370,24 @@ static enum carry_end end_of(const struct carry *c, bool is_broken, struct err *
     return c->is_full ? CARRY_FULL : CARRY_DONE;
 }
 
-enum carry_end carry_run(const struct carry_params *params, uint32_t *out_suspect, struct err *err)
+enum carry_end carry_run(const struct carry_params *params, struct carry_result *out,
+                         struct err *err)
 {
-    struct carry c = {
-        .p = params, .loop = link_loop(params->to), .batches_limit = BATCHES, .batch_times = 1};
+    struct carry c = {.mine = *params,
+                      .loop = link_loop(params->to),
+                      .recorded = params->recorded,
+                      .sources_n = params->from_n,
+                      .depth = DEPTH_FIRST,
+                      .batches_limit = BATCHES,
+                      .batch_times = 1};
     bool goes_on = true;
+
+    INSIST(params->from_n > 0 && params->from_n <= SYNC_LANES);
+    c.p = &c.mine;
+    c.reading = c.sources;
+    c.asked = &c.sources[params->from_n - 1]; /* the first comes behind the last */
+    for (size_t i = 0; i < params->from_n; i++)
+        c.sources[i].link = params->from[i];
 
     list_init(&c.windows);
     list_init(&c.batches);
@@ -377,9 +399,13 @@ enum carry_end carry_run(const struct carry_params *params, uint32_t *out_suspec
             : 1;
     if (params->is_careful)
         c.batch_limit = c.batches_limit = 1;
-    while (goes_on && !c.wants_again && !is_over(&c))
+    while (goes_on && !c.wants_again && !is_over(&c)) {
         goes_on = turn(&c);
-    *out_suspect = !goes_on && params->is_careful ? suspect_of(&c) : 0;
+        look_at_pace(&c);
+    }
+    *out = (struct carry_result){.suspect = !goes_on && params->is_careful ? suspect_of(&c) : 0,
+                                 .taken = c.mine.n,
+                                 .recorded = c.recorded};
     if (!goes_on && !c.has_failed)
         settle(&c);
     if (!c.has_failed)

@@ -8,17 +8,24 @@
 #include <errno.h>
 #include <stdlib.h>
 
+/* What is heard now. */
+static struct pipeline *source(const struct carry *c)
+{
+    return link_pipeline(c->reading->link);
+}
+
 /* --- asking ----------------------------------------------------------------------------------- */
 
-/* Tells the journal of what is to be asked for, some time before. */
+/* Tells the journal of what is to be asked for, some time before; of the more at once, the more the
+ * target takes at once, as each time lasts as long as the disk needs. */
 static bool record(struct carry *c)
 {
-    size_t n = c->p->n - c->recorded;
+    size_t n = c->p->n - c->recorded, most = c->batch_times * RECORD;
     struct err err;
 
-    if (c->recorded > c->next || n == 0)
+    if (c->recorded > c->next || c->recorded >= c->p->n)
         return true;
-    n = n < RECORD ? n : RECORD;
+    n = n < most ? n : most;
     if (journal_sending(sync_journal(c->p->sync), c->p->folder, c->p->fence,
                         c->p->uids + c->recorded, n, &err) < 0)
         return carry_failed(c, &err);
@@ -54,9 +61,10 @@ static uint64_t size_of(const struct carry *c, uint32_t uid)
     return m ? m->size : 0;
 }
 
-/* Fills a window with what comes next, in ascending order. */
-static void fill(struct carry *c, struct window *w)
+/* Fills a window with what comes next, in ascending order. True: it is one that stands alone. */
+static bool fill(struct carry *c, struct window *w)
 {
+    uint64_t most = carry_window_bytes(c);
     struct item item;
 
     while (w->n < WINDOW_MESSAGES && peek(c, &item)) {
@@ -64,16 +72,17 @@ static void fill(struct carry *c, struct window *w)
         bool stands_alone = item.is_alone || c->is_single || c->p->is_careful;
 
         if (w->n > 0 &&
-            (stands_alone || w->bytes + size > WINDOW_BYTES || item.uid <= w->items[w->n - 1].uid))
-            return;
+            (stands_alone || w->bytes + size > most || item.uid <= w->items[w->n - 1].uid))
+            return false;
         if (c->again_first == c->again_n && c->next >= c->recorded)
-            return; /* the journal does not know it */
+            return false; /* the journal does not know it */
         w->items[w->n++] = item;
         w->bytes += size;
         take(c);
         if (stands_alone)
-            return;
+            return true;
     }
+    return false;
 }
 
 static bool put_fetch(struct carry *c, struct window *w)
@@ -86,7 +95,7 @@ static bool put_fetch(struct carry *c, struct window *w)
     for (size_t i = 0; i < w->n; i++)
         fits = fits && set_put(&set, w->items[i].uid) == 0;
     fits = fits && set_end(&set) == 0 && buf_puts(&c->text, " (UID BODY.PEEK[])") == 0;
-    fits = fits && pipeline_put(link_pipeline(c->p->from), buf_slice(&c->text), &w->id) == 0;
+    fits = fits && pipeline_put(link_pipeline(w->from->link), buf_slice(&c->text), &w->id) == 0;
     if (!fits) {
         struct err err;
 
@@ -98,13 +107,14 @@ static bool put_fetch(struct carry *c, struct window *w)
 
 static bool may_ask(const struct carry *c)
 {
-    size_t most = c->is_single || c->p->is_careful ? 1 : WINDOWS;
+    size_t most = c->is_single || c->p->is_careful ? 1 : WINDOWS_MOST;
     struct item item;
 
     if (c->dropped_n > 0 || (c->p->is_careful && (c->batch || c->batches_n > 0)))
         return false;
-    return c->windows_n < most && (c->windows_n == 0 || c->windows_bytes < WINDOWS_BYTES) &&
-           !carry_is_pausing(c) && peek(c, &item);
+    if (c->open_n > 0 && (c->open_n >= carry_windows_most(c) || c->open_bytes >= c->depth))
+        return false;
+    return c->windows_n < most && !carry_is_pausing(c) && peek(c, &item);
 }
 
 bool carry_ask(struct carry *c)
@@ -122,21 +132,37 @@ bool carry_ask(struct carry *c)
             return carry_failed(c, &err);
         }
         list_append(&c->windows, &w->node);
+        w->from = carry_whom_to_ask(c, fill(c, w));
+        w->from->windows_n++;
+        w->left = w->n;
         c->windows_n++;
-        fill(c, w);
         INSIST(w->n > 0);
-        c->windows_bytes += w->bytes;
+        c->open_n++;
+        c->open_bytes += w->bytes;
         if (!put_fetch(c, w))
             return false;
     }
     return true;
 }
 
-static void window_free(struct carry *c, struct window *w)
+void carry_has_come(struct carry *c, struct window *w, size_t i)
 {
+    if (w->has_come[i])
+        return;
+    w->has_come[i] = true;
+    if (--w->left > 0)
+        return;
+    w->from->windows_n--;
+    c->open_n--;
+    c->open_bytes -= w->bytes;
+}
+
+void carry_window_free(struct carry *c, struct window *w)
+{
+    for (size_t i = 0; i < w->n; i++)
+        carry_has_come(c, w, i);
     list_remove(&w->node);
     c->windows_n--;
-    c->windows_bytes -= w->bytes;
     c->dropped_n -= w->is_dropped;
     free(w);
 }
@@ -144,7 +170,7 @@ static void window_free(struct carry *c, struct window *w)
 void carry_windows_free(struct carry *c)
 {
     list_for_each_safe (it, &c->windows)
-        window_free(c, CONTAINER(it, struct window, node));
+        carry_window_free(c, CONTAINER(it, struct window, node));
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -156,12 +182,12 @@ static const struct item *item_of(struct carry *c, uint32_t uid)
     list_for_each (it, &c->windows) {
         struct window *w = CONTAINER(it, struct window, node);
 
-        for (size_t i = 0; i < w->n; i++) {
+        for (size_t i = 0; i < w->n && w->from == c->reading; i++) {
             size_t at = (w->cursor + i) % w->n;
 
             if (w->items[at].uid != uid || w->has_come[at])
                 continue;
-            w->has_come[at] = true;
+            carry_has_come(c, w, at);
             w->cursor = at + 1;
             return &w->items[at];
         }
@@ -175,8 +201,9 @@ static const struct item *item_unnamed(struct carry *c)
     if (c->windows_n == 1) {
         struct window *w = CONTAINER(c->windows.next, struct window, node);
 
-        if (w->n == 1 && !w->has_come[0]) {
-            w->has_come[0] = true;
+        /* Not of one that was out when another came so: that is asked for again before it. */
+        if (w->n == 1 && !w->has_come[0] && !w->is_unnamed) {
+            carry_has_come(c, w, 0);
             return &w->items[0];
         }
     }
@@ -208,9 +235,28 @@ static bool is_another(struct carry *c)
     return false;
 }
 
+uint32_t carry_uid_of(struct carry *c, enum pipeline_event event)
+{
+    struct pipeline *p = source(c);
+    bool is_body = event == PIPELINE_BODY;
+    struct data_fetch fetch;
+    struct slice text;
+    char *room;
+
+    if (!is_body && (event != PIPELINE_DATA || pipeline_is_rest(p) ||
+                     !slice_ieq(pipeline_response(p)->word, SLICE("FETCH"))))
+        return 0;
+    text = is_body ? pipeline_head(p) : pipeline_response(p)->text;
+    room = carry_room(c, text.n);
+    if (!room || !data_fetch(text, is_body, room, &fetch) || !(fetch.told & FETCH_BODY) ||
+        !(fetch.told & FETCH_UID) || fetch.section.n > 0)
+        return 0;
+    return fetch.uid;
+}
+
 static bool on_body(struct carry *c)
 {
-    struct pipeline *p = link_pipeline(c->p->from);
+    struct pipeline *p = source(c);
     struct slice head = pipeline_head(p);
     struct data_fetch fetch;
     char *room = carry_room(c, head.n);
@@ -245,7 +291,7 @@ static bool on_body_end(struct carry *c)
  * make it keep them. */
 static bool on_rest(struct carry *c)
 {
-    struct slice text = pipeline_response(link_pipeline(c->p->from))->text;
+    struct slice text = pipeline_response(source(c))->text;
     struct data_fetch fetch;
     char *room;
 
@@ -291,6 +337,11 @@ bool carry_take_on(struct carry *c)
             return carry_failed(c, &err);
         }
         c->pending = slice_sub(c->pending, piece.n, c->pending.n);
+        if (c->pace_began_ms == 0) { /* the way to the first is not counted */
+            c->pace_began_ms = c->now_ms;
+            c->pace.dry_ms = 0;
+        }
+        c->pace.bytes += piece.n;
         pause = sync_pay(c->p->sync, piece.n);
         if (pause > 0)
             c->paid_until_ms = c->now_ms + pause;
@@ -304,7 +355,7 @@ bool carry_take_on(struct carry *c)
 /* A body that came as a quoted string, or NIL. */
 static bool on_data(struct carry *c)
 {
-    struct pipeline *p = link_pipeline(c->p->from);
+    struct pipeline *p = source(c);
     const struct response *r = pipeline_response(p);
     struct data_fetch fetch;
     char *room;
@@ -342,7 +393,7 @@ static bool missed(struct carry *c, const struct window *w, struct item item, bo
 
 static bool on_tagged(struct carry *c)
 {
-    struct pipeline *p = link_pipeline(c->p->from);
+    struct pipeline *p = source(c);
     const struct response *r = pipeline_response(p);
     struct slice code = {0}, arguments = {0};
     struct window *w = NULL;
@@ -351,7 +402,7 @@ static bool on_tagged(struct carry *c)
 
     list_for_each (it, &c->windows) {
         w = CONTAINER(it, struct window, node);
-        if (w->id == pipeline_command_id(p))
+        if (w->from == c->reading && w->id == pipeline_command_id(p))
             break;
         w = NULL;
     }
@@ -371,7 +422,7 @@ static bool on_tagged(struct carry *c)
                 return false;
         }
     }
-    window_free(c, w);
+    carry_window_free(c, w);
     return true;
 }
 
@@ -381,7 +432,7 @@ bool carry_from_source(struct carry *c, enum pipeline_event event)
     case PIPELINE_BODY:
         return on_body(c);
     case PIPELINE_BYTES:
-        c->pending = pipeline_bytes(link_pipeline(c->p->from));
+        c->pending = pipeline_bytes(source(c));
         return carry_take_on(c);
     case PIPELINE_BODY_END:
         return on_body_end(c);

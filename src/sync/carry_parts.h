@@ -2,6 +2,7 @@
  *
  *     carry.c         what is to be asked for next, and the loop over both links
  *     carry_fetch.c   what the source gives
+ *     carry_source.c  which of its links is asked, and which is heard
  *     carry_append.c  what the target takes, and what it says to it
  *     carry_words.c   what its words mean
  */
@@ -13,13 +14,22 @@
 #include "sync/carry.h"
 #include "sync/identity.h"
 #include "sync/journal.h"
+#include "sync/sync.h"
 
 enum {
     /* Of a window: one FETCH. The sizes are the source's words, and only guide. */
     WINDOW_MESSAGES = 200,
     WINDOW_BYTES = 1 << 20,
     WINDOWS = 12,
-    WINDOWS_BYTES = 8 << 20,
+    WINDOWS_MOST = 64,  /* with those of which only the answer is missing */
+    WINDOWS_A_LINK = 3, /* if that is more: one that is heard, one that has come, one on its way */
+    /* All that is asked for: what comes in some seconds, as nothing can be changed for it any more,
+     * and more than any way between servers holds. */
+    DEPTH_FIRST = 2 << 20,
+    DEPTH_LEAST = 256 << 10,
+    DEPTH_MOST = 8 << 20,
+    DEPTH_PERIODS = 4,
+    PERIOD_MS = 500,
     /* Of a batch: one APPEND. Large, since a target pays for each with a lock and a sync of its
      * disk, and since the next is begun when it has been answered: what is refused could not keep
      * its place else. Not larger, since what is refused is sent again by halves; so that each one
@@ -33,7 +43,8 @@ enum {
     /* Commands of one message whose answers are out. */
     BATCHES = 64,
     BATCHES_BYTES = 24 << 20,
-    /* The journal is told of so many messages at once. */
+    /* The journal is told of so many messages at once: RECORD before they are asked for, as many
+     * times more as a batch grows; RESULTS when they have been answered. */
     RECORD = 1000,
     RESULTS = 500,
     RESULTS_MS = 500,
@@ -65,15 +76,29 @@ struct item {
     uint8_t is_alone; /* asked for by itself */
 };
 
+/* A link to the source. */
+struct source {
+    struct link *link;
+    size_t windows_n; /* that it was asked for, and has not given all of */
+    bool has_room;    /* for more of them to come while another is heard */
+    bool is_lost;     /* broken, and the others do its work */
+    bool is_holding;  /* `held` has come before its turn, and nothing is done with it yet */
+    enum pipeline_event held;
+};
+
 /* A FETCH that is out. */
 struct window {
     struct list node;
-    uint32_t id;
+    struct source *from;
+    uint32_t id;      /* there */
     size_t n, cursor; /* the item that is expected next */
+    size_t left; /* that have not come. When none is, its answer may still take a while: Dovecot
+                    gives that when it has done all that it was asked in a row */
     uint64_t bytes;
     struct item items[WINDOW_MESSAGES];
     bool has_come[WINDOW_MESSAGES];
     bool is_dropped; /* by carry_rewind() */
+    bool is_passed;  /* the server gives what comes behind it: of what has not come, nothing will */
     bool is_unnamed; /* bodies came without a UID while it was out */
 };
 
@@ -101,6 +126,7 @@ struct batch {
 
 struct carry {
     const struct carry_params *p;
+    struct carry_params mine; /* that is *p: the given ones, but n may become less */
     struct loop *loop;
     struct err err; /* of ours, with `has_failed` */
     bool has_failed;
@@ -112,9 +138,15 @@ struct carry {
     struct item *again;
     size_t again_n, again_first, again_cap;
 
-    struct list windows;
+    struct source sources[SYNC_LANES]; /* never less than the first of them is there */
+    size_t sources_n, lost_n;
+    struct source *asked;   /* the last */
+    struct source *reading; /* the only one that is heard: that of the first window */
+
+    struct list windows; /* in the order in which their messages are to come */
     size_t windows_n;
-    uint64_t windows_bytes;
+    size_t open_n; /* of these, not all has come */
+    uint64_t open_bytes;
     size_t dropped_n; /* windows of which nothing is wanted any more; nothing is asked for behind
                          them */
     bool is_single;   /* the source tells UIDs behind bodies: one message at a time */
@@ -141,6 +173,10 @@ struct carry {
     struct journal_message *results;
     size_t results_n, results_cap;
     uint64_t results_ms; /* when the first of them came */
+
+    uint64_t depth;         /* bytes that may be asked for */
+    struct carry_pace pace; /* of this period */
+    uint64_t pace_began_ms; /* 0: nothing has come yet */
 
     uint64_t now_ms;
     uint64_t paused_until_ms; /* a server has asked for it */
@@ -173,11 +209,7 @@ bool carry_is_pausing(const struct carry *c);
 bool carry_may_begin(const struct carry *c);
 
 /* To be asked for once more. False: carry_failed(). */
-bool carry_again(struct carry *c, struct item item);
-
-/* The items of a batch of many are to be asked for once more, and before all that comes behind them
- * and has been asked for already: that is passed over when it comes. */
-bool carry_rewind(struct carry *c, const struct batch *b, size_t limit);
+bool carry_again(struct carry *c, struct item item) MUST_CHECK;
 
 /* The message is over, for good or ill; its row of the journal was seen to by the caller. */
 void carry_done(struct carry *c, uint32_t uid, uint64_t size, bool is_there);
@@ -187,6 +219,38 @@ bool carry_pause(struct carry *c, uint32_t hint_ms, struct slice words);
 
 /* The message is not carried: it is listed, and its row goes. */
 bool carry_refuse(struct carry *c, uint32_t uid, enum sync_reason reason, struct slice words);
+
+/* ---- carry_source.c ---- */
+
+/* Which link is to be asked for the next window. What `stands_alone` is asked of the first: of all
+ * that the source has, the folder's list is its view. */
+struct source *carry_whom_to_ask(struct carry *c, bool stands_alone);
+
+/* How large a window may be: what comes of it must not need to be heard before its turn. */
+uint64_t carry_window_bytes(const struct carry *c);
+size_t carry_windows_most(const struct carry *c);
+
+/* Turns to the link that is to be heard next, unless a message is in the middle. */
+void carry_turn_to_source(struct carry *c);
+
+/* Its next event, as link_step(); one that is not its turn is kept for later, and another tried. */
+enum link_event carry_step_source(struct carry *c, enum pipeline_event *out_event);
+
+/* What the others have to say is taken in, as far as there is room. */
+bool carry_take_in(struct carry *c);
+
+bool carry_flush_sources(struct carry *c);
+
+/* Waits for the target and the source, as link_wait(). */
+bool carry_wait(struct carry *c, bool wants_source, uint32_t wait_ms);
+
+/* A link has failed. True: it was one of several, and what it owes will be asked of the others,
+ * with all that comes behind it. */
+bool carry_lose(struct carry *c, struct source *s);
+
+/* The items of a batch of many are to be asked for once more, and before all that comes behind them
+ * and has been asked for already: that is passed over when it comes. */
+bool carry_rewind(struct carry *c, const struct batch *b, size_t limit);
 
 /* ---- carry_fetch.c ---- */
 
@@ -199,6 +263,13 @@ bool carry_from_source(struct carry *c, enum pipeline_event event);
 /* Takes on what has come of a message and is pending; true: none is pending any more. */
 bool carry_take_on(struct carry *c);
 
+void carry_window_free(struct carry *c, struct window *w);
+
+/* The item of an open window is there, or is not wanted any more. */
+void carry_has_come(struct carry *c, struct window *w, size_t i);
+
+/* Whose body has come, by the response of its event; 0: it does not say. */
+uint32_t carry_uid_of(struct carry *c, enum pipeline_event event);
 void carry_windows_free(struct carry *c);
 
 /* ---- carry_append.c ---- */

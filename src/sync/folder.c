@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { SUBJECTS = 200, SUBJECT = 200 };
@@ -195,20 +196,6 @@ static bool may_be_quick(const struct folder *f)
            !f->params->search;
 }
 
-int folder_rights(struct lane *lane, const struct job *job, struct err *err)
-{
-    const struct sync_params *params = sync_params(lane->sync);
-    struct slice from = slice_str(job->from), to = slice_str(job->to);
-
-    if (params->with_acl &&
-        mailboxes_carry_acl(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
-        return -1;
-    if (params->with_metadata &&
-        mailboxes_carry_metadata(lane->sync, job->folder, lane->from, lane->to, from, to, err) < 0)
-        return -1;
-    return 0;
-}
-
 /* --- the order of the work -------------------------------------------------------------------- */
 
 static int search(struct folder *f)
@@ -217,7 +204,7 @@ static int search(struct folder *f)
 
     if (!f->params->search)
         return 0;
-    if (look_search(f->lane->from, f->params->search, f->from_open.exists, &f->searched.all,
+    if (look_search(f->lane->from, f->params->search, look_extent(&f->from_open), &f->searched.all,
                     &f->searched.n, &answer, f->err) < 0)
         return -1;
     f->searched.cap = f->searched.n;
@@ -317,8 +304,6 @@ static int work(struct folder *f)
         f->count.state = FOLDER_REFUSED;
         return 0;
     }
-    if (f->writes && folder_rights(f->lane, f->job, f->err) < 0)
-        return -1;
     if (heed_journal(f) < 0 || search(f) < 0)
         return -1;
     f->is_quick = may_be_quick(f);
@@ -353,24 +338,41 @@ static bool is_as_then(const struct data_status *s, uint32_t uidvalidity, uint32
            s->messages == messages && modseq > 0 && s->highestmodseq == modseq;
 }
 
-/* Nothing has changed on either side since the folder was proven: it need not even be opened. */
+/* Whether nothing has changed on either side since the folder was proven, by its row. */
+static bool is_unchanged(const struct sync_params *p, const struct job *job,
+                         const struct journal_folder *row)
+{
+    return row->is_proven && row->chosen == choice_of(p) && p->max_age_s == 0 &&
+           p->min_age_s == 0 && row->to_fence == 0 &&
+           is_as_then(&job->from_status, row->from_uidvalidity, row->from_uidnext,
+                      row->from_messages, row->from_modseq) &&
+           is_as_then(&job->to_status, row->to_uidvalidity, row->to_uidnext, row->to_messages,
+                      row->to_modseq);
+}
+
+int folder_is_unchanged(struct sync *s, const struct job *job, struct journal_folder *out_row,
+                        bool *out_is, struct err *err)
+{
+    const struct sync_params *p = sync_params(s);
+
+    *out_is = false;
+    if (p->is_full || p->what != SYNC_ALL || !job->has_to)
+        return 0;
+    if (journal_folder(sync_journal(s), slice_str(job->from), slice_str(job->to), out_row, err) < 0)
+        return -1;
+    *out_is = is_unchanged(p, job, out_row);
+    return 0;
+}
+
+/* It need not even be opened. */
 static int skip_unchanged(struct folder *f, bool *out_is_done)
 {
     const struct job *job = f->job;
     const struct journal_folder *row = &f->row;
 
-    *out_is_done = false;
-    if (f->params->is_full || f->params->what != SYNC_ALL || !job->has_to)
-        return 0;
-    if (journal_folder(sync_journal(f->sync), slice_str(job->from), slice_str(job->to), &f->row,
-                       f->err) < 0)
+    if (folder_is_unchanged(f->sync, job, &f->row, out_is_done, f->err) < 0)
         return folder_failed(f);
-    if (!row->is_proven || row->chosen != choice_of(f->params) || f->params->max_age_s > 0 ||
-        f->params->min_age_s > 0 || row->to_fence > 0 ||
-        !is_as_then(&job->from_status, row->from_uidvalidity, row->from_uidnext, row->from_messages,
-                    row->from_modseq) ||
-        !is_as_then(&job->to_status, row->to_uidvalidity, row->to_uidnext, row->to_messages,
-                    row->to_modseq))
+    if (!*out_is_done)
         return 0;
     f->count.state = FOLDER_UNCHANGED;
     f->count.from_messages = f->count.chosen = f->count.found = row->from_messages;
@@ -380,7 +382,6 @@ static int skip_unchanged(struct folder *f, bool *out_is_done)
     f->count.proof.is_proven = true;
     f->count.proof.paired = row->from_messages;
     sync_lane_done(f->sync, f->lane->index, row->from_messages, job->from_status.size);
-    *out_is_done = true;
     return 0;
 }
 
@@ -393,22 +394,48 @@ static bool is_free(struct link *l)
            !pipeline_is_open(link_pipeline(l));
 }
 
-/* A message that was listed and had no text to give may just have gone. */
-static bool has_gone(struct folder *f, const struct folder_issue *issue)
+/* Messages that were listed and had no text to give may just have gone: those of them that are
+ * there are in `list` then. False: it is not known. */
+static bool look_for_gone(struct folder *f, struct look_list *list)
 {
-    struct look_list list;
-    struct link_answer answer;
+    struct uids uids = {0};
+    struct link_answer answer = {.kind = RESPONSE_OK};
     struct err err;
-    bool result;
+    struct link *from = f->lane->from;
+    bool result = is_free(from);
 
-    if (issue->reason != REASON_FETCH_NOTHING || !is_free(f->lane->from))
-        return false;
-    look_list_init(&list, f->flags);
-    result =
-        look_messages(f->lane->from, &issue->from_uid, 1, LOOK_FLAGS, &list, &answer, &err) == 0 &&
-        answer.kind == RESPONSE_OK && list.n == 0;
-    look_list_free(&list);
-    return result;
+    for (size_t i = 0; i < f->issues_n && result; i++) {
+        if (f->issues[i].reason == REASON_FETCH_NOTHING)
+            result = uids_add(f, &uids, f->issues[i].from_uid) == 0;
+    }
+    uids_sort(&uids);
+    if (result && uids.n > 0)
+        result = look_messages(from, uids.all, uids.n, LOOK_FLAGS, list, &answer, &err) == 0;
+    free(uids.all);
+    return result && answer.kind == RESPONSE_OK;
+}
+
+/* The subjects of the first issues that are of messages of one side, in SUBJECT bytes each. */
+static void look_subjects_of(struct folder *f, bool is_from, char *out)
+{
+    struct link *l = is_from ? f->lane->from : f->lane->to;
+    uint32_t uids[SUBJECTS];
+    size_t of[SUBJECTS], n = 0;
+    char *subjects = calloc(SUBJECTS, SUBJECT);
+    struct err err;
+
+    for (size_t i = 0; i < f->issues_n && i < SUBJECTS; i++) {
+        const struct folder_issue *issue = &f->issues[i];
+
+        uids[n] = is_from ? issue->from_uid : issue->to_uid;
+        of[n] = i;
+        n += uids[n] > 0 && (is_from || issue->from_uid == 0);
+    }
+    if (subjects && n > 0 && is_free(l))
+        (void)!look_subjects(l, uids, n, subjects, SUBJECT, &err);
+    for (size_t i = 0; i < n && subjects; i++)
+        memcpy(out + of[i] * SUBJECT, subjects + i * SUBJECT, SUBJECT);
+    free(subjects);
 }
 
 /* What a try that broke has to tell: how messages were carried. The rest, also what the proof has
@@ -418,31 +445,53 @@ static bool is_for_good(const struct folder_issue *issue)
     return issue->to_uid == 0 && (issue->reason == REASON_KEYWORDS || issue->reason == REASON_DATE);
 }
 
+/* Puts those that are to be told before the others, which are dropped; nothing is freed. */
+static void drop_issues(struct folder *f, bool is_broken)
+{
+    struct look_list there;
+    size_t kept = 0;
+    bool knows;
+
+    look_list_init(&there, f->flags);
+    knows = !is_broken && look_for_gone(f, &there);
+    for (size_t i = 0; i < f->issues_n; i++) {
+        const struct folder_issue issue = f->issues[i];
+        bool has_gone = issue.reason == REASON_FETCH_NOTHING;
+
+        has_gone = has_gone && knows && !look_find(&there, issue.from_uid);
+        f->count.refused -= has_gone;
+        f->count.chosen -= has_gone;
+        if (has_gone || (is_broken && !is_for_good(&issue)))
+            continue;
+        f->issues[i] = f->issues[kept];
+        f->issues[kept++] = issue;
+    }
+    f->issues_n = kept;
+    look_list_free(&there);
+}
+
 static void tell_issues(struct folder *f, bool is_broken)
 {
-    for (size_t i = 0; i < f->issues_n; i++) {
-        struct folder_issue *issue = &f->issues[i];
-        char subject[SUBJECT] = "";
-        struct err err;
+    const size_t all_n = f->issues_n;
+    char *subjects;
 
-        if (is_broken && !is_for_good(issue)) {
-            free(issue->text);
-            continue;
-        }
-        if (has_gone(f, issue)) {
-            f->count.refused--;
-            f->count.chosen--;
-        } else {
-            if (i < SUBJECTS && issue->from_uid > 0 && is_free(f->lane->from))
-                (void)!look_subject(f->lane->from, issue->from_uid, subject, sizeof subject, &err);
-            else if (i < SUBJECTS && issue->to_uid > 0 && is_free(f->lane->to))
-                (void)!look_subject(f->lane->to, issue->to_uid, subject, sizeof subject, &err);
-            sync_issue(f->sync, issue->reason, f->job->folder, issue->from_uid, issue->to_uid,
-                       slice_str(subject), "%s", issue->text ? issue->text : "");
-        }
-        free(issue->text);
+    drop_issues(f, is_broken);
+    subjects = f->issues_n > 0 ? calloc(SUBJECTS, SUBJECT) : NULL;
+    if (subjects) {
+        look_subjects_of(f, true, subjects);
+        look_subjects_of(f, false, subjects);
     }
+    for (size_t i = 0; i < f->issues_n; i++) {
+        const struct folder_issue *issue = &f->issues[i];
+
+        sync_issue(f->sync, issue->reason, f->job->folder, issue->from_uid, issue->to_uid,
+                   slice_str(subjects && i < SUBJECTS ? subjects + i * SUBJECT : ""), "%s",
+                   issue->text ? issue->text : "");
+    }
+    for (size_t i = 0; i < all_n; i++)
+        free(f->issues[i].text);
     free(f->issues);
+    free(subjects);
 }
 
 /* Adds what this try has done; the rest is as it is now. */

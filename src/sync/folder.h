@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "sync/lane.h"
 
+struct journal_folder;
+
 enum folder_end {
     FOLDER_IS_DONE,
     FOLDER_IS_BROKEN, /* a link has failed, or the sync is stopping */
@@ -38,8 +40,10 @@ void folder_way_done(struct folder_way *way);
  * status.size. What is refused counts as empty. -1: a link has broken, or memory. */
 int folder_sizes(struct lane *lane, struct job *job, struct err *err) MUST_CHECK;
 
-/* Carries rights and annotations, as the parameters have it. -1: a link has broken. */
-int folder_rights(struct lane *lane, const struct job *job, struct err *err) MUST_CHECK;
+/* Whether nothing has changed on either side since the folder was proven, by STATUS of both and the
+ * journal, whose row it hands out; --full takes nothing for that. -1: the journal. */
+int folder_is_unchanged(struct sync *s, const struct job *job, struct journal_folder *out_row,
+                        bool *out_is, struct err *err) MUST_CHECK;
 
 enum folder_end folder_sync(struct lane *lane, struct job *job, struct folder_way *way,
                             struct err *err) MUST_CHECK;

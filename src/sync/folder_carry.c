@@ -7,9 +7,15 @@
 
 enum { JUDGE_BYTES = 8 << 20, JUDGE_MOST = 16 << 20 };
 
+/* A part of what is lacking, on its way. */
+struct part {
+    struct folder *f;
+    size_t at; /* where it begins */
+};
+
 static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
 {
-    struct folder *f = arg;
+    struct folder *f = ((struct part *)arg)->f;
 
     sync_lane_done(f->sync, f->lane->index, 1, is_there ? size : 0);
     if (!is_there) {
@@ -30,12 +36,34 @@ static void on_done(void *arg, uint32_t from_uid, uint64_t size, bool is_there)
 
 static void on_issue(void *arg, enum sync_reason reason, uint32_t from_uid, struct slice words)
 {
-    struct folder *f = arg;
+    struct folder *f = ((struct part *)arg)->f;
 
     if (folder_issue(f, reason, from_uid, 0, words) < 0 ||
         (reason == REASON_KEYWORDS && uids_add(f, &f->way->without_keywords, from_uid) < 0) ||
         (reason == REASON_DATE && uids_add(f, &f->way->without_date, from_uid) < 0))
         f->has_failed = true;
+}
+
+/* How much is still to be carried, as far as it matters. */
+static uint64_t bytes_left(const struct folder *f, size_t at, uint64_t most)
+{
+    uint64_t bytes = 0;
+
+    while (at < f->lacking.n && bytes < most) {
+        const struct look_message *m = look_find(&f->from, f->lacking.all[at++]);
+
+        bytes += m ? m->size : 0;
+    }
+    return bytes;
+}
+
+static bool on_pace(void *arg, const struct carry_pace *pace)
+{
+    const struct part *part = arg;
+    struct width_pace told = {.bytes = pace->bytes, .ms = pace->ms, .dry_ms = pace->dry_ms};
+
+    told.left = bytes_left(part->f, part->at + pace->next, WIDTH_LEFT * pace->bytes);
+    return lane_judge_width(part->f->lane, &told);
 }
 
 static bool is_suspect(const struct folder *f, uint32_t uid)
@@ -131,56 +159,60 @@ static size_t first_part(const struct folder *f, size_t at)
                                                      : (i - at) / CARRY_BATCH * CARRY_BATCH;
 }
 
-static int carry(struct folder *f)
+/* All of it, in parts: between them the lane may do what needs links that are free. */
+static int carry_parts(struct folder *f)
 {
+    struct lane *lane = f->lane;
+    struct part part = {.f = f};
     struct carry_params p = {.sync = f->sync,
-                             .lane = f->lane->index,
-                             .from = f->lane->from,
-                             .to = f->lane->to,
+                             .lane = lane->index,
+                             .from = lane->sources,
+                             .to = lane->to,
                              .to_name = slice_str(f->job->to),
                              .folder = f->row.id,
                              .fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1,
                              .to_uidvalidity = f->to_open.uidvalidity,
                              .permanent = folder_permanent(f),
-                             .reader = f->lane->reader,
+                             .reader = lane->reader,
                              .list = &f->from,
                              .is_careful = f->way->is_careful,
-                             .told = {.done = on_done, .issue = on_issue, .arg = f}};
+                             .told = {.done = on_done,
+                                      .issue = on_issue,
+                                      .pace = f->way->is_careful ? NULL : on_pace,
+                                      .arg = &part}};
 
-    for (size_t at = 0; at < f->lacking.n; at += p.n) {
-        uint64_t began_ms = loop_now_ms(f->lane->loop), before = f->count.carried_bytes;
+    while (part.at < f->lacking.n) {
+        uint64_t began_ms = loop_now_ms(lane->loop), before = f->count.carried_bytes;
+        struct carry_result result;
         enum carry_end end;
 
-        p.uids = f->lacking.all + at;
-        p.n = first_part(f, at);
-        end = carry_run(&p, &f->way->suspect, f->err);
+        p.uids = f->lacking.all + part.at;
+        p.n = first_part(f, part.at);
+        p.from_n = lane->sources_n;
+        end = carry_run(&p, &result, f->err);
+        f->way->suspect = result.suspect;
         if (heed_end(f, end) < 0)
             return -1;
         if (end == CARRY_FULL)
             return 0;
-        if (lane_judge(f->lane, f->count.carried_bytes - before,
-                       loop_now_ms(f->lane->loop) - began_ms, f->err) < 0)
+        part.at += result.taken;
+        p.recorded = result.recorded - result.taken;
+        if (lane_judge(lane, f->count.carried_bytes - before, loop_now_ms(lane->loop) - began_ms,
+                       f->err) < 0)
             return -1;
+        lane_widen(lane, slice_str(f->job->from), f->from_open.uidvalidity);
     }
     return 0;
 }
 
-/* Where the next run begins. Nothing may change unseen between a list and its fence, so the fence
- * is taken first; and what others have changed of that which was listed at the beginning is listed
- * once more. */
-static int take_fence(struct folder *f, uint32_t fence)
+static int carry(struct folder *f)
 {
-    struct slice name = slice_str(f->job->to);
-    struct link_answer answer = {.kind = RESPONSE_OK};
+    int result;
 
-    if (mailboxes_status(f->lane->to, &name, 1, &f->to_then, f->err) < 0)
-        return -1;
-    if (f->to_open.modseq == 0 || f->to_then.highestmodseq == f->to_open.modseq || fence < 2)
-        return 0;
-    if (look_range(f->lane->to, 1, fence - 1, LOOK_ALL, f->to_open.modseq, f->to_open.exists,
-                   &f->to, &answer, f->err) < 0)
-        return -1;
-    return folder_heed(f, &answer, "the list of what has changed");
+    lane_narrow(f->lane);
+    result = carry_parts(f);
+    lane_narrow(f->lane);
+    return result;
 }
 
 /* Whether as many messages were there at the fence as are known: else some have gone since the
@@ -194,29 +226,40 @@ static bool has_counted(const struct folder *f, uint32_t fence)
     return known == f->to_then.messages;
 }
 
+/* Where the next run begins, and what is there by then. Nothing may change unseen between a list
+ * and its fence, so the fence (STATUS) is taken first; what others have changed of that which was
+ * listed at the beginning is listed once more behind it, and so is what has come. */
+static int look_behind(struct folder *f, uint32_t fence)
+{
+    const struct look_end end = {.name = slice_str(f->job->to),
+                                 .fence = fence,
+                                 .come = (uint32_t)f->carried.n,
+                                 .since = f->to_open.modseq};
+    struct link_answer answer;
+
+    if (look_at_end(f->lane->to, &end, &f->to, &f->to_then, &answer, f->err) < 0)
+        return -1;
+    return folder_heed(f, &answer, "the list of what has come");
+}
+
 /* What has come to the target since it was looked at; and, where the target has not told under
  * which UIDs it took them, which of it is which. */
 static int look_again(struct folder *f)
 {
-    struct link_answer answer;
     uint32_t fence = f->to_open.uidnext > 0 ? f->to_open.uidnext : 1;
 
-    if (take_fence(f, fence) < 0)
+    if (look_behind(f, fence) < 0)
         return -1;
     f->has_counted_to = has_counted(f, fence);
     if (f->carried.n == 0)
         return 0;
     uids_sort(&f->carried);
     uids_sort(&f->refused);
-    if (look_range(f->lane->to, fence, UINT32_MAX, LOOK_ALL, 0, (uint32_t)f->carried.n, &f->to,
-                   &answer, f->err) < 0 ||
-        folder_heed(f, &answer, "the list of what has come") < 0)
-        return -1;
-    f->has_counted_to = has_counted(f, fence);
     for (size_t i = 0; f->has_to_there && i < f->to.n; i++) {
         if (f->to.messages[i].uid >= fence && uids_add(f, &f->to_there, f->to.messages[i].uid) < 0)
             return -1;
     }
+    uids_sort(&f->to_there); /* some may have been there already */
     return folder_resolve(f);
 }
 

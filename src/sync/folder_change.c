@@ -304,8 +304,8 @@ static int has_others(struct folder *f, const struct uids *doomed, bool *out_has
     struct uids deleted = {0};
 
     *out_has = false;
-    if (look_search(f->lane->to, "DELETED", f->to_open.exists, &deleted.all, &deleted.n, &answer,
-                    f->err) < 0)
+    if (look_search(f->lane->to, "DELETED", look_extent(&f->to_open), &deleted.all, &deleted.n,
+                    &answer, f->err) < 0)
         return -1;
     for (size_t i = 0; i < deleted.n; i++)
         *out_has = *out_has || !uids_have(doomed, deleted.all[i]);

@@ -137,16 +137,9 @@ struct sample {
 };
 
 struct samples {
-    struct sample *all; /* by to_uid, or by from_uid, as they are read */
+    struct sample *all; /* by from_uid */
     size_t n, cap;
 };
-
-static int sample_by_to(const void *a, const void *b)
-{
-    uint32_t x = ((const struct sample *)a)->to_uid, y = ((const struct sample *)b)->to_uid;
-
-    return x < y ? -1 : x > y;
-}
 
 static int sample_by_from(const void *a, const void *b)
 {
@@ -155,11 +148,33 @@ static int sample_by_from(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* What is read of one side: each UID with its sample, ascending. */
+struct reading {
+    struct read_one {
+        uint32_t uid;
+        struct sample *sample;
+    } * all;
+    struct uids uids;
+};
+
+static int read_by_uid(const void *a, const void *b)
+{
+    uint32_t x = ((const struct read_one *)a)->uid, y = ((const struct read_one *)b)->uid;
+
+    return x < y ? -1 : x > y;
+}
+
+static struct sample *sample_of(const struct reading *r, uint32_t uid)
+{
+    struct read_one key = {.uid = uid};
+    struct read_one *found = bsearch(&key, r->all, r->uids.n, sizeof *r->all, read_by_uid);
+
+    return found ? found->sample : NULL;
+}
+
 static int on_target(void *arg, const struct look_digest *digest, struct err *err)
 {
-    struct samples *s = arg;
-    struct sample key = {.to_uid = digest->uid};
-    struct sample *sample = bsearch(&key, s->all, s->n, sizeof *s->all, sample_by_to);
+    struct sample *sample = sample_of(arg, digest->uid);
 
     (void)err;
     if (sample) {
@@ -171,9 +186,7 @@ static int on_target(void *arg, const struct look_digest *digest, struct err *er
 
 static int on_source(void *arg, const struct look_digest *digest, struct err *err)
 {
-    struct samples *s = arg;
-    struct sample key = {.from_uid = digest->uid};
-    struct sample *sample = bsearch(&key, s->all, s->n, sizeof *s->all, sample_by_from);
+    struct sample *sample = sample_of(arg, digest->uid);
 
     (void)err;
     if (sample) {
@@ -183,34 +196,58 @@ static int on_source(void *arg, const struct look_digest *digest, struct err *er
     return 0;
 }
 
-static int look_targets(struct folder *f, struct samples *s)
+static void reading_done(struct reading *r)
 {
-    struct uids uids = {0};
-    int result = 0;
-
-    qsort(s->all, s->n, sizeof *s->all, sample_by_to);
-    for (size_t i = 0; i < s->n && result == 0; i++)
-        result = uids_add(f, &uids, s->all[i].to_uid);
-    if (result == 0)
-        result = look_digests(f->lane->to, uids.all, uids.n, true, on_target, s, f->err);
-    free(uids.all);
-    return result;
+    free(r->all);
+    free(r->uids.all);
 }
 
-/* Of those that are not known to be the same, the source's bytes too. */
-static int look_sources(struct folder *f, struct samples *s)
+static int add_reading(struct folder *f, struct reading *r, struct sample *sample, bool is_from)
 {
-    struct uids uids = {0};
-    int result = 0;
+    uint32_t uid = is_from ? sample->from_uid : sample->to_uid;
 
-    qsort(s->all, s->n, sizeof *s->all, sample_by_from);
+    r->all[r->uids.n] = (struct read_one){uid, sample};
+    return uids_add(f, &r->uids, uid);
+}
+
+static bool is_proven(const struct sample *s)
+{
+    return s->has_raw && s->has_to && hash128_eq(s->raw, s->to.raw);
+}
+
+/* Whether the source's bytes are to be read: at first if what was carried is not known, later if
+ * the target has others. */
+static bool needs_source(const struct sample *s, bool is_first)
+{
+    if (is_first)
+        return !s->has_raw;
+    return s->has_to && !s->has_from && s->has_raw && !is_proven(s);
+}
+
+/* Bodies of both sides, side by side. */
+static int read_bodies(struct folder *f, struct samples *s, bool is_first)
+{
+    struct reading from = {.all = calloc(s->n, sizeof *from.all)};
+    struct reading to = {.all = calloc(s->n, sizeof *to.all)};
+    int result = from.all && to.all ? 0 : folder_no_memory(f);
+
     for (size_t i = 0; i < s->n && result == 0; i++) {
-        if (s->all[i].has_to && !(s->all[i].has_raw && hash128_eq(s->all[i].raw, s->all[i].to.raw)))
-            result = uids_add(f, &uids, s->all[i].from_uid);
+        if (needs_source(&s->all[i], is_first))
+            result = add_reading(f, &from, &s->all[i], true);
+        if (result == 0 && is_first)
+            result = add_reading(f, &to, &s->all[i], false);
     }
-    if (result == 0 && uids.n > 0)
-        result = look_digests(f->lane->from, uids.all, uids.n, true, on_source, s, f->err);
-    free(uids.all);
+    if (result == 0) {
+        const struct look_digesting sides[] = {
+            {f->lane->from, from.uids.all, from.uids.n, true, on_source, &from},
+            {f->lane->to, to.uids.all, to.uids.n, true, on_target, &to}};
+
+        uids_sort(&to.uids);
+        qsort(to.all, to.uids.n, sizeof *to.all, read_by_uid);
+        result = look_digests_all(sides, 2, f->err);
+    }
+    reading_done(&from);
+    reading_done(&to);
     return result;
 }
 
@@ -227,7 +264,7 @@ static int judge(struct folder *f, const struct sample *s)
     if (!s->has_to)
         return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the target does not give it");
     f->count.proof.sampled++;
-    if (s->has_raw && hash128_eq(s->raw, s->to.raw))
+    if (is_proven(s))
         return is_good(f, s);
     if (!s->has_from)
         return differs(f, REASON_UNPROVEN, s->from_uid, s->to_uid, "the source does not give it");
@@ -333,9 +370,9 @@ static int prove_bodies(struct folder *f)
         result = add_doubts(f, &s);
     drop_doubles(&s);
     if (result == 0 && s.n > 0)
-        result = look_targets(f, &s);
+        result = read_bodies(f, &s, true);
     if (result == 0 && s.n > 0)
-        result = look_sources(f, &s);
+        result = read_bodies(f, &s, false);
     for (size_t i = 0; i < s.n && result == 0; i++)
         result = judge(f, &s.all[i]);
     free(s.all);

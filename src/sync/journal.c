@@ -161,24 +161,34 @@ void journal_unlock(struct journal *j)
 }
 
 /* Without a file there is nothing to wait for. */
-static int set_lazy(struct journal *j, bool is_lazy, struct err *err)
+static int set_durable(struct journal *j, bool is_durable, struct err *err)
 {
-    if (!j->is_file || j->is_lazy == is_lazy)
+    if (!j->is_file || j->is_durable == is_durable)
         return 0;
-    if (journal_run(j, is_lazy ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL", err) <
-        0)
+    if (journal_run(j, is_durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL",
+                    err) < 0)
         return -1;
-    j->is_lazy = is_lazy;
+    j->is_durable = is_durable;
     return 0;
 }
 
-int journal_write_begin(struct journal *j, bool is_lazy, struct err *err)
+static int begin(struct journal *j, bool is_durable, struct err *err)
 {
     journal_lock(j);
-    if (set_lazy(j, is_lazy, err) == 0 && journal_run(j, "BEGIN IMMEDIATE", err) == 0)
+    if (set_durable(j, is_durable, err) == 0 && journal_run(j, "BEGIN IMMEDIATE", err) == 0)
         return 0;
     journal_unlock(j);
     return -1;
+}
+
+int journal_write_begin(struct journal *j, struct err *err)
+{
+    return begin(j, false, err);
+}
+
+int journal_write_begin_durably(struct journal *j, struct err *err)
+{
+    return begin(j, true, err);
 }
 
 static void moment(struct journal *j)
@@ -276,7 +286,7 @@ static int write_tables(struct journal *j, const struct journal_params *params, 
 
 static int lay_out(struct journal *j, const struct journal_params *params, struct err *err)
 {
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     return journal_write_end(j, write_tables(j, params, err), err);
 }
@@ -468,7 +478,7 @@ static int open_it(struct journal *j, const struct journal_params *params, struc
         result = params->is_read_only ? open_copy(j, err) : open_to_write(j, err);
     if (result < 0 || check_kind(j, &is_new, err) < 0 ||
         journal_run(j,
-                    j->is_file ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL"
+                    j->is_file ? "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL"
                                : "PRAGMA journal_mode = MEMORY; PRAGMA synchronous = OFF",
                     err) < 0)
         return -1;

@@ -1,6 +1,5 @@
 /* What was done, so that a further run goes on where this one ended, wherever that was: SQLite, one
- * file for a pair of accounts, write-ahead, durable (synchronous = FULL) before anything is sent
- * that it tells of.
+ * file for a pair of accounts, write-ahead, durable before anything is sent that it tells of.
  *
  * A row for each message that is, or may be, at the target:
  *
@@ -13,9 +12,14 @@
  * journal_forget().
  *
  * One lock over all functions; lanes may call at the same time. Each function that writes is one
- * transaction: when it returns -1 nothing of it is there. The file is made with mode 0600, and
- * locked as long as it is open: two runs cannot share it, nor can one that reads and one that
- * writes. Readers can. A process opens a file once at a time.
+ * transaction: when it returns -1 nothing of it is there. A process that is killed loses none that
+ * has returned. When the machine dies, what is left is all up to some transaction: the last
+ * journal_sending() or one behind it, or journal_close(). Only "sending" has to be on the disk in
+ * time: whatever else was lost is found out again, from the servers or from a state that was
+ * before. So a folder, and a thousand messages of a large one, cost one wait for the disk.
+ *
+ * The file is made with mode 0600, and locked as long as it is open: two runs cannot share it, nor
+ * can one that reads and one that writes. Readers can. A process opens a file once at a time.
  */
 #ifndef USHER_SYNC_JOURNAL_H
 #define USHER_SYNC_JOURNAL_H
@@ -90,9 +94,9 @@ struct journal_message {
     struct hash128 head, raw; /* of these, as identity.h makes them */
 };
 
-/* These are about to be sent: rows "sending", and to_fence set to `fence` if it was 0. Rows that
- * are there already become "sending" again. A fence of 0, of a server that does not tell UIDNEXT,
- * is as 1: all that is there. */
+/* These are about to be sent: rows "sending", and to_fence set to `fence` if it was 0, on the disk
+ * when it returns. Rows that are there already become "sending" again. A fence of 0, of a server
+ * that does not tell UIDNEXT, is as 1: all that is there. */
 int journal_sending(struct journal *j, int64_t folder, uint32_t fence, const uint32_t *from_uids,
                     size_t n, struct err *err) MUST_CHECK;
 
@@ -135,8 +139,7 @@ int journal_digests(struct journal *j, int64_t folder, uint64_t *out_n, struct e
  * bytes: these stay in doubt until somebody has looked at them again. */
 int journal_begin(struct journal *j, int64_t now_s, struct err *err) MUST_CHECK;
 
-/* `folder` is a name of the source, or empty. It is on the disk with the next write of another
- * kind: there may be a hundred thousand of them, and nothing depends on them. */
+/* `folder` is a name of the source, or empty. */
 int journal_exception(struct journal *j, struct slice folder, uint32_t from_uid, uint32_t to_uid,
                       const char *reason, struct slice text, struct err *err) MUST_CHECK;
 

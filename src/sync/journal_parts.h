@@ -39,7 +39,7 @@ struct journal {
     pthread_mutex_t lock;                     /* over all that follows an open */
     int fd;                                   /* of the file, for our lock on it; -1: none */
     bool is_file;                             /* else nothing lasts */
-    bool is_lazy;                             /* the write that has been begun */
+    bool is_durable;                          /* the write that has been begun */
     uint64_t die_at, moments;
     char path[]; /* for words */
 };
@@ -61,9 +61,10 @@ int journal_do(struct journal *j, struct sqlite3_stmt *stmt, const int64_t *numb
 void journal_lock(struct journal *j);
 void journal_unlock(struct journal *j);
 
-/* Locks and begins; -1: neither is so. A lazy one is not on the disk when it ends, but with the
- * next that is not. */
-int journal_write_begin(struct journal *j, bool is_lazy, struct err *err) MUST_CHECK;
+/* Locks and begins; -1: neither is so. One that is begun durably is on the disk when it has ended,
+ * with all before it. */
+int journal_write_begin(struct journal *j, struct err *err) MUST_CHECK;
+int journal_write_begin_durably(struct journal *j, struct err *err) MUST_CHECK;
 
 /* Commits when `result` is 0, else rolls back; unlocks. What the whole write came to. */
 int journal_write_end(struct journal *j, int result, struct err *err) MUST_CHECK;

@@ -95,7 +95,7 @@ int journal_folder(struct journal *j, struct slice from, struct slice to,
     result = find_folder(j, from, to, &found, err);
     journal_unlock(j);
     if (result == 0) {
-        if (journal_write_begin(j, false, err) < 0)
+        if (journal_write_begin(j, err) < 0)
             return -1;
         /* Another lane may have been here meanwhile. */
         result = find_folder(j, from, to, &found, err);
@@ -135,7 +135,7 @@ int journal_folder_set(struct journal *j, const struct journal_folder *f, struct
                                f->is_proven};
     int result;
 
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     result = write_numbers(j, SQL_FOLDER_SET, numbers, sizeof numbers / sizeof *numbers, err);
     INSIST(result < 0 || sqlite3_changes(j->db) == 1);
@@ -148,7 +148,7 @@ int journal_forget(struct journal *j, int64_t folder, uint32_t from_uidvalidity,
     const int64_t numbers[] = {folder, from_uidvalidity, to_uidvalidity};
     int result;
 
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     result = write_numbers(j, SQL_FORGET, numbers, 1, err);
     if (result == 0)
@@ -184,7 +184,7 @@ int journal_sending(struct journal *j, int64_t folder, uint32_t fence, const uin
 
     if (n == 0)
         return 0;
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin_durably(j, err) < 0)
         return -1;
     result = write_numbers(j, SQL_FENCE, fencing, 2, err);
     if (result == 0)
@@ -238,7 +238,7 @@ int journal_set(struct journal *j, int64_t folder, const struct journal_message 
 {
     if (n == 0)
         return 0;
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     return journal_write_end(j, write_messages(j, folder, messages, n, err), err);
 }
@@ -250,7 +250,7 @@ int journal_remove(struct journal *j, int64_t folder, const uint32_t *from_uids,
 
     if (n == 0)
         return 0;
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     result = write_uids(j, SQL_REMOVE, folder, from_uids, n, err);
     if (result == 0)
@@ -438,7 +438,7 @@ static int write_settled(struct journal *j, int64_t folder, struct err *err)
 
 int journal_settled(struct journal *j, int64_t folder, struct err *err)
 {
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     return journal_write_end(j, write_settled(j, folder, err), err);
 }
@@ -449,7 +449,7 @@ int journal_begin(struct journal *j, int64_t now_s, struct err *err)
 {
     int result;
 
-    if (journal_write_begin(j, false, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     result = write_numbers(j, SQL_EXCEPTIONS_GO, NULL, 0, err);
     if (result == 0)
@@ -464,7 +464,7 @@ int journal_exception(struct journal *j, struct slice folder, uint32_t from_uid,
     sqlite3_stmt *stmt;
     int result = -1;
 
-    if (journal_write_begin(j, true, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     stmt = journal_stmt(j, SQL_EXCEPTION, err);
     if (stmt) {
@@ -503,7 +503,7 @@ int journal_no_doubt(struct journal *j, struct slice folder, uint32_t from_uid, 
     sqlite3_stmt *stmt;
     int result = -1;
 
-    if (journal_write_begin(j, true, err) < 0)
+    if (journal_write_begin(j, err) < 0)
         return -1;
     stmt = journal_stmt(j, SQL_DOUBT_GOES, err);
     if (stmt) {

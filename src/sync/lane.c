@@ -166,8 +166,7 @@ static bool may_pass(const struct lane *lane, enum link_trouble trouble)
     return false;
 }
 
-/* COMPRESS=DEFLATE where it is asked for, or pays. A server that has none goes without. */
-static int compress(struct lane *lane, struct link *l, struct err *err)
+int lane_compress(struct lane *lane, struct link *l, struct err *err)
 {
     enum sync_compress wish = sync_params(lane->sync)->compress;
     bool is_on = false;
@@ -196,7 +195,9 @@ int lane_judge(struct lane *lane, uint64_t bytes, uint64_t ms, struct err *err)
     lane->is_slow = bytes / (ms + 1) < SLOW / 1000;
     if (!lane->is_slow)
         return 0;
-    if (compress(lane, lane->from, err) < 0 || compress(lane, lane->to, err) < 0)
+    for (size_t i = 1; i < lane->sources_n; i++)
+        (void)!lane_compress(lane, lane->sources[i], err); /* it is found closed if that fails */
+    if (lane_compress(lane, lane->from, err) < 0 || lane_compress(lane, lane->to, err) < 0)
         return -1;
     sync_log(lane->sync, "%llu kB a second: compressing where the servers are far and take it",
              (unsigned long long)(bytes / (ms + 1)));
@@ -216,7 +217,7 @@ static int open_link(struct lane *lane, struct link *l, bool is_from, struct ope
     uint32_t pause_ms = PAUSE_FIRST_MS;
 
     for (int i = 1;; i++) {
-        if (link_open(l, &o->err) == 0 && compress(lane, l, &o->err) == 0)
+        if (link_open(l, &o->err) == 0 && lane_compress(lane, l, &o->err) == 0)
             return 0;
         if (sync_is_stopping(lane->sync) || link_trouble(l) == LINK_STOPPED)
             return -1;

@@ -102,6 +102,16 @@ struct link_count link_count(const struct link *l)
     return l->count;
 }
 
+void link_set_timeout(struct link *l, uint32_t ms)
+{
+    l->timeout_ms = ms;
+}
+
+uint32_t link_timeout_ms(const struct link *l)
+{
+    return l->timeout_ms > 0 ? l->timeout_ms : sync_params(l->sync)->timeout_ms;
+}
+
 struct loop *link_loop(const struct link *l)
 {
     return l->loop;
@@ -142,7 +152,7 @@ static int reach(struct link *l)
     if (link_stops(l))
         return -1;
     l->dial = dial_start(l->loop, l->side->addresses, l->side->addresses_n, NULL,
-                         sync_params(l->sync)->timeout_ms, on_dialled, l);
+                         link_timeout_ms(l), on_dialled, l);
     if (!l->dial)
         return link_fail(l, LINK_OURS, "no memory for connecting");
     while (l->dial && !link_stops(l))
@@ -344,6 +354,8 @@ static int enable(struct link *l)
     bool is_new = link_offers(l, "IMAP4rev2") && !link_offers(l, "IMAP4rev1");
     struct link_answer answer;
 
+    l->wants_qresync =
+        link_offers(l, "QRESYNC") && (link_offers(l, "ENABLE") || link_offers(l, "IMAP4rev2"));
     if (!is_only && !is_new)
         return 0;
     if (is_only || link_offers(l, "UTF8=ACCEPT")) {
@@ -370,7 +382,7 @@ static void drop(struct link *l)
     buf_release(&l->wire_out);
     buf_release(&l->answer);
     l->is_tls = l->has_utf8 = l->is_settling = l->is_leaving = l->has_said_bye = false;
-    l->may_inflate = false;
+    l->may_inflate = l->wants_qresync = l->has_qresync = false;
     l->is_dry = l->is_flushed = true;
     l->silent_ms = 0;
     l->asked_ms = 0;

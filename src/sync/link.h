@@ -59,7 +59,8 @@ struct link *link_new(struct loop *loop, struct sync *sync, const struct sync_si
 void link_free(struct link **l);
 
 /* Connects and logs in; ENABLEs what the side needs (UTF8=ACCEPT where the server takes nothing
- * else). The link is closed before. -1: link_trouble() tells; it need not be closed. */
+ * else; QRESYNC follows with the first call). The link is closed before. -1: link_trouble() tells;
+ * it need not be closed. */
 int link_open(struct link *l, struct err *err) MUST_CHECK;
 
 /* Says LOGOUT if nothing has failed and no command is out. For link_close() of several links, each
@@ -73,6 +74,9 @@ void link_close(struct link *l);
 /* For whoever has to come to an end in order, after LINK_STOPPED or before: until it is closed,
  * this link does not mind that the sync stops. */
 void link_settle(struct link *l);
+
+/* Gives the server another time than params->timeout_ms from now on; 0: that again. */
+void link_set_timeout(struct link *l, uint32_t ms);
 
 struct loop *link_loop(const struct link *l);
 
@@ -131,6 +135,29 @@ typedef int link_answered(void *arg, size_t i, const struct link_answer *answer,
 int link_calls(struct link *l, const struct slice *commands, size_t n, link_data *on_data,
                link_answered *on_answer, void *arg, struct err *err) MUST_CHECK;
 
+/* The same of several links of one loop, at most four, side by side: it takes as long as that which
+ * takes longest. Each link is there once, and has its own functions to tell, which may be called in
+ * any order among the links. -1: one of them has failed, or one of the functions; err is of the
+ * first such. The commands of the others have been answered all the same, unless the sync stops:
+ * link_is_open() tells which these are. */
+struct link_batch {
+    struct link *link;
+    const struct slice *commands;
+    size_t n;
+    link_data *on_data;       /* NULL: as for link_call() */
+    link_answered *on_answer; /* NULL: the same */
+    void *arg;
+};
+int link_calls_all(const struct link_batch *batches, size_t n, struct err *err) MUST_CHECK;
+
+/* Whether QRESYNC (RFC 7162 section 3.2) is enabled: a server that offers it is asked for it ahead
+ * of the first command of a connection, without a round trip of its own. What is expunged is told
+ * by VANISHED then, in place of EXPUNGE, and UID FETCH takes (CHANGEDSINCE n VANISHED). */
+bool link_has_qresync(const struct link *l);
+
+/* The server refuses what it has enabled: it is not to be asked again on this connection. */
+void link_doubt_qresync(struct link *l);
+
 /* Writes the name of a mailbox, UTF-8, into a command: encoded as the link needs it, within quotes,
  * so that pipeline_put() takes it too. -1: it is no UTF-8, holds CR, LF or NUL, or does not fit; a
  * part of it may be written then. */
@@ -155,6 +182,12 @@ struct pipeline *link_pipeline(struct link *l);
  * unless those fail. */
 enum link_event link_step(struct link *l, enum pipeline_event *out_event);
 
+/* For a link whose turn to be stepped comes later: takes in what has come, at most one read, as far
+ * as there is room. What the last event points to is gone then. *out_has_room: link_wait() may be
+ * told that it wants in; without room we wait for nothing of it. -1: LINK_FAILED, and what was
+ * taken in is lost. */
+int link_take_in(struct link *l, bool *out_has_room) MUST_CHECK;
+
 /* Sends what lies in pipeline_out(), as far as the socket takes it; more is sent by link_wait().
  * -1: LINK_FAILED. */
 int link_flush(struct link *l) MUST_CHECK;
@@ -167,6 +200,7 @@ int link_flush(struct link *l) MUST_CHECK;
 struct link_wanting {
     struct link *link;
     bool wants_in;
+    bool is_ahead; /* for link_take_in(): if nothing comes, nobody has waited for it */
 };
 int link_wait(struct link_wanting *links, size_t n, uint32_t wait_ms) MUST_CHECK;
 

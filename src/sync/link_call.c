@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 enum {
+    LINKS_MOST = 4,           /* that are called side by side */
     COMMAND_LEAST = 256,      /* room in the output, to begin a command */
     EVENTS_A_LOOK = 64,       /* at whether to stop, while a server talks without a breath */
     COMMAND_MOST = INT32_MAX, /* bytes of one; its owner bounds it */
@@ -32,6 +33,8 @@ struct calls {
     struct call out[PIPELINE_COMMANDS]; /* without an answer */
     size_t out_n;
     unsigned events;
+    uint32_t enable_id; /* of an ENABLE that goes ahead of them; 0: none is out */
+    bool has_enabled;   /* the server tells of QRESYNC */
 
     /* The command that is being put, if pipeline_is_open(). */
     uint32_t open_id;
@@ -57,7 +60,7 @@ static int cut(struct calls *c)
 
 static bool may_begin(struct calls *c)
 {
-    return c->next < c->n && c->out_n < PIPELINE_COMMANDS &&
+    return c->next < c->n && pipeline_waiting(c->p) < PIPELINE_COMMANDS &&
            buf_left(pipeline_out(c->p)) >= COMMAND_LEAST;
 }
 
@@ -147,6 +150,42 @@ static int give_up(struct calls *c, const struct err *err)
     return -1;
 }
 
+/* --- QRESYNC ---------------------------------------------------------------------------------- */
+
+/* ENABLE has to come before the first mailbox is opened (RFC 5161 section 3.1), so it goes ahead of
+ * the first command of a connection, in the same round trip. Only a server that says by ENABLED
+ * that it does it is taken to do it; that it refuses is no error. */
+static void put_enable(struct calls *c)
+{
+    if (!c->l->wants_qresync || c->n == 0)
+        return;
+    c->l->wants_qresync = false;
+    if (pipeline_put(c->p, SLICE("ENABLE QRESYNC"), &c->enable_id) < 0)
+        c->enable_id = 0;
+}
+
+static bool is_enabled(const struct calls *c, enum pipeline_event event)
+{
+    const struct response *r;
+
+    if (c->enable_id == 0 || event != PIPELINE_DATA || pipeline_is_rest(c->p))
+        return false;
+    r = pipeline_response(c->p);
+    return r->kind == RESPONSE_DATA && slice_ieq(r->word, SLICE("ENABLED"));
+}
+
+bool link_has_qresync(const struct link *l)
+{
+    return l->has_qresync;
+}
+
+void link_doubt_qresync(struct link *l)
+{
+    l->has_qresync = false;
+}
+
+/* --- what comes ------------------------------------------------------------------------------- */
+
 static int on_tagged(struct calls *c)
 {
     const struct response *r = pipeline_response(c->p);
@@ -156,6 +195,11 @@ static int on_tagged(struct calls *c)
     size_t i;
 
     link_answered_now(c->l);
+    if (id == c->enable_id) {
+        c->l->has_qresync = c->has_enabled && r->kind == RESPONSE_OK;
+        c->enable_id = 0;
+        return 0;
+    }
     if (pipeline_is_open(c->p) && id == c->open_id)
         c->is_answered = true;
     (void)data_code(r->text, &answer.code, &answer.arguments);
@@ -169,6 +213,10 @@ static int take_data(struct calls *c, enum pipeline_event event)
 {
     struct err err;
 
+    if (is_enabled(c, event)) {
+        c->has_enabled |= data_has_word(pipeline_response(c->p)->text, SLICE("QRESYNC"));
+        return 0;
+    }
     if (!c->on_data || c->on_data(c->arg, c->p, event, &err) == 0)
         return 0;
     return give_up(c, &err);
@@ -197,52 +245,108 @@ static int on_event(struct calls *c, enum pipeline_event event)
 
 static bool is_over(const struct calls *c)
 {
-    return c->next == c->n && c->out_n == 0 && !pipeline_is_open(c->p);
+    return c->next == c->n && c->out_n == 0 && c->enable_id == 0 && !pipeline_is_open(c->p);
 }
 
-/* Puts, sends, and takes in what has come, or waits for it. */
-static int turn(struct calls *c)
+enum turn { TURN_AGAIN, TURN_WAITS, TURN_OVER, TURN_FAILED };
+
+/* Puts, sends, and takes in one thing that has come. */
+static enum turn turn(struct calls *c)
 {
-    struct link_wanting wanting = {.link = c->l, .wants_in = true};
     enum pipeline_event event;
 
     if (put(c) < 0 || link_flush(c->l) < 0)
-        return -1;
+        return TURN_FAILED;
     if (is_over(c))
-        return 0; /* what was refused at its beginning is sent to its end now */
+        return TURN_OVER; /* what was refused at its beginning is sent to its end now */
     switch (link_step(c->l, &event)) {
     case LINK_WAIT:
-        return may_put(c) ? 0 : link_wait(&wanting, 1, UINT32_MAX);
+        return may_put(c) ? TURN_AGAIN : TURN_WAITS;
     case LINK_EVENT:
         if (++c->events % EVENTS_A_LOOK == 0 && link_stops(c->l))
-            return -1;
-        return on_event(c, event);
+            return TURN_FAILED;
+        return on_event(c, event) < 0 ? TURN_FAILED : TURN_AGAIN;
     case LINK_FAILED:
-        return -1;
+        break;
     }
-    return -1;
+    return TURN_FAILED;
+}
+
+/* One turn of each that is not done. *left is how many are not done then; those of them that can
+ * but wait are in `waiting`, and how many these are is returned. */
+static size_t turn_all(struct calls *all, bool *is_done, size_t n, struct link_wanting *waiting,
+                       size_t *left)
+{
+    size_t waiting_n = 0;
+
+    *left = 0;
+    for (size_t i = 0; i < n; i++) {
+        enum turn now = is_done[i] ? TURN_OVER : turn(&all[i]);
+
+        is_done[i] = now == TURN_OVER || now == TURN_FAILED;
+        *left += !is_done[i];
+        if (now == TURN_WAITS)
+            waiting[waiting_n++] = (struct link_wanting){.link = all[i].l, .wants_in = true};
+    }
+    return waiting_n;
+}
+
+/* To the end of each. A wait that fails is told by the next turn, of whichever link it is; the
+ * others go on, since nobody could call them while answers are still to come. */
+static void run_all(struct calls *all, size_t n)
+{
+    struct link_wanting waiting[LINKS_MOST];
+    bool is_done[LINKS_MOST] = {false};
+    size_t left;
+
+    do {
+        size_t waiting_n = turn_all(all, is_done, n, waiting, &left);
+
+        if (left > 0 && waiting_n == left)
+            (void)!link_wait(waiting, waiting_n, UINT32_MAX);
+    } while (left > 0);
+}
+
+int link_calls_all(const struct link_batch *batches, size_t n, struct err *err)
+{
+    struct calls all[LINKS_MOST];
+    int done = 0;
+
+    INSIST(n <= LINKS_MOST);
+    for (size_t i = 0; i < n; i++) {
+        if (!link_is_open(batches[i].link) || link_stops(batches[i].link))
+            return link_tell(batches[i].link, err);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct link_batch *b = &batches[i];
+        struct pipeline *p = b->link->pipeline;
+
+        INSIST(pipeline_waiting(p) == 0 && !pipeline_is_open(p));
+        all[i] = (struct calls){.l = b->link,
+                                .p = p,
+                                .commands = b->commands,
+                                .n = b->n,
+                                .on_data = b->on_data,
+                                .on_answer = b->on_answer,
+                                .arg = b->arg};
+        buf_init(&all[i].piece, COMMAND_MOST, false);
+        put_enable(&all[i]);
+    }
+    run_all(all, n);
+    for (size_t i = n; i > 0; i--) {
+        buf_release(&all[i - 1].piece);
+        if (!link_is_open(all[i - 1].l))
+            done = link_tell(all[i - 1].l, err);
+    }
+    return done;
 }
 
 int link_calls(struct link *l, const struct slice *commands, size_t n, link_data *on_data,
                link_answered *on_answer, void *arg, struct err *err)
 {
-    struct calls c = {.l = l,
-                      .p = l->pipeline,
-                      .commands = commands,
-                      .n = n,
-                      .on_data = on_data,
-                      .on_answer = on_answer,
-                      .arg = arg};
-    int done = 0;
+    const struct link_batch batch = {l, commands, n, on_data, on_answer, arg};
 
-    if (!link_is_open(l) || link_stops(l))
-        return link_tell(l, err);
-    INSIST(pipeline_waiting(l->pipeline) == 0 && !pipeline_is_open(l->pipeline));
-    buf_init(&c.piece, COMMAND_MOST, false);
-    while (done == 0 && !is_over(&c))
-        done = turn(&c);
-    buf_release(&c.piece);
-    return done < 0 ? link_tell(l, err) : 0;
+    return link_calls_all(&batch, 1, err);
 }
 
 /* One call: its answer, and whom to tell of the rest. */

@@ -39,11 +39,13 @@ struct link {
 
     struct deflate *deflate; /* NULL: what is on the wire is as we have it */
     struct buf wire_in, wire_out;
-    bool may_inflate;  /* the pipeline had no room for all that wire_in and deflate hold */
-    bool is_flushed;   /* all that deflate was given lies in wire_out or is sent */
-    bool is_tls;       /* has shaken hands */
-    bool is_dry;       /* nothing is to be read until the loop says so */
-    bool has_utf8;     /* UTF8=ACCEPT */
+    bool may_inflate;   /* the pipeline had no room for all that wire_in and deflate hold */
+    bool is_flushed;    /* all that deflate was given lies in wire_out or is sent */
+    bool is_tls;        /* has shaken hands */
+    bool is_dry;        /* nothing is to be read until the loop says so */
+    bool has_utf8;      /* UTF8=ACCEPT */
+    bool wants_qresync; /* it is to be enabled with the first call */
+    bool has_qresync;
     bool is_settling;  /* goes on though the sync stops */
     bool is_leaving;   /* says good-bye: neither BYE nor a stop of the sync is minded */
     bool has_said_bye; /* the server; bye_words are its words */
@@ -53,6 +55,7 @@ struct link {
     unsigned wants, events; /* of the stream: to be watched; that have come */
     bool is_due;            /* the server owes us something, be it room for our bytes */
     uint32_t silent_ms;     /* how long we have waited for it since the last byte */
+    uint32_t timeout_ms;    /* that it may be so; 0: as the parameters have it */
 
     uint64_t asked_ms; /* when it was asked what it has not answered yet; 0: not */
     uint32_t rtt_ms;   /* UINT32_MAX: not known */
@@ -70,6 +73,9 @@ int link_break(struct link *l, const char *words);
 
 /* What the link's failure is, for a caller. Always -1. */
 int link_tell(const struct link *l, struct err *err);
+
+/* How long the server may be silent. */
+uint32_t link_timeout_ms(const struct link *l);
 
 /* The server was asked something; it has answered that. */
 void link_asked(struct link *l);

@@ -152,6 +152,16 @@ enum link_event link_step(struct link *l, enum pipeline_event *out_event)
     return LINK_EVENT;
 }
 
+int link_take_in(struct link *l, bool *out_has_room)
+{
+    if (!link_is_open(l))
+        return -1;
+    if (buf_left(pipeline_in(l->pipeline)) > 0 && may_read(l) && fill(l) < 0)
+        return -1;
+    *out_has_room = buf_left(pipeline_in(l->pipeline)) > 0;
+    return 0;
+}
+
 /* --- writing ---------------------------------------------------------------------------------- */
 
 static bool has_unsent(const struct link *l)
@@ -283,9 +293,9 @@ static bool has_come(struct link_wanting *links, size_t n)
 
 /* Those that only wait for the rest of an open command come last: they may be silent because the
  * other side is. */
-static bool is_late(struct link *l, uint32_t timeout_ms, bool is_open)
+static bool is_late(struct link *l, bool is_open)
 {
-    return l->is_due && l->events == 0 && l->silent_ms >= timeout_ms &&
+    return l->is_due && l->events == 0 && l->silent_ms >= link_timeout_ms(l) &&
            is_open == (l->pipeline && pipeline_is_open(l->pipeline));
 }
 
@@ -298,12 +308,12 @@ static int add_silence(struct link_wanting *links, size_t n, uint64_t ms)
     }
     for (size_t i = 0; i < 2 * n; i++) {
         struct link *l = links[i % n].link;
-        uint32_t timeout_ms = sync_params(l->sync)->timeout_ms;
 
-        if (is_late(l, timeout_ms, i >= n)) {
+        if (is_late(l, i >= n)) {
             char words[64];
 
-            snprintf(words, sizeof words, "no answer within %u s", (timeout_ms + 999) / 1000);
+            snprintf(words, sizeof words, "no answer within %u s",
+                     (link_timeout_ms(l) + 999) / 1000);
             return link_break(l, words);
         }
     }
@@ -365,7 +375,7 @@ static int prepare(struct link_wanting *w, bool *out_can_go_on)
     is_blocked = has_unsent(l);
     *out_can_go_on |= l->count.out_wire > sent || (w->wants_in && may_read(l));
     l->wants = (w->wants_in ? LOOP_READ : 0U) | (is_blocked ? LOOP_WRITE : 0U);
-    l->is_due = is_blocked || (w->wants_in && pipeline_waiting(l->pipeline) > 0);
+    l->is_due = is_blocked || (w->wants_in && !w->is_ahead && pipeline_waiting(l->pipeline) > 0);
     return 0;
 }
 

@@ -24,6 +24,12 @@ void look_commands_free(struct look_commands *c)
     c->n = 0;
 }
 
+void look_commands_clear(struct look_commands *c)
+{
+    buf_take(&c->text, buf_len(&c->text));
+    c->n = 0;
+}
+
 void look_commands_end(struct look_commands *c)
 {
     INSIST(c->n < LOOK_COMMANDS);
@@ -40,50 +46,78 @@ struct link_answer look_answer(enum response_kind kind, const char *text)
     return (struct link_answer){.kind = kind, .text = slice_str(text)};
 }
 
-/* Commands on their way. */
+/* Commands of one link on their way. */
 struct asking {
-    link_data *on_data;
-    void *arg;
+    struct look_asking *a;
     bool has_failed[LOOK_COMMANDS];
 };
 
 static int asking_data(void *arg, struct pipeline *p, enum pipeline_event event, struct err *err)
 {
-    const struct asking *a = arg;
+    const struct asking *asking = arg;
 
-    return a->on_data(a->arg, p, event, err);
+    return asking->a->on_data(asking->a->arg, p, event, err);
 }
 
 static int asking_answer(void *arg, size_t i, const struct link_answer *answer, struct err *err)
 {
-    struct asking *a = arg;
+    struct asking *asking = arg;
 
     (void)err;
-    a->has_failed[i] = answer->kind != RESPONSE_OK;
+    asking->has_failed[i] = answer->kind != RESPONSE_OK;
     return 0;
 }
 
-/* The answers of commands that are sent together are gone when the next comes. */
-int look_ask(struct link *l, struct look_commands *c, link_data *on_data, void *arg,
-             struct link_answer *out_answer, struct err *err)
+static int ask_together(struct asking *asking, size_t n, struct err *err)
 {
-    struct asking asking = {.on_data = on_data, .arg = arg};
-    struct slice commands[LOOK_COMMANDS];
-    size_t n = c->n;
+    struct slice commands[LOOK_LINKS][LOOK_COMMANDS];
+    struct link_batch batches[LOOK_LINKS];
 
-    for (size_t i = 0; i < n; i++)
-        commands[i] = look_command(c, i);
-    *out_answer = look_answer(RESPONSE_OK, "");
-    if (n == 1)
-        asking.has_failed[0] = true; /* not yet asked, that is */
-    else if (link_calls(l, commands, n, asking_data, asking_answer, &asking, err) < 0)
-        return -1;
-    for (size_t i = 0; i < n && out_answer->kind == RESPONSE_OK; i++) {
-        if (asking.has_failed[i] && link_call(l, commands[i], on_data, arg, out_answer, err) < 0)
+    for (size_t i = 0; i < n; i++) {
+        const struct look_commands *c = asking[i].a->commands;
+
+        for (size_t k = 0; k < c->n; k++)
+            commands[i][k] = look_command(c, k);
+        batches[i] = (struct link_batch){asking[i].a->link, commands[i],   c->n,
+                                         asking_data,       asking_answer, &asking[i]};
+    }
+    return link_calls_all(batches, n, err);
+}
+
+/* The answers of commands that are sent together are gone when the next comes: so what has failed
+ * is asked alone. */
+static int ask_alone(struct asking *asking, struct err *err)
+{
+    struct look_asking *a = asking->a;
+
+    for (size_t i = 0; i < a->commands->n && a->answer.kind == RESPONSE_OK; i++) {
+        if (asking->has_failed[i] && link_call(a->link, look_command(a->commands, i), a->on_data,
+                                               a->arg, &a->answer, err) < 0)
             return -1;
     }
-    buf_take(&c->text, buf_len(&c->text));
-    c->n = 0;
+    look_commands_clear(a->commands);
+    return 0;
+}
+
+int look_ask(struct look_asking *all, size_t n, struct err *err)
+{
+    struct asking asking[LOOK_LINKS];
+    size_t used = 0;
+
+    INSIST(n <= LOOK_LINKS);
+    for (size_t i = 0; i < n; i++) {
+        all[i].answer = look_answer(RESPONSE_OK, "");
+        if (all[i].commands->n > 0)
+            asking[used++] = (struct asking){.a = &all[i]};
+    }
+    if (used == 1 && asking[0].a->commands->n == 1)
+        asking[0].has_failed[0] = true; /* not yet asked, that is */
+    else if (used > 0 && ask_together(asking, used, err) < 0)
+        return -1;
+    for (size_t i = 0; i < used; i++) {
+        if (ask_alone(&asking[i], err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -164,10 +198,12 @@ int look_fetched(struct pipeline *p, enum pipeline_event event, struct look_room
 
 /* What asks in pieces works on ranges of UIDs, that lie side by side: whatever comes or goes
  * meanwhile, a UID stays where it is, each is asked for once, and none can slip from one piece into
- * the next, as it could by numbers, which an EXPUNGE shifts. But UIDs may be strewn over all 32
- * bits; so where to cut is asked of the server: which UIDs the messages number 5000, 10000 ...
- * have. That costs one round trip where a folder is large, and decides nothing but how even the
- * pieces are: a cut that has shifted by then is as good as another, and with none all is one piece.
+ * the next, as it could by numbers, which an EXPUNGE shifts. Where the UIDs that the folder has
+ * given out so far are not many more than its messages, they are cut into equal parts. But they may
+ * be strewn over all 32 bits; where to cut is asked of the server then: which UIDs the messages
+ * number 5000, 10000 ... have. That costs a round trip, and decides, as the other does, nothing but
+ * how even the pieces are: a cut that has shifted by then is as good as another, and with none all
+ * is one piece.
  */
 enum { PIECES = 512 };
 
@@ -213,16 +249,30 @@ static void sort_uids(uint32_t *uids, size_t *n)
     *n = kept + 1;
 }
 
+/* Of UIDs that are dense: each piece has room for LOOK_PIECE messages if they lie evenly, and for
+ * hardly more than twice as many if they do not. False: they are not dense. */
+static bool count_cuts(struct look_extent extent, struct cuts *cuts)
+{
+    uint32_t end = extent.uidnext, pieces = extent.exists / LOOK_PIECE, step;
+
+    if (end <= cuts->first || (end - cuts->first) / 2 > extent.exists)
+        return false;
+    step = (end - cuts->first) / (pieces < PIECES ? pieces : PIECES) + 1;
+    for (uint32_t at = cuts->first; end - at > step && cuts->last - at >= step;) {
+        at += step;
+        cuts->uids[cuts->n++] = at - 1;
+    }
+    return true;
+}
+
 /* "FETCH 5000,10000 (UID)" */
-static int find_cuts(struct link *l, uint32_t exists, struct cuts *cuts, struct err *err)
+static int ask_cuts(struct link *l, uint32_t exists, struct cuts *cuts, struct err *err)
 {
     uint32_t piece = exists / PIECES > LOOK_PIECE ? exists / PIECES + 1 : LOOK_PIECE;
     struct link_answer answer;
     struct buf command;
     int result;
 
-    if (exists / 2 < LOOK_PIECE || cuts->last - cuts->first < LOOK_PIECE)
-        return 0;
     buf_init(&command, LOOK_COMMAND, false);
     result = buf_printf(&command, "FETCH %" PRIu32, piece);
     for (uint32_t at = piece; at < exists - piece && result == 0;) {
@@ -238,7 +288,15 @@ static int find_cuts(struct link *l, uint32_t exists, struct cuts *cuts, struct 
     return result;
 }
 
-int look_pieces(struct link *l, uint32_t first, uint32_t last, uint32_t exists,
+static int find_cuts(struct link *l, struct look_extent extent, struct cuts *cuts, struct err *err)
+{
+    if (extent.exists / 2 < LOOK_PIECE || cuts->last - cuts->first < LOOK_PIECE ||
+        count_cuts(extent, cuts))
+        return 0;
+    return ask_cuts(l, extent.exists, cuts, err);
+}
+
+int look_pieces(struct link *l, uint32_t first, uint32_t last, struct look_extent extent,
                 struct set_range **out, size_t *out_n, struct err *err)
 {
     struct cuts *cuts = calloc(1, sizeof(*cuts));
@@ -251,7 +309,7 @@ int look_pieces(struct link *l, uint32_t first, uint32_t last, uint32_t exists,
     } else {
         cuts->first = first;
         cuts->last = last;
-        result = find_cuts(l, exists, cuts, err);
+        result = find_cuts(l, extent, cuts, err);
         for (; n < cuts->n; n++) {
             pieces[n] = (struct set_range){first, cuts->uids[n]};
             first = cuts->uids[n] + 1;
@@ -477,19 +535,20 @@ static int search(struct link *l, struct slice criteria, const struct set_range 
 {
     bool has_esearch = link_offers(l, "ESEARCH") || link_offers(l, "IMAP4rev2");
     struct look_commands commands;
+    struct look_asking asking = {l, &commands, on_found, found, look_answer(RESPONSE_OK, "")};
     char range[LOOK_NUMBERS];
     int result = 0;
 
-    *out_answer = look_answer(RESPONSE_OK, "");
     look_commands_init(&commands);
-    for (size_t i = 0; i < n && result == 0 && out_answer->kind == RESPONSE_OK; i++) {
+    for (size_t i = 0; i < n && result == 0 && asking.answer.kind == RESPONSE_OK; i++) {
         look_range_text(pieces[i], range);
         if (put_search(&commands, has_esearch, criteria, n > 1 ? range : NULL) < 0)
             result = err_sys(err, ENOMEM, "cannot search");
         else if (commands.n == LOOK_COMMANDS || i + 1 == n)
-            result = look_ask(l, &commands, on_found, found, out_answer, err);
+            result = look_ask(&asking, 1, err);
     }
     look_commands_free(&commands);
+    *out_answer = asking.answer;
     return result;
 }
 
@@ -501,8 +560,8 @@ static bool is_one_line(struct slice criteria)
            criteria.p[criteria.n - 1] != '}' && criteria.n < LOOK_COMMAND - 100;
 }
 
-int look_search(struct link *l, const char *criteria, uint32_t exists, uint32_t **out_uids,
-                size_t *out_n, struct link_answer *out_answer, struct err *err)
+int look_search(struct link *l, const char *criteria, struct look_extent extent,
+                uint32_t **out_uids, size_t *out_n, struct link_answer *out_answer, struct err *err)
 {
     struct found found = {0};
     struct set_range *pieces = NULL;
@@ -515,7 +574,7 @@ int look_search(struct link *l, const char *criteria, uint32_t exists, uint32_t 
         *out_answer = look_answer(RESPONSE_BAD, "search criteria must be one line");
         return 0;
     }
-    result = look_pieces(l, 1, UINT32_MAX, exists, &pieces, &n, err);
+    result = look_pieces(l, 1, UINT32_MAX, extent, &pieces, &n, err);
     if (result == 0)
         result = search(l, slice_str(criteria), pieces, n, &found, out_answer, err);
     free(pieces);

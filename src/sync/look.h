@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/hash.h"
 #include "base/slice.h"
+#include "imap/data.h"
 #include "sync/link.h"
 
 #include <stdbool.h>
@@ -35,6 +36,16 @@ struct look_selected {
  * UIDVALIDITY that is not told is 0; EXISTS that is not told is BAD. */
 int look_select(struct link *l, struct slice name, bool is_read_only, struct look_selected *out,
                 struct link_answer *out_answer, struct err *err) MUST_CHECK;
+
+/* How large a folder is, as far as that is known; 0: it is not. Serves for nothing but the pieces
+ * in which a large one is asked for. */
+struct look_extent {
+    uint32_t exists, uidnext;
+};
+static inline struct look_extent look_extent(const struct look_selected *open)
+{
+    return (struct look_extent){open->exists, open->uidnext};
+}
 
 /* A message, as its server lists it. */
 struct look_message {
@@ -61,14 +72,61 @@ struct look_message *look_find(const struct look_list *list, uint32_t uid); /* N
 /* What to ask for. LOOK_FLAGS alone is cheap on all servers. */
 enum { LOOK_FLAGS = 1, LOOK_DATE = 2, LOOK_SIZE = 4, LOOK_ALL = 7 };
 
-/* Adds all messages of the open folder from UID `first` to `last` (UINT32_MAX: the end), asked for
- * in pieces of some thousand messages where the folder is large, several in flight; `exists` is how
- * many it has, as far as that is known, and serves for nothing else. With `since` above 0 only
- * those changed since that modseq (CHANGEDSINCE, RFC 7162). A message that is in the list already
- * is renewed by what was told. */
-int look_range(struct link *l, uint32_t first, uint32_t last, unsigned what, uint64_t since,
-               uint32_t exists, struct look_list *list, struct link_answer *out_answer,
+/* Which of the UIDs that are known have gone (QRESYNC). What a server tells may be any set, as
+ * "1:4294967295": one that has no memory so far back tells of all that it does not have, also of
+ * such as have never been (RFC 7162 section 3.2.6). No set costs more than what is known. */
+struct look_gone {
+    const uint32_t *known; /* the caller's; ascending */
+    size_t n;
+    uint32_t
+        *next; /* of each the first from there on that has not gone; with one behind the last */
+};
+int look_gone_init(struct look_gone *gone, const uint32_t *known, size_t n,
+                   struct err *err) MUST_CHECK;
+void look_gone_free(struct look_gone *gone);
+
+/* Takes a set as it was told, up to what is none in it. Pure, and so is the next. */
+void look_gone_take(struct look_gone *gone, struct slice set);
+
+/* Whether number i of those known has gone. */
+bool look_is_gone(const struct look_gone *gone, size_t i);
+
+/* What is to be listed of the open folder of a link. */
+struct look_asked {
+    struct link *link;
+    uint32_t first, last; /* UIDs; UINT32_MAX: the end */
+    unsigned what;
+    uint64_t since;            /* above 0: only what has changed since (CHANGEDSINCE, RFC 7162) */
+    struct look_extent extent; /* of the folder */
+    struct look_list *list;    /* added to; what is in it already is renewed by what is told */
+    struct look_gone *gone;    /* NULL, or, with `since` and link_has_qresync(): filled by VANISHED
+                                  (EARLIER), if the server tells */
+    struct link_answer answer; /* comes of it */
+};
+
+/* Lists up to two of them, of different links, side by side; in pieces of some thousand messages
+ * where a folder is large, several in flight. A server that refuses VANISHED is asked without:
+ * `gone` is empty then. What it does tell need not be true, no more than that it is all. */
+int look_lists(struct look_asked *all, size_t n, struct err *err) MUST_CHECK;
+
+/* The same for one: all messages from UID `first` to `last`. */
+int look_range(struct link *l, uint32_t first, uint32_t last, unsigned what,
+               struct look_extent extent, struct look_list *list, struct link_answer *out_answer,
                struct err *err) MUST_CHECK;
+
+/* The end of the work on an open folder, in one round trip: its STATUS, in *out_status; then, with
+ * `since` above 0, what has changed since then below the UID `fence`; then, with `come` above 0,
+ * all from `fence` on, which are about so many. What comes or changes between them is in the lists
+ * and above the STATUS, never the other way round: of a server that answers in another order, or
+ * refuses STATUS, *out_status tells nothing. */
+struct look_end {
+    struct slice name; /* of the folder, UTF-8 */
+    uint32_t fence, come;
+    uint64_t since;
+};
+int look_at_end(struct link *l, const struct look_end *end, struct look_list *list,
+                struct data_status *out_status, struct link_answer *out_answer,
+                struct err *err) MUST_CHECK;
 
 /* The same of these UIDs, ascending; those that are gone are not told. */
 int look_messages(struct link *l, const uint32_t *uids, size_t n, unsigned what,
@@ -78,8 +136,9 @@ int look_messages(struct link *l, const uint32_t *uids, size_t n, unsigned what,
 /* The UIDs that meet search criteria ("ALL", "SEEN LARGER 5000"), ascending, in *out_uids (free());
  * by ESEARCH where offered, in pieces as above. Nothing at NO or BAD. Criteria that are not one
  * line are not sent: that is BAD too. */
-int look_search(struct link *l, const char *criteria, uint32_t exists, uint32_t **out_uids,
-                size_t *out_n, struct link_answer *out_answer, struct err *err) MUST_CHECK;
+int look_search(struct link *l, const char *criteria, struct look_extent extent,
+                uint32_t **out_uids, size_t *out_n, struct link_answer *out_answer,
+                struct err *err) MUST_CHECK;
 
 /* What identity.h needs of a message; read through, never kept. */
 struct look_digest {
@@ -100,9 +159,21 @@ typedef int look_digested(void *arg, const struct look_digest *digest, struct er
 int look_digests(struct link *l, const uint32_t *uids, size_t n, bool with_bodies,
                  look_digested *told, void *arg, struct err *err) MUST_CHECK;
 
-/* The subject of a message, as look_subject_decode() has it; "" if there is none or the server does
- * not give it. For a few of them. */
-int look_subject(struct link *l, uint32_t uid, char *out, size_t cap, struct err *err) MUST_CHECK;
+/* The same of up to two links, side by side. */
+struct look_digesting {
+    struct link *link;
+    const uint32_t *uids;
+    size_t n;
+    bool with_bodies;
+    look_digested *told;
+    void *arg;
+};
+int look_digests_all(const struct look_digesting *all, size_t n, struct err *err) MUST_CHECK;
+
+/* The subjects of some messages, as look_subject_decode() has them, each in the `cap` bytes of
+ * `out` that are its own; "" if there is none or the server does not give it. For a few of them. */
+int look_subjects(struct link *l, const uint32_t *uids, size_t n, char *out, size_t cap,
+                  struct err *err) MUST_CHECK;
 
 /* From a header that has one Subject field and no other: unfolded, decoded (RFC 2047: UTF-8,
  * ISO-8859-1 and US-ASCII; what is of others or no good stays as it stands), blanks made one space,

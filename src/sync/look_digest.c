@@ -230,8 +230,7 @@ static int choose(struct digesting *d, struct err *err)
 {
     struct look_commands *c = &d->commands;
 
-    buf_take(&c->text, buf_len(&c->text));
-    c->n = 0;
+    look_commands_clear(c);
     while (c->n < LOOK_COMMANDS && d->again_n > 0) {
         struct span all = d->again[--d->again_n], span = all;
 
@@ -249,47 +248,101 @@ static int choose(struct digesting *d, struct err *err)
     return 0;
 }
 
-static int digest_all(struct digesting *d, struct err *err)
+static bool has_more(const struct digesting *d)
 {
-    struct slice commands[LOOK_COMMANDS];
+    return d->next < d->n || d->again_n > 0;
+}
 
-    while (d->next < d->n || d->again_n > 0) {
+/* What is to be asked of each link next; asks it of all at once, and heeds what was refused. */
+static int digest_some(struct digesting *all, size_t n, struct err *err)
+{
+    struct slice commands[LOOK_LINKS][LOOK_COMMANDS];
+    struct link_batch batches[LOOK_LINKS];
+    size_t used = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct digesting *d = &all[i];
+
         if (choose(d, err) < 0)
             return -1;
-        for (size_t i = 0; i < d->commands.n; i++)
-            commands[i] = look_command(&d->commands, i);
-        if (link_calls(d->link, commands, d->commands.n, on_digesting, on_digested, d, err) < 0)
-            return -1;
-        for (size_t i = 0; i < d->commands.n; i++) {
-            if (d->has_failed[i] && halve(d, d->asked[i], err) < 0)
+        for (size_t k = 0; k < d->commands.n; k++)
+            commands[i][k] = look_command(&d->commands, k);
+        if (d->commands.n > 0)
+            batches[used++] = (struct link_batch){d->link,      commands[i], d->commands.n,
+                                                  on_digesting, on_digested, d};
+    }
+    if (used > 0 && link_calls_all(batches, used, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < all[i].commands.n; k++) {
+            if (all[i].has_failed[k] && halve(&all[i], all[i].asked[k], err) < 0)
                 return -1;
         }
     }
     return 0;
 }
 
+static int digest_all(struct digesting *all, size_t n, struct err *err)
+{
+    bool goes_on = true;
+
+    while (goes_on) {
+        if (digest_some(all, n, err) < 0)
+            return -1;
+        goes_on = false;
+        for (size_t i = 0; i < n; i++)
+            goes_on |= has_more(&all[i]);
+    }
+    return 0;
+}
+
+static int digesting_begin(struct digesting *d, const struct look_digesting *w, struct err *err)
+{
+    *d = (struct digesting){.link = w->link,
+                            .uids = w->uids,
+                            .n = w->n,
+                            .with_bodies = w->with_bodies,
+                            .told = w->told,
+                            .arg = w->arg,
+                            .is_told = calloc(w->n / 8 + 1, 1),
+                            .reader = identity_reader_new()};
+    look_commands_init(&d->commands);
+    if (!d->is_told || !d->reader)
+        return err_sys(err, ENOMEM, "cannot read messages");
+    return 0;
+}
+
+static void digesting_end(struct digesting *d)
+{
+    look_commands_free(&d->commands);
+    identity_reader_free(&d->reader);
+    free(d->is_told);
+    free(d->again);
+    free(d->room.p);
+}
+
+int look_digests_all(const struct look_digesting *all, size_t n, struct err *err)
+{
+    struct digesting digesting[LOOK_LINKS];
+    size_t begun = 0;
+    int result = 0;
+
+    INSIST(n <= LOOK_LINKS);
+    while (begun < n && result == 0) {
+        result = digesting_begin(&digesting[begun], &all[begun], err);
+        begun++;
+    }
+    if (result == 0)
+        result = digest_all(digesting, n, err);
+    for (size_t i = 0; i < begun; i++)
+        digesting_end(&digesting[i]);
+    return result;
+}
+
 int look_digests(struct link *l, const uint32_t *uids, size_t n, bool with_bodies,
                  look_digested *told, void *arg, struct err *err)
 {
-    struct digesting d = {.link = l,
-                          .uids = uids,
-                          .n = n,
-                          .with_bodies = with_bodies,
-                          .told = told,
-                          .arg = arg,
-                          .is_told = calloc(n / 8 + 1, 1),
-                          .reader = identity_reader_new()};
-    int result;
+    const struct look_digesting one = {l, uids, n, with_bodies, told, arg};
 
-    look_commands_init(&d.commands);
-    if (!d.is_told || !d.reader)
-        result = err_sys(err, ENOMEM, "cannot read messages");
-    else
-        result = digest_all(&d, err);
-    look_commands_free(&d.commands);
-    identity_reader_free(&d.reader);
-    free(d.is_told);
-    free(d.again);
-    free(d.room.p);
-    return result;
+    return look_digests_all(&one, 1, err);
 }

@@ -8,6 +8,7 @@
 #include "imap/data.h"
 #include "sync/look_parts.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,24 +229,25 @@ void look_subject_decode(struct slice header, char *out, size_t cap)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-struct subject {
-    uint32_t uid;
+struct subjects {
+    const uint32_t *uids;
+    size_t n, at; /* the first that was asked for last */
+    char *out;    /* `cap` bytes of it for each */
+    size_t cap;
     struct buf header; /* of the response that comes */
     uint32_t of;       /* whose it is; 0: not yet known */
     bool is_in;        /* behind a body of it */
     struct look_room room;
-    char *out;
-    size_t cap;
 };
 
-static void keep(struct subject *s, struct slice bytes)
+static void keep(struct subjects *s, struct slice bytes)
 {
     size_t left = buf_left(&s->header);
 
     (void)!buf_put(&s->header, slice_sub(bytes, 0, left));
 }
 
-static int read_text(struct subject *s, struct slice text, bool is_partial, struct err *err)
+static int read_text(struct subjects *s, struct slice text, bool is_partial, struct err *err)
 {
     struct data_fetch f;
     char *to = look_room(&s->room, text.n);
@@ -263,7 +265,7 @@ static int read_text(struct subject *s, struct slice text, bool is_partial, stru
 
 static int on_subject(void *arg, struct pipeline *p, enum pipeline_event event, struct err *err)
 {
-    struct subject *s = arg;
+    struct subjects *s = arg;
     bool is_rest = event == PIPELINE_DATA && pipeline_is_rest(p);
 
     if (event == PIPELINE_BODY) {
@@ -277,29 +279,69 @@ static int on_subject(void *arg, struct pipeline *p, enum pipeline_event event, 
         return 0;
     if (read_text(s, pipeline_response(p)->text, false, err) < 0)
         return -1;
-    if (s->of == s->uid && buf_len(&s->header) > 0)
-        look_subject_decode(buf_slice(&s->header), s->out, s->cap);
+    for (size_t i = 0; i < s->n && buf_len(&s->header) > 0; i++) {
+        if (s->uids[i] == s->of)
+            look_subject_decode(buf_slice(&s->header), s->out + i * s->cap, s->cap);
+    }
     s->of = 0;
     s->is_in = false;
     buf_take(&s->header, buf_len(&s->header));
     return 0;
 }
 
-int look_subject(struct link *l, uint32_t uid, char *out, size_t cap, struct err *err)
+static int on_subject_answer(void *arg, size_t i, const struct link_answer *answer, struct err *err)
 {
-    struct subject subject = {.uid = uid, .out = out, .cap = cap};
-    struct link_answer answer;
-    char command[80];
+    const struct subjects *s = arg;
+
+    (void)err;
+    if (answer->kind != RESPONSE_OK)
+        s->out[(s->at + i) * s->cap] = '\0';
+    return 0;
+}
+
+static int put_subject(struct look_commands *c, uint32_t uid, struct err *err)
+{
+    if (buf_printf(&c->text, "UID FETCH %" PRIu32 " (BODY.PEEK[HEADER.FIELDS (SUBJECT)])", uid) < 0)
+        return err_sys(err, ENOMEM, "cannot ask for subjects");
+    look_commands_end(c);
+    return 0;
+}
+
+/* Each by a command of its own, as one that is refused is to take no others with it. */
+static int ask_subjects(struct link *l, struct subjects *s, struct look_commands *c,
+                        struct err *err)
+{
+    struct slice commands[LOOK_COMMANDS];
+
+    for (size_t i = 0; i < s->n; i++) {
+        if (put_subject(c, s->uids[i], err) < 0)
+            return -1;
+        if (c->n < LOOK_COMMANDS && i + 1 < s->n)
+            continue;
+        for (size_t k = 0; k < c->n; k++)
+            commands[k] = look_command(c, k);
+        if (link_calls(l, commands, c->n, on_subject, on_subject_answer, s, err) < 0)
+            return -1;
+        look_commands_clear(c);
+        s->at = i + 1;
+    }
+    return 0;
+}
+
+int look_subjects(struct link *l, const uint32_t *uids, size_t n, char *out, size_t cap,
+                  struct err *err)
+{
+    struct subjects subjects = {.uids = uids, .n = n, .out = out, .cap = cap};
+    struct look_commands commands;
     int result;
 
-    out[0] = '\0';
-    snprintf(command, sizeof(command), "UID FETCH %" PRIu32 " (BODY.PEEK[HEADER.FIELDS (SUBJECT)])",
-             uid);
-    buf_init(&subject.header, HEADER_MOST, false);
-    result = link_call(l, slice_str(command), on_subject, &subject, &answer, err);
-    if (result == 0 && answer.kind != RESPONSE_OK)
-        out[0] = '\0';
-    buf_release(&subject.header);
-    free(subject.room.p);
+    for (size_t i = 0; i < n; i++)
+        out[i * cap] = '\0';
+    look_commands_init(&commands);
+    buf_init(&subjects.header, HEADER_MOST, false);
+    result = ask_subjects(l, &subjects, &commands, err);
+    buf_release(&subjects.header);
+    look_commands_free(&commands);
+    free(subjects.room.p);
     return result;
 }

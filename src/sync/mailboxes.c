@@ -56,7 +56,12 @@ void commands_put_string(struct commands *c, struct slice s)
 
 bool commands_end(struct commands *c)
 {
-    const struct command_part part = {c->begun, buf_len(&c->text) - c->begun};
+    return commands_end_about(c, 0);
+}
+
+bool commands_end_about(struct commands *c, size_t about)
+{
+    const struct command_part part = {c->begun, buf_len(&c->text) - c->begun, about};
     const bool is_bad = c->is_bad;
     struct command_part *parts;
 
@@ -72,9 +77,24 @@ bool commands_end(struct commands *c)
     return true;
 }
 
+size_t commands_about(const struct commands *c, size_t i)
+{
+    return c->parts[i].about;
+}
+
 static struct slice command(const struct commands *c, size_t i)
 {
     return slice_sub(buf_slice(&c->text), c->parts[i].from, c->parts[i].from + c->parts[i].n);
+}
+
+/* On the heap, NULL: memory. */
+static struct slice *all_commands(const struct commands *c)
+{
+    struct slice *all = calloc(c->n + 1, sizeof *all);
+
+    for (size_t i = 0; all && i < c->n; i++)
+        all[i] = command(c, i);
+    return all;
 }
 
 int commands_call(const struct commands *c, struct link *l, link_data *on_data,
@@ -85,13 +105,28 @@ int commands_call(const struct commands *c, struct link *l, link_data *on_data,
 
     if (c->n == 0)
         return 0;
-    all = calloc(c->n, sizeof *all);
+    all = all_commands(c);
     if (!all)
         return err_set(err, 0, "no memory for commands");
-    for (size_t i = 0; i < c->n; i++)
-        all[i] = command(c, i);
     done = link_calls(l, all, c->n, on_data, on_answer, arg, err);
     free(all);
+    return done;
+}
+
+int commands_call_both(const struct commands *const both[2], struct link *const links[2],
+                       link_data *on_data, link_answered *on_answer, void *const args[2],
+                       struct err *err)
+{
+    struct slice *all[2] = {all_commands(both[0]), all_commands(both[1])};
+    struct link_batch batches[2];
+    int done;
+
+    for (size_t i = 0; i < 2; i++)
+        batches[i] = (struct link_batch){links[i], all[i], both[i]->n, on_data, on_answer, args[i]};
+    done = all[0] && all[1] ? link_calls_all(batches, 2, err)
+                            : err_set(err, 0, "no memory for commands");
+    free(all[0]);
+    free(all[1]);
     return done;
 }
 
@@ -203,8 +238,7 @@ void commands_put_status_items(struct commands *c, const struct link *l)
 
 struct statuses {
     const struct link *l;
-    const struct slice *names;
-    size_t n, at; /* answers come in the order of the names, most likely */
+    struct names_asked asked;
     struct data_status *out;
 };
 
@@ -214,20 +248,14 @@ static int on_status(void *arg, struct pipeline *p, enum pipeline_event event, s
     struct data_status status;
     struct slice text;
     char *room, *name;
+    size_t i;
 
     (void)err;
     if (!mailboxes_is_data(p, event, "STATUS", &text, &room))
         return 0;
     if (mailboxes_read_status(s->l, text, room, &name, &status)) {
-        for (size_t tried = 0; tried < s->n; tried++) {
-            const size_t i = (s->at + tried) % s->n;
-
-            if (!names_are_same(s->names[i], slice_str(name), '\0'))
-                continue;
+        if (mailboxes_which(&s->asked, slice_str(name), '\0', &i))
             s->out[i] = status;
-            s->at = i + 1;
-            break;
-        }
         free(name);
     }
     free(room);
@@ -237,7 +265,7 @@ static int on_status(void *arg, struct pipeline *p, enum pipeline_event event, s
 int mailboxes_status(struct link *l, const struct slice *names, size_t n, struct data_status *out,
                      struct err *err)
 {
-    struct statuses s = {.l = l, .names = names, .n = n, .out = out};
+    struct statuses s = {.l = l, .asked = {.all = names, .n = n}, .out = out};
     struct commands c;
     int done;
 
@@ -257,101 +285,153 @@ int mailboxes_status(struct link *l, const struct slice *names, size_t n, struct
 
 /* --- making ----------------------------------------------------------------------------------- */
 
-/* A command with the name of a mailbox, and what stands behind it. */
-static int call_with(struct link *l, const char *verb, struct slice name, const char *behind,
-                     link_data *on_data, void *arg, struct link_answer *out_answer, struct err *err)
-{
-    struct commands c;
-    int done = 0;
+enum making_step {
+    MAKING_FIRST,   /* with the use, if there is one and the server takes it */
+    MAKING_PLAINLY, /* without, where that was refused */
+    MAKING_LOOK,    /* whether it is there, whatever the server says */
+    MAKING_LAST,
+    MAKING_STEPS
+};
 
-    commands_init(&c);
-    commands_put(&c, verb);
-    commands_put_name(&c, l, name);
-    commands_put(&c, behind);
-    if (commands_end(&c))
-        done = commands_call_one(&c, l, on_data, arg, out_answer, err);
-    else
-        *out_answer = (struct link_answer){.kind = RESPONSE_NO,
-                                           .text = SLICE("the name cannot be sent to this server")};
-    commands_done(&c);
-    return done;
+struct making {
+    const struct link *l;
+    struct mailbox_new *all;
+    struct names_asked asked;
+    struct commands commands;
+    enum making_step step;
+};
+
+static bool sends_use(const struct making *m, const struct mailbox_new *box)
+{
+    return box->use[0] && link_offers(m->l, "CREATE-SPECIAL-USE");
 }
 
-struct looking {
-    const struct link *l;
-    struct slice name;
-    bool is_there;
-};
+static bool is_due(const struct making *m, const struct mailbox_new *box)
+{
+    if (box->is_made || box->refusal)
+        return false;
+    return m->step != MAKING_PLAINLY || sends_use(m, box);
+}
+
+static int refuse(struct mailbox_new *box, struct slice words, struct err *err)
+{
+    box->refusal = slice_dup(words);
+    return box->refusal ? 0 : err_set(err, 0, "no memory for an answer");
+}
+
+static int put_making(struct making *m, size_t i, struct err *err)
+{
+    struct mailbox_new *box = &m->all[i];
+
+    commands_put(&m->commands, m->step == MAKING_LOOK ? "LIST \"\" " : "CREATE ");
+    commands_put_name(&m->commands, m->l, box->name);
+    if (m->step == MAKING_FIRST && sends_use(m, box)) {
+        commands_put(&m->commands, " (USE (");
+        commands_put(&m->commands, box->use);
+        commands_put(&m->commands, "))");
+    }
+    if (commands_end_about(&m->commands, i))
+        return 0;
+    return refuse(box, SLICE("the name cannot be sent to this server"), err);
+}
 
 static int on_look(void *arg, struct pipeline *p, enum pipeline_event event, struct err *err)
 {
-    struct looking *looking = arg;
+    struct making *m = arg;
     struct data_list list;
     struct slice text;
     char *room, *name;
     bool is_fit;
+    size_t i;
 
     (void)err;
-    if (!mailboxes_is_data(p, event, "LIST", &text, &room))
+    if (m->step != MAKING_LOOK || !mailboxes_is_data(p, event, "LIST", &text, &room))
         return 0;
     if (data_list(text, room, &list) && !data_has_word(list.attributes, SLICE("\\Noselect")) &&
         !data_has_word(list.attributes, SLICE("\\NonExistent"))) {
-        name = mailboxes_name(looking->l, list.name, &is_fit);
-        looking->is_there |=
-            name && is_fit && names_are_same(slice_str(name), looking->name, list.separator);
+        name = mailboxes_name(m->l, list.name, &is_fit);
+        if (name && is_fit && mailboxes_which(&m->asked, slice_str(name), list.separator, &i))
+            m->all[i].is_made = true;
         free(name);
     }
     free(room);
     return 0;
 }
 
-static bool is_as_good_as_made(const struct link_answer *answer)
+static int on_making(void *arg, size_t i, const struct link_answer *answer, struct err *err)
 {
-    return answer->kind == RESPONSE_OK || slice_ieq(answer->code, SLICE("ALREADYEXISTS"));
+    struct making *m = arg;
+    struct mailbox_new *box = &m->all[commands_about(&m->commands, i)];
+    const bool is_ok = answer->kind == RESPONSE_OK;
+
+    if (m->step == MAKING_LOOK)
+        return 0;
+    box->has_use = is_ok && m->step == MAKING_FIRST && sends_use(m, box);
+    box->is_made = is_ok || slice_ieq(answer->code, SLICE("ALREADYEXISTS"));
+    return box->is_made || m->step != MAKING_LAST ? 0 : refuse(box, answer->text, err);
 }
 
-static int create_with_use(struct link *l, struct slice name, const char *use,
-                           struct link_answer *out_answer, struct err *err)
+static int make_step(struct making *m, struct link *l, struct err *err)
 {
-    char behind[sizeof " (USE ())" + sizeof((struct mailbox *)NULL)->use];
+    int done = 0;
 
-    snprintf(behind, sizeof behind, " (USE (%s))", use);
-    return call_with(l, "CREATE ", name, behind, NULL, NULL, out_answer, err);
-}
-
-int mailboxes_create(struct link *l, struct slice name, const char *use, bool *out_has_use,
-                     struct link_answer *out_answer, struct err *err)
-{
-    struct link_answer answer = {.kind = RESPONSE_NO}, of_list;
-    struct looking looking = {.l = l, .name = name};
-    bool has_use = false;
-
-    if (use[0] && link_offers(l, "CREATE-SPECIAL-USE")) {
-        if (create_with_use(l, name, use, &answer, err) < 0)
-            return -1;
-        has_use = answer.kind == RESPONSE_OK;
+    commands_init(&m->commands);
+    for (size_t i = 0; done == 0 && i < m->asked.n; i++) {
+        if (is_due(m, &m->all[i]))
+            done = put_making(m, i, err);
     }
-    if (!is_as_good_as_made(&answer) &&
-        call_with(l, "CREATE ", name, "", NULL, NULL, &answer, err) < 0)
-        return -1;
-    if (!is_as_good_as_made(&answer)) {
-        if (call_with(l, "LIST \"\" ", name, "", on_look, &looking, &of_list, err) < 0)
-            return -1;
-        /* The words of the refusal are gone with LIST's. */
-        if (looking.is_there)
-            answer = (struct link_answer){.kind = RESPONSE_OK};
-        else if (call_with(l, "CREATE ", name, "", NULL, NULL, &answer, err) < 0)
-            return -1;
-    }
-    if (is_as_good_as_made(&answer))
-        answer.kind = RESPONSE_OK;
-    *out_has_use = has_use;
-    *out_answer = answer;
-    return 0;
+    if (done == 0)
+        done = commands_call(&m->commands, l, on_look, on_making, m, err);
+    commands_done(&m->commands);
+    return done;
 }
 
-int mailboxes_subscribe(struct link *l, struct slice name, struct link_answer *out_answer,
-                        struct err *err)
+int mailboxes_create(struct link *l, struct mailbox_new *all, size_t n, struct err *err)
 {
-    return call_with(l, "SUBSCRIBE ", name, "", NULL, NULL, out_answer, err);
+    struct slice *names = calloc(n + 1, sizeof *names);
+    struct making m = {.l = l, .all = all, .asked = {.all = names, .n = n}};
+    int done = 0;
+
+    if (!names)
+        return err_set(err, 0, "no memory for commands");
+    for (size_t i = 0; i < n; i++)
+        names[i] = all[i].name;
+    for (; done == 0 && m.step < MAKING_STEPS; m.step++)
+        done = make_step(&m, l, err);
+    free(names);
+    return done;
+}
+
+struct subscribing {
+    struct commands commands;
+    link_answered *on_answer;
+    void *arg;
+};
+
+static int on_subscribed(void *arg, size_t i, const struct link_answer *answer, struct err *err)
+{
+    const struct subscribing *s = arg;
+
+    return s->on_answer(s->arg, commands_about(&s->commands, i), answer, err);
+}
+
+int mailboxes_subscribe(struct link *l, const struct slice *names, size_t n,
+                        link_answered *on_answer, void *arg, struct err *err)
+{
+    const struct link_answer unfit = {.kind = RESPONSE_NO,
+                                      .text = SLICE("the name cannot be sent to this server")};
+    struct subscribing s = {.on_answer = on_answer, .arg = arg};
+    int done = 0;
+
+    commands_init(&s.commands);
+    for (size_t i = 0; done == 0 && i < n; i++) {
+        commands_put(&s.commands, "SUBSCRIBE ");
+        commands_put_name(&s.commands, l, names[i]);
+        if (!commands_end_about(&s.commands, i))
+            done = on_answer(arg, i, &unfit, err);
+    }
+    if (done == 0)
+        done = commands_call(&s.commands, l, NULL, on_subscribed, &s, err);
+    commands_done(&s.commands);
+    return done;
 }

@@ -55,18 +55,38 @@ const struct mailbox *mailboxes_find(const struct mailboxes *m, struct slice nam
 int mailboxes_status(struct link *l, const struct slice *names, size_t n, struct data_status *out,
                      struct err *err) MUST_CHECK;
 
-/* CREATE, with (USE (...)) where the server has CREATE-SPECIAL-USE and `use` is not empty; again
- * without if that is refused, *out_has_use telling. [ALREADYEXISTS], or NO for a folder that LIST
- * then shows as one that can be selected, is as good as OK: out_answer->kind. */
-int mailboxes_create(struct link *l, struct slice name, const char *use, bool *out_has_use,
-                     struct link_answer *out_answer, struct err *err) MUST_CHECK;
+/* A folder that is to be made. */
+struct mailbox_new {
+    struct slice name;
+    const char *use; /* "" for none */
+    bool is_made;    /* out, as the next ones */
+    bool has_use;
+    char *refusal; /* the server's words, to be freed; NULL: it is made, or the link broke */
+};
 
-int mailboxes_subscribe(struct link *l, struct slice name, struct link_answer *out_answer,
-                        struct err *err) MUST_CHECK;
+/* CREATE of all of them, pipelined, in their order, so that parents which come first are there for
+ * their children: RFC 9051 section 5.5 has a server execute in the order given what would not be
+ * the same in another. With (USE (...)) where the server has CREATE-SPECIAL-USE and `use` is not
+ * empty; again without if that is refused. [ALREADYEXISTS], or NO for a folder that LIST then shows
+ * as one that can be selected, is as good as OK; all others are tried once more. When the link
+ * breaks, what was answered before is told. */
+int mailboxes_create(struct link *l, struct mailbox_new *all, size_t n, struct err *err) MUST_CHECK;
 
-/* Rights (RFC 4314) and annotations (RFC 5464) of a folder, where both servers have them. What is
- * refused, or cannot be said to the target, is told by sync_issue(). With `is_dry` nothing happens.
- * -1: one of the links is broken; which one, link_trouble() tells.
+/* SUBSCRIBE of these, pipelined; on_answer is told of each by its index, also of names that cannot
+ * be said. */
+int mailboxes_subscribe(struct link *l, const struct slice *names, size_t n,
+                        link_answered *on_answer, void *arg, struct err *err) MUST_CHECK;
+
+/* A folder at both sides, and its index in the report. */
+struct mailbox_twins {
+    uint32_t folder;
+    struct slice from, to;
+};
+
+/* Rights (RFC 4314) and annotations (RFC 5464) of folders, where both servers have them: two round
+ * trips for all of them. What is refused, or cannot be said to the target, is told by
+ * sync_issue(), if the links hold to the end. With `is_dry` nothing happens. -1: one of the links
+ * is broken; which one, link_trouble() tells.
  *
  * Rights: whoever has less at the target, or nothing, is given what is missing, and nothing is
  * taken away. The owner's own are not touched, be he called as at the source or as at the target.
@@ -75,11 +95,10 @@ int mailboxes_subscribe(struct link *l, struct slice name, struct link_answer *o
  *
  * Annotations: what is not at the target, or otherwise, is set; none is removed. Not those that
  * servers write themselves, and none of more than 16 KiB. */
-int mailboxes_carry_acl(struct sync *s, uint32_t folder, struct link *from, struct link *to,
-                        struct slice from_name, struct slice to_name, struct err *err) MUST_CHECK;
-int mailboxes_carry_metadata(struct sync *s, uint32_t folder, struct link *from, struct link *to,
-                             struct slice from_name, struct slice to_name,
-                             struct err *err) MUST_CHECK;
+int mailboxes_carry_acl(struct sync *s, struct link *from, struct link *to,
+                        const struct mailbox_twins *all, size_t n, struct err *err) MUST_CHECK;
+int mailboxes_carry_metadata(struct sync *s, struct link *from, struct link *to,
+                             const struct mailbox_twins *all, size_t n, struct err *err) MUST_CHECK;
 
 /* The account's quota (RFC 9208, of the root of INBOX): sets the target's STORAGE and MESSAGE to
  * the source's if they differ, and tells if that is refused, or there is nothing to set; tells when

@@ -85,9 +85,24 @@ static int on_quota(void *arg, struct pipeline *p, enum pipeline_event event, st
     return 0;
 }
 
-static int get(struct link *l, struct quota *out, struct link_answer *out_answer, struct err *err)
+static const struct slice get = SLICE("GETQUOTAROOT INBOX");
+
+/* Of both sides at once, as far as they have them. */
+static int get_both(struct link *from, struct link *to, struct quota *of_from, struct quota *of_to,
+                    struct err *err)
 {
-    return link_call(l, SLICE("GETQUOTAROOT INBOX"), on_quota, out, out_answer, err);
+    const struct link_batch all[] = {
+        {.link = from, .commands = &get, .n = 1, .on_data = on_quota, .arg = of_from},
+        {.link = to, .commands = &get, .n = 1, .on_data = on_quota, .arg = of_to},
+    };
+    struct link_batch asked[2];
+    size_t n = 0;
+
+    for (size_t i = 0; i < 2; i++) {
+        if (link_offers(all[i].link, "QUOTA"))
+            asked[n++] = all[i];
+    }
+    return n > 0 ? link_calls_all(asked, n, err) : 0;
 }
 
 /* --- comparing -------------------------------------------------------------------------------- */
@@ -153,30 +168,57 @@ static void put_limits(struct commands *c, const struct quota *from, const struc
     commands_put(c, ")");
 }
 
+struct setting {
+    struct sync *s;
+    const char *difference;
+    struct quota *now;
+};
+
+static int on_set(void *arg, size_t i, const struct link_answer *answer, struct err *err)
+{
+    const struct setting *setting = arg;
+
+    (void)err;
+    if (i > 0)
+        return 0; /* GETQUOTAROOT */
+    if (answer->kind == RESPONSE_OK)
+        sync_log(setting->s, "quota: %s; it was set", setting->difference);
+    else
+        sync_issue(setting->s, REASON_QUOTA, UINT32_MAX, 0, 0, (struct slice){0}, "%s; %.*s",
+                   setting->difference, SLICE_ARG(answer->text));
+    return 0;
+}
+
+static int on_data(void *arg, struct pipeline *p, enum pipeline_event event, struct err *err)
+{
+    const struct setting *setting = arg;
+
+    return on_quota(setting->now, p, event, err);
+}
+
 /* The target's limits become those of the source; *to is as it is then. */
 static int set(struct sync *s, struct link *l, const struct quota *from, struct quota *to,
                const char *difference, struct err *err)
 {
-    struct link_answer answer = {.kind = RESPONSE_NO};
+    struct quota now = {0};
+    struct setting setting = {.s = s, .difference = difference, .now = &now};
     struct commands c;
-    int done = 0;
+    int done;
 
     commands_init(&c);
     put_limits(&c, from, to);
-    if (commands_end(&c))
-        done = commands_call_one(&c, l, NULL, NULL, &answer, err);
-    commands_done(&c);
-    if (done < 0)
-        return -1;
-    if (answer.kind != RESPONSE_OK) {
-        sync_issue(s, REASON_QUOTA, UINT32_MAX, 0, 0, (struct slice){0}, "%s; %.*s", difference,
-                   SLICE_ARG(answer.text));
-        return 0;
+    if (commands_end(&c)) {
+        commands_put_slice(&c, get);
+        (void)commands_end(&c);
+        done = commands_call(&c, l, on_data, on_set, &setting, err);
+        free(to->root);
+        *to = now;
+    } else {
+        note(s, REASON_QUOTA, difference);
+        done = 0;
     }
-    sync_log(s, "quota: %s; it was set", difference);
-    free(to->root);
-    *to = (struct quota){0};
-    return get(l, to, &answer, err);
+    commands_done(&c);
+    return done;
 }
 
 /* What is at the target already is most likely what has been carried before, so that it is the
@@ -218,13 +260,8 @@ int mailboxes_carry_quota(struct sync *s, struct link *from, struct link *to, ui
                           uint64_t messages, struct err *err)
 {
     struct quota of_from = {0}, of_to = {0};
-    struct link_answer answer = {.kind = RESPONSE_NO};
-    int done = 0;
+    int done = get_both(from, to, &of_from, &of_to, err);
 
-    if (link_offers(from, "QUOTA"))
-        done = get(from, &of_from, &answer, err);
-    if (done == 0 && link_offers(to, "QUOTA"))
-        done = get(to, &of_to, &answer, err);
     if (done == 0 && link_offers(from, "QUOTA") && link_offers(to, "QUOTA"))
         done = carry(s, to, &of_from, &of_to, err);
     if (done == 0)

@@ -172,57 +172,64 @@ static bool take_string(struct lex *l, char **room, struct slice *out_value)
     return true;
 }
 
+/* --- asking ----------------------------------------------------------------------------------- */
+
+/* What the two sides have told of a folder. */
+struct shared {
+    struct acl from, to;
+};
+
+struct carrying {
+    struct sync *s;
+    struct link *from, *to;
+    const struct mailbox_twins *all;
+    size_t n;
+    struct shared *shared; /* one a folder */
+    struct side_asked sides[2];
+    struct commands commands; /* SETACL */
+    struct notes notes;
+};
+
 /* ACL: mailbox *(identifier rights) */
 static int on_acl(void *arg, struct pipeline *p, enum pipeline_event event, struct err *err)
 {
+    struct side_asked *side = arg;
+    const struct carrying *c = side->owner;
     struct slice text, who, letters;
     char *memory, *room;
+    struct acl *acl;
     struct lex l;
     int done = 0;
+    size_t i;
 
     if (!mailboxes_is_data(p, event, "ACL", &text, &memory))
         return 0;
     room = memory;
     l = lex_start(text);
-    if (take_string(&l, &room, &who)) {
+    if (take_string(&l, &room, &who) && side_which(side, who, &i)) {
+        acl = side->is_source ? &c->shared[i].from : &c->shared[i].to;
         while (done == 0 && take_string(&l, &room, &who) && take_string(&l, &room, &letters))
-            done = acl_add(arg, who, rights_of(letters), err);
+            done = acl_add(acl, who, rights_of(letters), err);
     }
     free(memory);
     return done;
 }
 
-/* *out_is_told is false where the server refuses; that is noted. */
-static int get_acl(struct sync *s, uint32_t folder, struct link *l, const char *side,
-                   struct slice name, struct acl *out, bool *out_is_told, struct err *err)
+static int get_all(struct carrying *c, struct err *err)
 {
-    struct link_answer answer = {.kind = RESPONSE_NO};
-    struct commands c;
-    int done = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        for (size_t side = 0; side < 2; side++) {
+            struct side_asked *asked = &c->sides[side];
 
-    commands_init(&c);
-    commands_put(&c, "GETACL ");
-    commands_put_name(&c, l, name);
-    if (commands_end(&c))
-        done = commands_call_one(&c, l, on_acl, out, &answer, err);
-    commands_done(&c);
-    *out_is_told = answer.kind == RESPONSE_OK;
-    if (done == 0 && !*out_is_told)
-        sync_issue(s, REASON_ACL, folder, 0, 0, (struct slice){0},
-                   "the %s does not tell the rights: %.*s", side, SLICE_ARG(answer.text));
-    return done;
+            commands_put(&asked->commands, "GETACL ");
+            commands_put_name(&asked->commands, asked->link, asked->names[i]);
+            side_end(asked, i);
+        }
+    }
+    return sides_call(c->sides, on_acl, side_answered, err);
 }
 
 /* --- carrying --------------------------------------------------------------------------------- */
-
-struct carrying {
-    struct sync *s;
-    uint32_t folder;
-    struct link *to;
-    struct acl from_acl, to_acl;
-    struct commands commands;
-    size_t *of; /* the entry of from_acl that a command is about */
-};
 
 static struct slice whose(const struct sync_side *side)
 {
@@ -240,10 +247,18 @@ static bool is_owner(const struct sync *s, const char *who)
            slice_eq(name, SLICE("owner"));
 }
 
-static void put_missing(struct carrying *c, size_t i, struct slice to_name, bool from_is_old,
-                        bool to_is_old)
+/* The entry `at` of the folder `i`, as a number for commands_about(). */
+static size_t number_of(size_t i, size_t at)
 {
-    const struct entry *entry = &c->from_acl.all[i], *there = acl_find(&c->to_acl, entry->who);
+    return i * ENTRIES_MOST + at;
+}
+
+static void put_missing(struct carrying *c, size_t i, size_t at)
+{
+    const bool from_is_old = !told_rights(c->from, &(rights){0});
+    const bool to_is_old = !told_rights(c->to, &(rights){0});
+    const struct entry *entry = &c->shared[i].from.all[at];
+    const struct entry *there = acl_find(&c->shared[i].to, entry->who);
     const rights wanted = modern(entry->has, from_is_old);
     const rights missing = wanted & ~(there ? modern(there->has, to_is_old) : 0);
     char letters[LETTERS];
@@ -253,66 +268,71 @@ static void put_missing(struct carrying *c, size_t i, struct slice to_name, bool
         return;
     send = sendable(c->to, wanted, missing, &lost);
     if (lost)
-        sync_issue(c->s, REASON_ACL, c->folder, 0, 0, (struct slice){0},
-                   "the target has no rights \"%s\" for %s", letters_of(lost, letters), entry->who);
+        notes_add(&c->notes, c->all[i].folder, "the target has no rights \"%s\" for %s",
+                  letters_of(lost, letters), entry->who);
     if (!send)
         return;
     commands_put(&c->commands, "SETACL ");
-    commands_put_name(&c->commands, c->to, to_name);
+    commands_put_name(&c->commands, c->to, c->all[i].to);
     commands_put(&c->commands, " ");
     commands_put_string(&c->commands, slice_str(entry->who));
     commands_put(&c->commands, " +");
     commands_put(&c->commands, letters_of(send, letters));
-    if (commands_end(&c->commands))
-        c->of[c->commands.n - 1] = i;
+    (void)commands_end_about(&c->commands, number_of(i, at));
 }
 
 static int on_set(void *arg, size_t i, const struct link_answer *answer, struct err *err)
 {
-    const struct carrying *c = arg;
+    struct carrying *c = arg;
+    const size_t number = commands_about(&c->commands, i), folder = number / ENTRIES_MOST;
 
     (void)err;
     if (answer->kind != RESPONSE_OK)
-        sync_issue(c->s, REASON_ACL, c->folder, 0, 0, (struct slice){0},
-                   "the target refuses the rights of %s: %.*s", c->from_acl.all[c->of[i]].who,
-                   SLICE_ARG(answer->text));
+        notes_add(&c->notes, c->all[folder].folder, "the target refuses the rights of %s: %.*s",
+                  c->shared[folder].from.all[number % ENTRIES_MOST].who, SLICE_ARG(answer->text));
     return 0;
 }
 
-static int set_missing(struct carrying *c, const struct link *from, struct slice to_name,
-                       struct err *err)
+static int set_missing(struct carrying *c, struct err *err)
 {
-    const bool from_is_old = !told_rights(from, &(rights){0});
-    const bool to_is_old = !told_rights(c->to, &(rights){0});
     int done;
 
-    c->of = calloc(c->from_acl.n + 1, sizeof *c->of);
-    if (!c->of)
-        return err_set(err, 0, "no memory for rights");
     commands_init(&c->commands);
-    for (size_t i = 0; i < c->from_acl.n; i++)
-        put_missing(c, i, to_name, from_is_old, to_is_old);
+    for (size_t i = 0; i < c->n; i++) {
+        const bool is_told =
+            sides_have_told(c->sides, i, true, &c->notes, c->all[i].folder, "rights");
+
+        for (size_t at = 0; is_told && at < c->shared[i].from.n; at++)
+            put_missing(c, i, at);
+    }
     done = commands_call(&c->commands, c->to, NULL, on_set, c, err);
     commands_done(&c->commands);
-    free(c->of);
     return done;
 }
 
-int mailboxes_carry_acl(struct sync *s, uint32_t folder, struct link *from, struct link *to,
-                        struct slice from_name, struct slice to_name, struct err *err)
+int mailboxes_carry_acl(struct sync *s, struct link *from, struct link *to,
+                        const struct mailbox_twins *all, size_t n, struct err *err)
 {
-    struct carrying c = {.s = s, .folder = folder, .to = to};
-    bool is_told = false;
+    struct carrying c = {.s = s, .from = from, .to = to, .all = all, .n = n};
     int done;
 
     if (sync_params(s)->is_dry || !link_offers(from, "ACL") || !link_offers(to, "ACL"))
         return 0;
-    done = get_acl(s, folder, from, "source", from_name, &c.from_acl, &is_told, err);
-    if (done == 0 && is_told)
-        done = get_acl(s, folder, to, "target", to_name, &c.to_acl, &is_told, err);
-    if (done == 0 && is_told)
-        done = set_missing(&c, from, to_name, err);
-    acl_done(&c.from_acl);
-    acl_done(&c.to_acl);
+    c.shared = calloc(n + 1, sizeof *c.shared);
+    if (!c.shared)
+        return err_set(err, 0, "no memory for rights");
+    done = sides_init(c.sides, &c, from, to, all, n, err) < 0 || get_all(&c, err) < 0 ||
+                   set_missing(&c, err) < 0
+               ? -1
+               : 0;
+    if (done == 0)
+        notes_tell(&c.notes, s, REASON_ACL);
+    sides_done(c.sides);
+    notes_done(&c.notes);
+    for (size_t i = 0; i < n; i++) {
+        acl_done(&c.shared[i].from);
+        acl_done(&c.shared[i].to);
+    }
+    free(c.shared);
     return done;
 }

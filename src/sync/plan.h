@@ -10,9 +10,9 @@
 int plan_make(struct lane *lane, struct plan *plan, struct err *err) MUST_CHECK;
 
 /* Makes at the target what it lacks, as the parameters let it: folders, subscriptions, rights,
- * annotations, quota. What is refused is an issue, and leaves the plan. -1: a link has broken; to
- * be called again, and goes on where it was. A folder over which the link breaks twice is refused.
- */
+ * annotations, quota; some round trips for all folders together. What is refused is an issue, and
+ * leaves the plan if it is the folder itself. -1: a link has broken; to be called again, and goes
+ * on where it was. What breaks the link again when it is alone is refused. */
 int plan_build(struct lane *lane, struct plan *plan, struct err *err) MUST_CHECK;
 
 void plan_done(struct plan *plan);

@@ -34,33 +34,38 @@ static void *run_lane(void *arg)
 
     if (lane_connect(lane) == 0)
         lane_work(lane);
+    else if (!link_is_open(lane->from))
+        sync_source_is_full(lane->sync); /* others must not try in its place */
     sync_lanes(lane->sync, -1);
     return NULL;
 }
 
-/* The other lanes, as many as there is work for. One that cannot be had is only told of. */
+/* The other lanes, as many as there is work for. One that cannot be had is only told of. All are
+ * counted before the first begins, which might take up the connections of the last otherwise. */
 static void start_others(struct crew *crew)
 {
     const struct sync_params *params = sync_params(crew->sync);
+    size_t all = crew->plan.n < params->lanes ? crew->plan.n : params->lanes;
+    struct err err;
 
-    for (unsigned i = 1; i < params->lanes && i < crew->plan.n; i++) {
+    if (all > 1)
+        sync_lanes(crew->sync, (int)all - 1);
+    for (size_t i = 1; i < all; i++) {
         struct lane *lane = &crew->lanes[i];
-        struct err err;
         int code;
 
-        if (lane_init(lane, crew->sync, &crew->plan, i, &err) < 0) {
-            sync_log(crew->sync, "one connection less: %s", err.text);
-            return;
-        }
-        sync_lanes(crew->sync, 1);
-        code = pthread_create(&lane->thread, NULL, run_lane, lane);
-        if (code != 0) {
-            sync_lanes(crew->sync, -1);
+        if (lane_init(lane, crew->sync, &crew->plan, (unsigned)i, &err) == 0) {
+            code = pthread_create(&lane->thread, NULL, run_lane, lane);
+            if (code == 0) {
+                crew->started++;
+                continue;
+            }
             lane_done(lane);
-            sync_log(crew->sync, "one connection less: %s", strerror(code));
-            return;
+            (void)err_sys(&err, code, "starting a thread");
         }
-        crew->started++;
+        sync_lanes(crew->sync, -(int)(all - i));
+        sync_log(crew->sync, "one connection less: %s", err.text);
+        return;
     }
 }
 

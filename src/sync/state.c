@@ -42,6 +42,8 @@ struct sync {
     size_t lines_first, lines_n, lines_dropped;
 
     int lanes;
+    unsigned further; /* connections to the source beside those of the lanes */
+    bool is_full;     /* sync_source_is_full() */
     enum sync_phase phase;
     struct lane_view view[SYNC_LANES];
     uint64_t folders, folders_done, messages, messages_done, bytes, bytes_done;
@@ -364,6 +366,36 @@ void sync_lanes(struct sync *s, int change)
     if (change > 0 && (unsigned)s->lanes > s->report->lanes)
         s->report->lanes = (unsigned)s->lanes;
     pthread_cond_signal(&s->news);
+    leave(s);
+}
+
+unsigned sync_sources_take(struct sync *s, unsigned n)
+{
+    unsigned taken, most = s->params->lanes;
+
+    enter(s);
+    taken = (unsigned)s->lanes + s->further;
+    if (s->is_full || taken >= most)
+        n = 0;
+    else if (n > most - taken)
+        n = most - taken;
+    s->further += n;
+    leave(s);
+    return n;
+}
+
+void sync_sources_give(struct sync *s, unsigned n)
+{
+    enter(s);
+    INSIST(n <= s->further);
+    s->further -= n;
+    leave(s);
+}
+
+void sync_source_is_full(struct sync *s)
+{
+    enter(s);
+    s->is_full = true;
     leave(s);
 }
 

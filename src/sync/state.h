@@ -74,6 +74,17 @@ void sync_phase(struct sync *s, enum sync_phase phase);
 /* Bytes on the wire of a link that is done with. */
 void sync_wire(struct sync *s, bool is_from, uint64_t bytes);
 
+/* --- connections to the source ---------------------------------------------------------------- */
+
+/* Each lane has one, be it open or not. A lane that wants `n` further ones takes them here before
+ * it opens them, and gets as many as there are without those of the lanes to be more than
+ * params->lanes; it gives them back when they are closed. */
+unsigned sync_sources_take(struct sync *s, unsigned n);
+void sync_sources_give(struct sync *s, unsigned n);
+
+/* The source lets no more in: none is to be had from now on. */
+void sync_source_is_full(struct sync *s);
+
 /* --- for run.c -------------------------------------------------------------------------------- */
 
 /* A folder of the report; both names are copied, `to` may be empty. -1: memory. */

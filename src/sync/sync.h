@@ -12,7 +12,9 @@
  *     journal.[ch]    what was done: SQLite
  *     carry.[ch]      messages from one link to the other, as streams
  *     folder.[ch]     all of one folder: compare, carry, flags, deletes, proof
- *     lane.[ch]       a thread: one link to each side, folder after folder
+ *     lane.[ch]       a thread: one link to each side, folder after folder; lane_wide.c: several to
+ *                     the source
+ *     width.[ch]      pure: how many of these a folder is worth
  *     state.[ch]      what the lanes share
  *     report.[ch]     what became of everything
  *

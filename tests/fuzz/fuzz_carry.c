@@ -1,6 +1,8 @@
 /* Carrying between two servers that say what the input says, over the true pipelines: by their own
  * bytes, or by answers that fit. Links, journal, and what the lanes share are here.
  *
+ * The source has one link, or several that give what was asked of the others, break, and end.
+ *
  * Whatever comes: a message is asked for only when the journal knows of it, it is done once at
  * most, what the journal holds is what was told, and when all is said to be done, all is. What
  * words mean is asked of every line besides.
@@ -20,12 +22,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { MESSAGES = 24, BUFFER = 64 << 10, TURNS = 100000 };
+enum { MESSAGES = 24, BUFFER = 64 << 10, TURNS = 100000, SOURCES = 3 };
 
 /* --- the world -------------------------------------------------------------------------------- */
 
 struct link {
     struct pipeline *pipeline;
+    struct buf wire; /* what the server has said, and nobody has read */
     bool is_broken;
     uint32_t next_tag; /* that the server answers next */
     size_t takes;      /* bytes that it reads at a time */
@@ -35,7 +38,8 @@ enum row { ROW_NONE, ROW_SENDING, ROW_SENT };
 
 static struct {
     struct slice input;
-    struct link from, to;
+    struct link from[SOURCES], to;
+    size_t sources_n;
     uint64_t now_ms;
     bool is_stopping, has_literal_plus, has_multiappend;
     enum row rows[MESSAGES + 1];
@@ -66,9 +70,16 @@ static struct slice take_bytes(size_t n)
 
 static void say(struct link *l, struct slice bytes)
 {
-    struct buf *in = pipeline_in(l->pipeline);
+    (void)!buf_put(&l->wire, slice_sub(bytes, 0, buf_left(&l->wire)));
+}
 
-    (void)!buf_put(in, slice_sub(bytes, 0, buf_left(in)));
+static void read_wire(struct link *l)
+{
+    struct buf *in = pipeline_in(l->pipeline);
+    struct slice come = slice_sub(buf_slice(&l->wire), 0, buf_left(in));
+
+    INSIST(buf_put(in, come) == 0);
+    buf_take(&l->wire, come.n);
 }
 
 static void answer(struct link *l, const char *words)
@@ -79,7 +90,12 @@ static void answer(struct link *l, const char *words)
     say(l, slice_str(line));
 }
 
-static void give_message(uint32_t uid, size_t n, unsigned how)
+static struct link *some_source(void)
+{
+    return &world.from[world.sources_n > 1 ? take_byte() % world.sources_n : 0];
+}
+
+static void give_message(struct link *from, uint32_t uid, size_t n, unsigned how)
 {
     static const char body[] = "From: a\r\nDate: b\r\n\r\nEverything that is to be said.\r\n";
     char text[100];
@@ -91,13 +107,13 @@ static void give_message(uint32_t uid, size_t n, unsigned how)
         snprintf(text, sizeof text, "* %u FETCH (FLAGS () UID %u BODY[] {%zu}\r\n", uid, uid, n);
     else
         snprintf(text, sizeof text, "* %u FETCH (BODY[] {%zu}\r\n", uid, n);
-    say(&world.from, slice_str(text));
-    say(&world.from, slice_of(body, n));
+    say(from, slice_str(text));
+    say(from, slice_of(body, n));
     if (how % 3 == 2)
         snprintf(text, sizeof text, " UID %u)\r\n", uid + how / 64);
     else
         snprintf(text, sizeof text, ")\r\n");
-    say(&world.from, slice_str(text));
+    say(from, slice_str(text));
 }
 
 /* What the target's answer is; of APPENDUID the input has the numbers. */
@@ -129,13 +145,14 @@ static void answer_append(unsigned how)
 static bool happen(void)
 {
     uint8_t what = take_byte(), how = take_byte();
+    struct link *from = some_source();
 
     if (world.input.n == 0)
         return false;
     world.now_ms += how;
     switch (what % 12) {
     case 0:
-        say(&world.from, take_bytes(how));
+        say(from, take_bytes(how));
         break;
     case 1:
         say(&world.to, take_bytes(how));
@@ -143,10 +160,10 @@ static bool happen(void)
     case 2:
     case 3:
     case 4:
-        give_message(1 + what / 12 % (MESSAGES + 1), take_byte(), how);
+        give_message(from, 1 + what / 12 % (MESSAGES + 1), take_byte(), how);
         break;
     case 5:
-        answer(&world.from, how < 200 ? "OK" : how < 250 ? "NO" : "NO [UNAVAILABLE]");
+        answer(from, how < 200 ? "OK" : how < 250 ? "NO" : "NO [UNAVAILABLE]");
         break;
     case 6:
     case 7:
@@ -157,8 +174,8 @@ static bool happen(void)
         break;
     case 9: /* all that is missing in a row */
         for (uint32_t uid = 1; uid <= 1 + how % MESSAGES; uid++)
-            give_message(uid, how, 0);
-        answer(&world.from, "OK");
+            give_message(from, uid, how, 0);
+        answer(from, "OK");
         break;
     case 10:
         world.to.takes = how < 128 ? BUFFER : how % 64;
@@ -166,7 +183,7 @@ static bool happen(void)
         break;
     case 11:
         world.is_stopping |= how == 1;
-        world.from.is_broken |= how == 2;
+        from->is_broken |= how == 2;
         world.to.is_broken |= how == 3;
         world.now_ms += (uint64_t)how * 100;
         break;
@@ -198,6 +215,25 @@ bool link_is_open(const struct link *l)
     return !l->is_broken;
 }
 
+enum link_trouble link_trouble(const struct link *l)
+{
+    return l->is_broken ? LINK_BROKEN : LINK_FINE;
+}
+
+const char *link_error(const struct link *l)
+{
+    return l->is_broken ? "broken" : "";
+}
+
+int link_take_in(struct link *l, bool *out_has_room)
+{
+    if (l->is_broken)
+        return -1;
+    read_wire(l);
+    *out_has_room = buf_left(pipeline_in(l->pipeline)) > 0;
+    return 0;
+}
+
 void link_settle(struct link *l)
 {
     (void)l;
@@ -227,6 +263,10 @@ enum link_event link_step(struct link *l, enum pipeline_event *out_event)
     if (l->is_broken)
         return LINK_FAILED;
     *out_event = pipeline_step(l->pipeline);
+    if (*out_event == PIPELINE_MORE && buf_len(&l->wire) > 0) {
+        read_wire(l);
+        *out_event = pipeline_step(l->pipeline);
+    }
     l->is_broken = *out_event == PIPELINE_FAILED;
     if (*out_event == PIPELINE_FAILED)
         return LINK_FAILED;
@@ -352,6 +392,14 @@ static void on_issue(void *arg, enum sync_reason reason, uint32_t from_uid, stru
     INSIST(reason < SYNC_REASONS && from_uid > 0 && from_uid <= MESSAGES);
 }
 
+/* Ends the run before its end, now and then. */
+static bool on_pace(void *arg, const struct carry_pace *pace)
+{
+    (void)arg;
+    INSIST(pace->next < MESSAGES && pace->dry_ms <= pace->ms);
+    return pace->ms % 3 == 0;
+}
+
 static void fill(struct look_list *list, uint32_t *uids)
 {
     static const struct slice flags[] = {SLICE(""), SLICE("\\Seen"), SLICE("\\Seen Work"),
@@ -371,14 +419,36 @@ static void fill(struct look_list *list, uint32_t *uids)
     list->n = MESSAGES;
 }
 
+/* Those before the first that has broken; the first of all has not. */
+static size_t sources_left(size_t n)
+{
+    for (size_t i = 1; i < n; i++) {
+        if (world.from[i].is_broken)
+            return i;
+    }
+    return n;
+}
+
+static bool all_answered(size_t sources)
+{
+    size_t waiting = pipeline_waiting(world.to.pipeline);
+
+    for (size_t i = 0; i < sources; i++)
+        waiting += world.from[i].is_broken ? 0 : pipeline_waiting(world.from[i].pipeline);
+    return waiting == 0;
+}
+
 static void run(uint8_t how)
 {
+    struct link *const from[SOURCES] = {&world.from[0], &world.from[1], &world.from[2]};
     struct look_message messages[MESSAGES];
-    uint32_t uids[MESSAGES], suspect;
+    uint32_t uids[MESSAGES];
+    struct carry_result result;
     struct look_list list = {.messages = messages, .flags = flags_new()};
     struct identity_reader *reader = identity_reader_new();
     struct err err;
-    struct carry_params p = {.from = &world.from,
+    struct carry_params p = {.from = from,
+                             .from_n = world.sources_n,
                              .to = &world.to,
                              .to_name = SLICE("x"),
                              .fence = 1,
@@ -389,19 +459,28 @@ static void run(uint8_t how)
                              .uids = uids,
                              .n = MESSAGES,
                              .is_careful = how & 8,
-                             .told = {.done = on_done, .issue = on_issue}};
+                             .told = {.done = on_done, .issue = on_issue, .pace = on_pace}};
     enum carry_end end;
 
     INSIST(list.flags && reader);
     fill(&list, uids);
-    end = carry_run(&p, &suspect, &err);
-    INSIST(end != CARRY_FAILED && suspect <= MESSAGES);
+    do {
+        end = carry_run(&p, &result, &err);
+        INSIST(end != CARRY_FAILED && result.suspect <= MESSAGES);
+        if (end != CARRY_DONE)
+            break;
+        INSIST(result.taken <= p.n && result.taken <= result.recorded);
+        p.uids += result.taken;
+        p.n -= result.taken;
+        p.recorded = result.recorded - result.taken;
+        for (const uint32_t *uid = uids; uid < p.uids; uid++)
+            INSIST(world.is_done[*uid] && world.rows[*uid] != ROW_SENDING);
+        p.from_n = sources_left(p.from_n);
+    } while (p.n > 0);
     INSIST(end == CARRY_BROKEN || !world.is_stopping || end == CARRY_DONE || end == CARRY_AGAIN ||
            end == CARRY_FULL);
-    for (uint32_t uid = 1; end == CARRY_DONE && uid <= MESSAGES; uid++)
-        INSIST(world.is_done[uid] && world.rows[uid] != ROW_SENDING);
     if (end == CARRY_DONE || end == CARRY_FULL)
-        INSIST(pipeline_waiting(world.from.pipeline) + pipeline_waiting(world.to.pipeline) == 0);
+        INSIST(all_answered(p.from_n));
     identity_reader_free(&reader);
     flags_free(&list.flags);
 }
@@ -419,9 +498,23 @@ static void ask_what_it_means(struct slice text)
     INSIST(pause_ms <= 24 * 3600 * 1000);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void link_begin(struct link *l)
 {
     const struct pipeline_params params = {BUFFER, BUFFER, BUFFER};
+
+    *l = (struct link){pipeline_new(&params), .next_tag = 1, .takes = BUFFER};
+    INSIST(l->pipeline);
+    buf_init(&l->wire, BUFFER, false);
+}
+
+static void link_end(struct link *l)
+{
+    pipeline_free(&l->pipeline);
+    buf_release(&l->wire);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
     uint8_t how;
 
     ask_what_it_means(slice_of(data, size));
@@ -430,11 +523,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     how = take_byte();
     world.has_literal_plus = how & 1;
     world.has_multiappend = how & 2;
-    world.from = (struct link){pipeline_new(&params), .next_tag = 1, .takes = BUFFER};
-    world.to = (struct link){pipeline_new(&params), .next_tag = 1, .takes = BUFFER};
-    INSIST(world.from.pipeline && world.to.pipeline);
+    world.sources_n = 1 + how / 16 % SOURCES;
+    for (size_t i = 0; i < SOURCES; i++)
+        link_begin(&world.from[i]);
+    link_begin(&world.to);
     run(how);
-    pipeline_free(&world.from.pipeline);
-    pipeline_free(&world.to.pipeline);
+    for (size_t i = 0; i < SOURCES; i++)
+        link_end(&world.from[i]);
+    link_end(&world.to);
     return 0;
 }

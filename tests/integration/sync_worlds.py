@@ -189,6 +189,8 @@ class World:
             offers = ["LITERAL-"] if lacks_plus and draw.random() < 0.5 else []
             ways.append({"without": without, "offers": offers})
             ways[-1]["uid_is_last"] = draw.random() < 0.15
+            if not {"CONDSTORE", "ENABLE"} & set(without) and draw.random() < 0.5:
+                offers.append("QRESYNC")
         ways[1]["tells_appenduid"] = draw.random() < 0.85
         ways[1]["answers_early"] = draw.random() < 0.3
         self.tell(f"source {ways[0]}, target {ways[1]}")

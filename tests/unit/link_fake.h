@@ -133,6 +133,17 @@ int link_calls(struct link *l, const struct slice *commands, size_t n, link_data
     return 0;
 }
 
+int link_calls_all(const struct link_batch *batches, size_t n, struct err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct link_batch *b = &batches[i];
+
+        if (link_calls(b->link, b->commands, b->n, b->on_data, b->on_answer, b->arg, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 struct slice link_capabilities(const struct link *l)
 {
     return slice_str(l->capabilities);

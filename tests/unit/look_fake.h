@@ -36,6 +36,7 @@ struct link {
     struct buf answer;     /* of link_call() */
     size_t calls, longest; /* round trips; bytes of the longest command */
     bool fails_memory;     /* from no_memory.h, while code that is tested runs */
+    bool has_qresync;
 };
 
 enum { FAKE_MEMORY = 64 << 20 };
@@ -133,12 +134,35 @@ int link_calls(struct link *l, const struct slice *commands, size_t n, link_data
         if (event == PIPELINE_TAGGED)
             answer = fake_answer(l->p);
         memory.is_on = l->fails_memory;
-        result = event == PIPELINE_TAGGED ? on_answer(arg, answered++, &answer, err)
-                                          : on_data(arg, l->p, event, err);
+        if (event != PIPELINE_TAGGED)
+            result = on_data(arg, l->p, event, err);
+        else if (on_answer)
+            result = on_answer(arg, answered, &answer, err);
+        answered += event == PIPELINE_TAGGED;
         memory.is_on = false;
     }
     memory.is_on = l->fails_memory;
     return result;
+}
+
+/* One after the other: who relies on an order among links relies on too much, but all is there. */
+int link_calls_all(const struct link_batch *batches, size_t n, struct err *err)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < n && result == 0; i++) {
+        const struct link_batch *b = &batches[i];
+
+        for (size_t k = 0; k < i; k++)
+            assert_ptr_not_equal(batches[k].link, b->link);
+        result = link_calls(b->link, b->commands, b->n, b->on_data, b->on_answer, b->arg, err);
+    }
+    return result;
+}
+
+void link_doubt_qresync(struct link *l)
+{
+    l->has_qresync = false;
 }
 
 struct fake_single {

@@ -472,6 +472,10 @@ static void test_vanished(void **state)
         {SLICE("405,407,410:425"), "405,407,410:425"},
         {SLICE("(EARLIER) 41,43:116"), "earlier 41,43:116"},
         {SLICE("(earlier)  41 "), "earlier 41"},
+        {SLICE("(EARLIER) 1:4294967295"), "earlier 1:4294967295"},
+        {SLICE("(EARLIER) 0:1"), "earlier 0:1"}, /* the set tells that it is none */
+        {SLICE("(EARLIER (X)) 1"), "no"},
+        {SLICE("(EARLIER) (1)"), "no"},
         {SLICE(""), "no"},
         {SLICE("(EARLIER)"), "no"},
         {SLICE("() 1"), "no"},

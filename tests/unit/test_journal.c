@@ -6,7 +6,17 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+/* SQLite's waits for the disk come here. */
+static unsigned disk_waits;
+
+int fdatasync(int fd)
+{
+    disk_waits++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 static void reopen(void)
 {
@@ -135,6 +145,38 @@ static void test_messages_go_from_sending_to_there(void **state)
     assert_false(message(f.id, 3).has_digest);
     OK(journal_remove(journal, f.id, uids, 3, &err));
     assert_string_equal(pairs(f.id), "7=12");
+}
+
+static void test_only_what_is_about_to_be_sent_waits_for_the_disk(void **state)
+{
+    static const uint32_t uids[] = {1, 2};
+    const struct journal_message m = there(1, 40);
+    struct journal_folder f;
+
+    (void)state;
+    open_journal();
+    disk_waits = 0;
+    OK(journal_begin(journal, 1000, &err));
+    f = folder("a", "b");
+    OK(journal_forget(journal, f.id, 5, 6, &err));
+    assert_int_equal(disk_waits, 0);
+    OK(journal_sending(journal, f.id, 40, uids, 2, &err));
+    assert_true(disk_waits > 0);
+
+    disk_waits = 0;
+    OK(journal_set(journal, f.id, &m, 1, &err));
+    OK(journal_exception(journal, SLICE("a"), 2, 0, "too-big", SLICE("NO"), &err));
+    OK(journal_remove(journal, f.id, uids + 1, 1, &err));
+    OK(journal_settled(journal, f.id, &err));
+    OK(journal_folder_set(journal, &f, &err));
+    assert_int_equal(disk_waits, 0);
+    OK(journal_sending(journal, f.id, 41, uids + 1, 1, &err));
+    assert_true(disk_waits > 0);
+
+    disk_waits = 0;
+    OK(journal_set(journal, f.id, &m, 1, &err));
+    journal_close(&journal);
+    assert_true(disk_waits > 0);
 }
 
 static void test_folder_is_not_proven_any_more_when_a_row_goes(void **state)
@@ -473,6 +515,7 @@ int main(void)
         T(test_folder_is_known_by_both_names_whatever_their_bytes),
         T(test_folder_is_as_it_was_set_but_for_the_fence),
         T(test_messages_go_from_sending_to_there),
+        T(test_only_what_is_about_to_be_sent_waits_for_the_disk),
         T(test_folder_is_not_proven_any_more_when_a_row_goes),
         T(test_fence_is_that_of_the_first_batch_until_all_is_settled),
         T(test_what_is_forgotten_is_that_folders_alone),

@@ -354,8 +354,8 @@ static void test_waiting_for_two_links_ends_with_the_first(void **state)
     side.addresses[0] = silent.addr;
     other = link_new(w.loop, &w.sync, &side);
     assert_int_equal(link_open(other, &w.err), 0);
-    both[0] = (struct link_wanting){other, true};
-    both[1] = (struct link_wanting){w.link, true};
+    both[0] = (struct link_wanting){.link = other, .wants_in = true};
+    both[1] = (struct link_wanting){.link = w.link, .wants_in = true};
 
     assert_int_equal(pipeline_put(link_pipeline(w.link), SLICE("NOOP"), &id), 0);
     assert_int_equal(link_flush(w.link), 0);
@@ -383,6 +383,36 @@ static void test_waiting_for_two_links_ends_with_the_first(void **state)
     link_free(&other);
     end(&w, &quick);
     peer_stop(&silent);
+    close(signal_pipe[0]);
+}
+
+static void test_who_only_reads_ahead_blames_nobody(void **state)
+{
+    struct peer peer = {.serve = answer_when_told};
+    struct link_wanting ahead;
+    enum pipeline_event event;
+    bool has_room = false;
+    struct world w;
+    uint32_t id;
+
+    (void)state;
+    assert_int_equal(pipe(signal_pipe), 0);
+    begin(&w, &peer, answer_when_told);
+    ahead = (struct link_wanting){.link = w.link, .wants_in = true, .is_ahead = true};
+    w.sync.params.timeout_ms = SHORT_MS;
+    assert_int_equal(pipeline_put(link_pipeline(w.link), SLICE("NOOP"), &id), 0);
+    assert_int_equal(link_flush(w.link), 0);
+    assert_int_equal(link_take_in(w.link, &has_room), 0);
+    assert_true(has_room);
+    assert_int_equal(link_wait(&ahead, 1, 3 * SHORT_MS), 0); /* longer than it may be silent */
+    assert_int_equal(write(signal_pipe[1], "", 1), 1);
+    while (link_count(w.link).in == 0 || pipeline_waiting(link_pipeline(w.link)) > 0) {
+        assert_int_equal(link_take_in(w.link, &has_room), 0);
+        if (link_step(w.link, &event) == LINK_WAIT)
+            assert_int_equal(link_wait(&ahead, 1, LONG_MS), 0);
+    }
+    close(signal_pipe[1]);
+    end(&w, &peer);
     close(signal_pipe[0]);
 }
 
@@ -450,6 +480,7 @@ int main(void)
         cmocka_unit_test(test_compress_both_ways),
         cmocka_unit_test(test_compress_that_is_not_to_be_had),
         cmocka_unit_test(test_waiting_for_two_links_ends_with_the_first),
+        cmocka_unit_test(test_who_only_reads_ahead_blames_nobody),
         cmocka_unit_test(test_links_in_threads),
     };
 

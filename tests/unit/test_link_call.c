@@ -267,7 +267,7 @@ static void cut_answers(struct side *s)
 /* One round: the second command goes out when the beginning of the first answer was read. */
 static void fetch_in_two(struct world *w)
 {
-    struct link_wanting wanting = {w->link, true};
+    struct link_wanting wanting = {w->link, true, false};
     struct pipeline *pipeline = link_pipeline(w->link);
     uint64_t had = link_count(w->link).in;
     struct told told = {.text = ""};

@@ -11,6 +11,8 @@
 
 #define ROWS(rows) (sizeof(rows) / sizeof((rows)[0]))
 
+#define SMALL ((struct look_extent){10, 0})
+
 /* What a test does with a link; it says in words what it has seen. */
 typedef void talk_fn(struct link *l, struct buf *said);
 
@@ -234,7 +236,7 @@ static void list_range(struct link *l, struct buf *said, uint32_t first, uint32_
     struct flags *flags = flags_new();
 
     look_list_init(&list, flags);
-    assert_int_equal(look_range(l, first, last, what, 0, 10, &list, &answer, NULL), 0);
+    assert_int_equal(look_range(l, first, last, what, SMALL, &list, &answer, NULL), 0);
     say_answer(said, &answer);
     say_list(said, &list);
     look_list_free(&list);
@@ -334,13 +336,20 @@ static void list_changes(struct link *l, struct buf *said)
     struct link_answer answer;
     struct flags *flags = flags_new();
     static const uint32_t some[] = {2, 3, 4, 9, 11};
+    struct look_asked asked = {.link = l,
+                               .first = 1,
+                               .last = UINT32_MAX,
+                               .what = LOOK_FLAGS,
+                               .since = 4711,
+                               .extent = {300000, 0}};
 
     look_list_init(&list, flags);
-    assert_int_equal(look_range(l, 1, UINT32_MAX, LOOK_ALL, 0, 3, &list, &answer, NULL), 0);
+    assert_int_equal(look_range(l, 1, UINT32_MAX, LOOK_ALL, SMALL, &list, &answer, NULL), 0);
     for (size_t i = 0; i < list.n; i++)
         list.messages[i].match = 100 + list.messages[i].uid;
-    assert_int_equal(look_range(l, 1, UINT32_MAX, LOOK_FLAGS, 4711, 300000, &list, &answer, NULL),
-                     0);
+    asked.list = &list;
+    assert_int_equal(look_lists(&asked, 1, NULL), 0);
+    assert_int_equal(asked.answer.kind, RESPONSE_OK);
     say_list(said, &list);
     assert_int_equal(buf_puts(said, "; "), 0);
     assert_int_equal(look_messages(l, some, ROWS(some), LOOK_SIZE, &list, &answer, NULL), 0);
@@ -382,7 +391,9 @@ static void list_60_to_10000(struct link *l, struct buf *said)
     struct flags *flags = flags_new();
 
     look_list_init(&list, flags);
-    assert_int_equal(look_range(l, 60, 10000, LOOK_FLAGS, 0, 25000, &list, &answer, NULL), 0);
+    assert_int_equal(
+        look_range(l, 60, 10000, LOOK_FLAGS, (struct look_extent){25000, 0}, &list, &answer, NULL),
+        0);
     say_list(said, &list);
     look_list_free(&list);
     flags_free(&flags);
@@ -410,7 +421,8 @@ static void search_for(struct link *l, const char *criteria, uint32_t exists, st
     uint32_t *uids = NULL;
     size_t n = 99;
 
-    assert_int_equal(look_search(l, criteria, exists, &uids, &n, &answer, NULL), 0);
+    assert_int_equal(
+        look_search(l, criteria, (struct look_extent){exists, 0}, &uids, &n, &answer, NULL), 0);
     say_answer(said, &answer);
     assert_true(answer.kind == RESPONSE_OK || n == 0);
     for (size_t i = 0; i < n; i++)
@@ -508,11 +520,12 @@ static int look_at_few(struct link *l, struct flags *flags)
     int result;
 
     look_list_init(&list, flags);
-    result = look_range(l, 1, UINT32_MAX, LOOK_FLAGS, 0, 20000, &list, &answer, NULL);
+    result = look_range(l, 1, UINT32_MAX, LOOK_FLAGS, (struct look_extent){20000, 0}, &list,
+                        &answer, NULL);
     if (result == 0)
         result = look_messages(l, some, 2, LOOK_FLAGS, &list, &answer, NULL);
     if (result == 0)
-        result = look_search(l, "ALL", 0, &uids, &n, &answer, NULL);
+        result = look_search(l, "ALL", SMALL, &uids, &n, &answer, NULL);
     assert_true(result < 0 || (list.n == 2 && n == 3));
     free(uids);
     look_list_free(&list);

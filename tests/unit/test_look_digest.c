@@ -414,6 +414,7 @@ static void test_a_long_subject_is_cut_at_the_end_of_a_character(void **state)
 static const char *subject_of_7(const char *answer)
 {
     static char subject[64];
+    const uint32_t uid = 7;
     const struct fake_row rows[] = {{"UID FETCH 7 (BODY.PEEK[HEADER.FIELDS (SUBJECT)])", answer}};
 
     for (size_t i = 0; i < ROWS(pieces); i++) {
@@ -423,7 +424,7 @@ static const char *subject_of_7(const char *answer)
 
         strcpy(before, subject);
         fake_begin(&l);
-        assert_int_equal(look_subject(&l, 7, subject, sizeof(subject), NULL), 0);
+        assert_int_equal(look_subjects(&l, &uid, 1, subject, sizeof(subject), NULL), 0);
         fake_end(&l);
         if (i > 0)
             assert_string_equal(subject, before);

@@ -84,6 +84,7 @@ static const char *serve_large(void *world, struct slice command, struct buf *ou
 }
 
 enum { LARGE = 23456 };
+#define STREWN ((struct look_extent){LARGE, 4000030000U})
 
 static void large_begin(struct large *w, struct link *l)
 {
@@ -108,7 +109,7 @@ static void look_at_large(struct large *w, size_t pieces)
 
     large_begin(w, &l);
     look_list_init(&list, flags);
-    assert_int_equal(look_range(&l, 1, UINT32_MAX, LOOK_FLAGS, 0, LARGE, &list, &answer, NULL), 0);
+    assert_int_equal(look_range(&l, 1, UINT32_MAX, LOOK_FLAGS, STREWN, &list, &answer, NULL), 0);
     assert_int_equal(answer.kind, RESPONSE_OK);
     assert_int_equal(w->fetches - w->refused, pieces);
     for (size_t i = 0; i < w->n; i++) {
@@ -131,6 +132,46 @@ static void test_a_large_folder_is_listed_in_pieces_that_lie_side_by_side(void *
     (void)state;
     look_at_large(&(struct large){0}, 5);
     look_at_large(&(struct large){.is_crossed = true}, 5);
+}
+
+/* Lists a folder of UIDs without gaps but for some, by its UIDNEXT. */
+static void look_at_dense(uint32_t exists, uint32_t uidnext, uint32_t first, size_t pieces,
+                          bool is_asked)
+{
+    struct large w = {.next = first};
+    struct look_list list;
+    struct link_answer answer;
+    struct flags *flags = flags_new();
+    struct link l;
+
+    large_begin(&w, &l);
+    w.next = first;
+    w.n = exists;
+    for (uint32_t i = 0; i < exists; i++)
+        w.uids[i] = i + 1 + (i > exists / 2 ? uidnext - 1 - exists : 0);
+    look_list_init(&list, flags);
+    assert_int_equal(look_range(&l, first, UINT32_MAX, LOOK_FLAGS,
+                                (struct look_extent){exists, uidnext}, &list, &answer, NULL),
+                     0);
+    assert_int_equal(w.fetches, pieces);
+    assert_int_equal(l.calls, 1 + is_asked);
+    assert_int_equal(w.next, 0);
+    assert_int_equal(list.n, exists - first + 1);
+    look_list_free(&list);
+    flags_free(&flags);
+    free(w.uids);
+    fake_end(&l);
+}
+
+static void test_dense_uids_are_cut_without_asking(void **state)
+{
+    (void)state;
+    look_at_dense(LARGE, LARGE + 1, 1, 4, false);
+    look_at_dense(LARGE, 2 * LARGE + 1, 1, 4, false);
+    look_at_dense(LARGE, 2 * LARGE + 3, 1, 5, true);
+    look_at_dense(LARGE, LARGE + 1, 7001, 4, false);
+    look_at_dense(10000, 10001, 1, 2, false);
+    look_at_dense(9999, 10000, 1, 1, false);
 }
 
 static void test_messages_that_go_while_a_folder_is_listed_shift_no_others(void **state)
@@ -164,12 +205,13 @@ static void test_a_piece_refused_twice_leaves_the_list_as_it_was(void **state)
     (void)state;
     large_begin(&w, &l);
     look_list_init(&list, flags);
-    assert_int_equal(look_range(&l, 1, 8000, LOOK_FLAGS, 0, 9999, &list, &answer, NULL), 0);
+    assert_int_equal(
+        look_range(&l, 1, 8000, LOOK_FLAGS, (struct look_extent){9999, 0}, &list, &answer, NULL),
+        0);
     assert_int_equal(w.fetches, 1);
     assert_int_equal(list.n, 2666);
     w.next = 8001;
-    assert_int_equal(look_range(&l, 8001, UINT32_MAX, LOOK_FLAGS, 0, LARGE, &list, &answer, NULL),
-                     0);
+    assert_int_equal(look_range(&l, 8001, UINT32_MAX, LOOK_FLAGS, STREWN, &list, &answer, NULL), 0);
     assert_int_equal(answer.kind, RESPONSE_NO);
     assert_true(slice_eq(answer.text, SLICE("Not this one")));
     assert_int_equal(list.n, 2666);
@@ -191,7 +233,7 @@ static void test_few_uids_are_asked_for_at_once_however_large_the_folder(void **
     large_begin(&w, &l);
     w.next = 100;
     look_list_init(&list, flags);
-    assert_int_equal(look_range(&l, 100, 5000, LOOK_FLAGS, 0, LARGE, &list, &answer, NULL), 0);
+    assert_int_equal(look_range(&l, 100, 5000, LOOK_FLAGS, STREWN, &list, &answer, NULL), 0);
     assert_int_equal(l.calls, 1);
     look_list_free(&list);
     flags_free(&flags);
@@ -219,7 +261,8 @@ static void test_more_cuts_than_were_asked_for_are_not_taken(void **state)
     (void)state;
     fake_begin(&l);
     look_list_init(&list, NULL);
-    assert_int_equal(look_range(&l, 1, UINT32_MAX, LOOK_SIZE, 0, UINT32_MAX, &list, &answer, NULL),
+    assert_int_equal(look_range(&l, 1, UINT32_MAX, LOOK_SIZE, (struct look_extent){UINT32_MAX, 0},
+                                &list, &answer, NULL),
                      0);
     assert_int_equal(commands, 1 + 512 + 1);
     assert_in_range(l.longest, 4000, 8000);
@@ -281,7 +324,7 @@ static void test_a_search_of_a_server_without_esearch_has_lines_of_bounded_lengt
 
     (void)state;
     large_begin(&w, &l);
-    assert_int_equal(look_search(&l, "ALL", LARGE, &uids, &n, &answer, NULL), 0);
+    assert_int_equal(look_search(&l, "ALL", STREWN, &uids, &n, &answer, NULL), 0);
     assert_int_equal(n, LARGE);
     assert_memory_equal(uids, w.uids, LARGE * sizeof(*uids));
     assert_int_equal(w.fetches, 5);
@@ -308,7 +351,8 @@ static void test_a_server_that_finds_billions_is_not_believed(void **state)
 
     (void)state;
     fake_begin(&l);
-    assert_int_equal(look_search(&l, "ALL", 3, &uids, &n, &answer, &err), -1);
+    assert_int_equal(look_search(&l, "ALL", (struct look_extent){3, 0}, &uids, &n, &answer, &err),
+                     -1);
     assert_string_equal(err.text, "the server finds more than 16777216 messages");
     fake_end(&l);
 }
@@ -317,6 +361,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_large_folder_is_listed_in_pieces_that_lie_side_by_side),
+        cmocka_unit_test(test_dense_uids_are_cut_without_asking),
         cmocka_unit_test(test_messages_that_go_while_a_folder_is_listed_shift_no_others),
         cmocka_unit_test(test_a_server_that_tells_no_cuts_is_asked_for_all_at_once),
         cmocka_unit_test(test_a_piece_that_was_refused_is_asked_for_once_more),

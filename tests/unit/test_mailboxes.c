@@ -324,17 +324,19 @@ static void test_status_of_some_is_told_for_those_that_have_it(void **state)
 
 /* ---- making ---- */
 
-static void expect_create(struct link l, const char *use, enum response_kind kind, bool has_use,
-                          const char *text)
+/* `text`: of the refusal, or NULL. */
+static void expect_create(struct link l, const char *use, bool has_use, const char *text)
 {
-    struct link_answer answer;
-    bool has = !has_use;
+    struct mailbox_new box = {.name = SLICE("a\"b"), .use = use};
 
-    assert_int_equal(mailboxes_create(&l, SLICE("a\"b"), use, &has, &answer, NULL), 0);
-    assert_int_equal(answer.kind, kind);
-    assert_int_equal(has, has_use);
-    if (text && !slice_eq(answer.text, slice_str(text)))
-        fail_msg("\"%.*s\" is not \"%s\"", SLICE_ARG(answer.text), text);
+    assert_int_equal(mailboxes_create(&l, &box, 1, NULL), 0);
+    assert_int_equal(box.is_made, !text);
+    assert_int_equal(box.has_use, has_use);
+    if (text)
+        assert_string_equal(box.refusal, text);
+    else
+        assert_null(box.refusal);
+    free(box.refusal);
     end_link(&l);
 }
 
@@ -344,52 +346,110 @@ static void expect_create(struct link l, const char *use, enum response_kind kin
 static void test_a_folder_is_made_with_its_use_or_without(void **state)
 {
     (void)state;
-    expect_create(NEW_LINK("", {CREATE, "= OK\r\n"}), "\\Sent", RESPONSE_OK, false, NULL);
-    expect_create(NEW_LINK("CREATE-SPECIAL-USE", {CREATE, "= OK\r\n"}), "", RESPONSE_OK, false,
-                  NULL);
+    expect_create(NEW_LINK("", {CREATE, "= OK\r\n"}), "\\Sent", false, NULL);
+    expect_create(NEW_LINK("CREATE-SPECIAL-USE", {CREATE, "= OK\r\n"}), "", false, NULL);
     expect_create(NEW_LINK("CREATE-SPECIAL-USE", {CREATE " (USE (\\Sent))", "= OK\r\n"}), "\\Sent",
-                  RESPONSE_OK, true, NULL);
+                  true, NULL);
     expect_create(NEW_LINK("CREATE-SPECIAL-USE",
                            {CREATE " (USE (\\Important))", "= NO [USEATTR] no\r\n"},
                            {CREATE, "= OK\r\n"}),
-                  "\\Important", RESPONSE_OK, false, NULL);
+                  "\\Important", false, NULL);
     expect_create(NEW_LINK("CREATE-SPECIAL-USE",
                            {CREATE " (USE (\\Sent))", "= NO [ALREADYEXISTS] is there\r\n"}),
-                  "\\Sent", RESPONSE_OK, false, NULL);
+                  "\\Sent", false, NULL);
 }
 
 static void test_a_folder_that_is_there_is_as_good_as_made(void **state)
 {
     (void)state;
-    expect_create(NEW_LINK("", {CREATE, "= NO [ALREADYEXISTS] is there\r\n"}), "", RESPONSE_OK,
-                  false, NULL);
+    expect_create(NEW_LINK("", {CREATE, "= NO [ALREADYEXISTS] is there\r\n"}), "", false, NULL);
     expect_create(NEW_LINK("", {CREATE, "= NO is there\r\n"},
                            {LOOK, "* LIST () \"/\" \"a\\\"b\"\r\n= OK\r\n"}),
-                  "", RESPONSE_OK, false, NULL);
+                  "", false, NULL);
     expect_create(NEW_LINK("", {CREATE, "= NO\r\n"},
                            {LOOK, "* LIST () \"/\" c\r\n* LIST (\\Noselect) \"/\" \"a\\\"b\"\r\n"
                                   "= OK\r\n"},
                            {CREATE, "= NO [CANNOT] never\r\n"}),
-                  "", RESPONSE_NO, false, "[CANNOT] never");
+                  "", false, "[CANNOT] never");
     expect_create(NEW_LINK("", {CREATE, "= NO\r\n"}, {LOOK, "= NO\r\n"}, {CREATE, "= BAD so\r\n"}),
-                  "", RESPONSE_BAD, false, "so");
+                  "", false, "so");
+}
+
+/* All that can be said is said in one go, parents first, as the caller has them. */
+static void test_many_folders_are_made_together(void **state)
+{
+    struct link l = NEW_LINK(
+        "CREATE-SPECIAL-USE", {"CREATE \"a\" (USE (\\Sent))", "= NO [USEATTR] no\r\n"},
+        {"CREATE \"a/b\"", "= OK\r\n"}, {"CREATE \"c\"", "= NO is there\r\n"},
+        {"CREATE \"d\"", "= NO [OVERQUOTA] full\r\n"}, {"CREATE \"e\" (USE (\\Trash))", "= OK\r\n"},
+        {"CREATE \"f\"", "= NO [ALREADYEXISTS] is there\r\n"}, {"CREATE \"a\"", "= OK\r\n"},
+        {"LIST \"\" \"c\"", "* LIST () \"/\" c\r\n= OK\r\n"},
+        {"LIST \"\" \"d\"", "* LIST () \"/\" z\r\n= OK\r\n"},
+        {"CREATE \"d\"", "= NO [OVERQUOTA] still full\r\n"});
+    struct mailbox_new all[] = {
+        {.name = SLICE("a"), .use = "\\Sent"},  {.name = SLICE("a/b"), .use = ""},
+        {.name = SLICE("c"), .use = ""},        {.name = SLICE("d"), .use = ""},
+        {.name = SLICE("e"), .use = "\\Trash"}, {.name = SLICE("f"), .use = ""},
+    };
+
+    (void)state;
+    assert_int_equal(mailboxes_create(&l, all, 6, NULL), 0);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(all[i].is_made, i != 3);
+        assert_int_equal(all[i].has_use, i == 4);
+    }
+    assert_string_equal(all[3].refusal, "[OVERQUOTA] still full");
+    free(all[3].refusal);
+    end_link(&l);
+}
+
+static void test_what_was_answered_before_a_break_is_told(void **state)
+{
+    struct link l = NEW_LINK("", {"CREATE \"a\"", "= OK\r\n"}, {"CREATE \"b\"", "= NO no\r\n"},
+                             {"CREATE \"c\"", NULL});
+    struct mailbox_new all[] = {
+        {.name = SLICE("a"), .use = ""},
+        {.name = SLICE("b"), .use = ""},
+        {.name = SLICE("c"), .use = ""},
+    };
+    struct err err;
+
+    (void)state;
+    assert_int_equal(mailboxes_create(&l, all, 3, &err), -1);
+    assert_true(all[0].is_made);
+    assert_false(all[1].is_made || all[1].refusal);
+    assert_false(all[2].is_made || all[2].refusal);
+    end_link(&l);
+}
+
+static int note_answer(void *arg, size_t i, const struct link_answer *answer, struct err *err)
+{
+    char *noted = arg;
+    const size_t n = strlen(noted);
+
+    (void)err;
+    snprintf(noted + n, 100 - n, "%zu %d;", i, answer->kind == RESPONSE_OK);
+    return 0;
 }
 
 static void test_a_name_that_cannot_be_said_is_refused_without_the_server(void **state)
 {
-    struct link l = new_link("", NULL, 0);
-    struct link_answer answer;
-    bool has_use;
+    struct link l = NEW_LINK("", {"CREATE \"b\"", "= OK\r\n"});
+    struct mailbox_new all[] = {{.name = SLICE("\xff"), .use = ""},
+                                {.name = SLICE("b"), .use = ""}};
+    const struct slice names[] = {SLICE("\xff"), SLICE("\xc3\xa9"), SLICE("b")};
+    char noted[100] = "";
 
     (void)state;
-    assert_int_equal(mailboxes_create(&l, SLICE("\xff"), "", &has_use, &answer, NULL), 0);
-    assert_int_equal(answer.kind, RESPONSE_NO);
-    assert_int_equal(mailboxes_subscribe(&l, SLICE("\xff"), &answer, NULL), 0);
-    assert_int_equal(answer.kind, RESPONSE_NO);
+    assert_int_equal(mailboxes_create(&l, all, 2, NULL), 0);
+    assert_false(all[0].is_made);
+    assert_string_equal(all[0].refusal, "the name cannot be sent to this server");
+    assert_true(all[1].is_made);
+    free(all[0].refusal);
     end_link(&l);
-    l = NEW_LINK("", {"SUBSCRIBE \"&AOk-\"", "= NO no\r\n"});
-    assert_int_equal(mailboxes_subscribe(&l, SLICE("\xc3\xa9"), &answer, NULL), 0);
-    assert_true(slice_eq(answer.text, SLICE("no")));
+    l = NEW_LINK("", {"SUBSCRIBE \"&AOk-\"", "= NO no\r\n"}, {"SUBSCRIBE \"b\"", "= OK\r\n"});
+    assert_int_equal(mailboxes_subscribe(&l, names, 3, note_answer, noted, NULL), 0);
+    assert_string_equal(noted, "0 0;1 0;2 1;");
     end_link(&l);
 }
 
@@ -413,6 +473,8 @@ int main(void)
         TEST(test_status_of_some_is_told_for_those_that_have_it),
         TEST(test_a_folder_is_made_with_its_use_or_without),
         TEST(test_a_folder_that_is_there_is_as_good_as_made),
+        TEST(test_many_folders_are_made_together),
+        TEST(test_what_was_answered_before_a_break_is_told),
         TEST(test_a_name_that_cannot_be_said_is_refused_without_the_server),
     };
 

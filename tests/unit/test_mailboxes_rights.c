@@ -3,15 +3,17 @@
 
 /* ---- rights ---- */
 
-typedef int carry_folder(struct sync *s, uint32_t folder, struct link *from, struct link *to,
-                         struct slice from_name, struct slice to_name, struct err *err);
+typedef int carry_folder(struct sync *s, struct link *from, struct link *to,
+                         const struct mailbox_twins *all, size_t n, struct err *err);
+
+static const struct mailbox_twins one[] = {{5, SLICE("f"), SLICE("t")}};
 
 static void expect_carried(carry_folder *carry, struct link from, struct link to,
                            const char *expected)
 {
     struct err err;
 
-    if (carry(NULL, 5, &from, &to, SLICE("f"), SLICE("t"), &err) < 0)
+    if (carry(NULL, &from, &to, one, 1, &err) < 0)
         fail_msg("%s", err.text);
     expect_issues(expected);
     end_link(&from);
@@ -70,7 +72,7 @@ static void test_rights_are_left_alone_where_a_server_does_not_tell_them(void **
     (void)state;
     expect_carried(mailboxes_carry_acl, new_link("ACL", NULL, 0), new_link("", NULL, 0), "");
     expect_carried(mailboxes_carry_acl, new_link("", NULL, 0), new_link("ACL", NULL, 0), "");
-    expect_carried(mailboxes_carry_acl, new_link("ACL", no, 1), new_link("ACL", NULL, 0),
+    expect_carried(mailboxes_carry_acl, new_link("ACL", no, 1), new_link("ACL", to_no, 1),
                    "acl 5: the source does not tell the rights: [NOPERM] not you\n");
     expect_carried(mailboxes_carry_acl, new_link("ACL", yes, 1), new_link("ACL", to_no, 1),
                    "acl 5: the target does not tell the rights: no\n");
@@ -90,6 +92,53 @@ static void test_the_owner_is_the_one_whose_mail_it_is(void **state)
         NEW_LINK("ACL", {"GETACL \"t\"", "= OK\r\n"}, {"SETACL \"t\" \"master\" +l", "= OK\r\n"},
                  {"SETACL \"t\" \"NIL\" +l", "= OK\r\n"}),
         "");
+}
+
+/* Answers may come in any order, and about folders that nobody has asked for. */
+static void test_rights_of_many_folders_are_asked_for_and_given_together(void **state)
+{
+    const struct mailbox_twins many[] = {
+        {1, SLICE("a"), SLICE("A")},
+        {2, SLICE("b"), SLICE("B")},
+        {3, SLICE("\xff"), SLICE("C")},
+        {4, SLICE("INBOX"), SLICE("INBOX")},
+    };
+    struct link from =
+        NEW_LINK("ACL", {"GETACL \"a\"", "* ACL b bob lr\r\n* ACL elsewhere eve lr\r\n= OK\r\n"},
+                 {"GETACL \"b\"", "* ACL a ben l carl s\r\n= OK\r\n"},
+                 {"GETACL \"INBOX\"", "* ACL inbox dan l\r\n= OK\r\n"});
+    struct link to =
+        NEW_LINK("ACL", {"GETACL \"A\"", "* ACL A ben l\r\n= OK\r\n"},
+                 {"GETACL \"B\"", "* ACL B bob l\r\n= OK\r\n"}, {"GETACL \"C\"", "= OK\r\n"},
+                 {"GETACL \"INBOX\"", "= NO no\r\n"}, {"SETACL \"A\" \"carl\" +s", "= OK\r\n"},
+                 {"SETACL \"B\" \"bob\" +r", "= NO who is that\r\n"});
+    struct err err;
+
+    (void)state;
+    assert_int_equal(mailboxes_carry_acl(NULL, &from, &to, many, 4, &err), 0);
+    expect_issues("acl 3: the source does not tell the rights: the name cannot be sent to this "
+                  "server\nacl 4: the target does not tell the rights: no\n"
+                  "acl 2: the target refuses the rights of bob: who is that\n");
+    end_link(&from);
+    end_link(&to);
+}
+
+/* What was refused comes up again when it is done again. */
+static void test_what_was_found_before_a_break_is_not_told(void **state)
+{
+    const struct mailbox_twins many[] = {{1, SLICE("a"), SLICE("a")}, {2, SLICE("b"), SLICE("b")}};
+    struct link from = NEW_LINK("ACL METADATA", {"GETACL \"a\"", "* ACL a bob l eve l\r\n= OK\r\n"},
+                                {"GETACL \"b\"", "= NO no\r\n"});
+    struct link to =
+        NEW_LINK("ACL METADATA", {"GETACL \"a\"", "= OK\r\n"}, {"GETACL \"b\"", "= OK\r\n"},
+                 {"SETACL \"a\" \"bob\" +l", "= NO no\r\n"}, {"SETACL \"a\" \"eve\" +l", NULL});
+    struct err err;
+
+    (void)state;
+    assert_int_equal(mailboxes_carry_acl(NULL, &from, &to, many, 2, &err), -1);
+    expect_issues("");
+    end_link(&from);
+    end_link(&to);
 }
 
 /* ---- annotations ---- */
@@ -118,17 +167,45 @@ static void test_annotations_that_the_target_lacks_or_has_otherwise_are_set(void
         "metadata 5: the target refuses /private/empty: [METADATA TOOMANY] no\n");
 }
 
+static void test_annotations_of_many_folders_go_together(void **state)
+{
+    const struct mailbox_twins many[] = {{1, SLICE("a"), SLICE("A")}, {2, SLICE("b"), SLICE("B")}};
+    struct link from = NEW_LINK(
+        "METADATA", {GET_OF("a"), "* METADATA b (/shared/one \"1\" /shared/two \"2\")\r\n= OK\r\n"},
+        {GET_OF("b"), "* METADATA a (/shared/one \"3\")\r\n= OK\r\n"});
+    struct link to =
+        NEW_LINK("METADATA", {GET_OF("A"), "= OK\r\n"},
+                 {GET_OF("B"), "* METADATA B (/shared/one \"1\")\r\n= OK\r\n"},
+                 {"SETMETADATA \"A\" (\"/shared/one\" \"3\")", "= OK\r\n"},
+                 {"SETMETADATA \"B\" (\"/shared/two\" \"2\")", "= NO [METADATA TOOMANY] no\r\n"});
+    struct err err;
+
+    (void)state;
+    assert_int_equal(mailboxes_carry_metadata(NULL, &from, &to, many, 2, &err), 0);
+    expect_issues("metadata 2: the target refuses /shared/two: [METADATA TOOMANY] no\n");
+    end_link(&from);
+    end_link(&to);
+}
+
+static void
+test_a_target_that_does_not_tell_annotations_is_no_matter_where_there_are_none(void **state)
+{
+    (void)state;
+    expect_carried(mailboxes_carry_metadata, NEW_LINK("METADATA", {GET_OF("f"), "= OK\r\n"}),
+                   NEW_LINK("METADATA", {GET_OF("t"), "= NO no\r\n"}), "");
+}
+
 static void test_annotations_that_are_too_long_or_not_told_are_noted(void **state)
 {
     (void)state;
     expect_carried(
         mailboxes_carry_metadata,
         NEW_LINK("METADATA", {GET_OF("f"), "= OK [METADATA LONGENTRIES 99999] done\r\n"}),
-        new_link("METADATA", NULL, 0),
+        NEW_LINK("METADATA", {GET_OF("t"), "= OK [METADATA LONGENTRIES 99999] done\r\n"}),
         "metadata 5: there are annotations of more than 16384 bytes, which are not "
         "carried\n");
     expect_carried(mailboxes_carry_metadata, NEW_LINK("METADATA", {GET_OF("f"), "= NO no\r\n"}),
-                   new_link("METADATA", NULL, 0),
+                   NEW_LINK("METADATA", {GET_OF("t"), "= NO neither\r\n"}),
                    "metadata 5: the source does not tell the annotations: no\n");
     expect_carried(mailboxes_carry_metadata,
                    NEW_LINK("METADATA", {GET_OF("f"), "* METADATA f (/shared/a b)\r\n= OK\r\n"}),
@@ -175,7 +252,8 @@ static void test_the_target_gets_the_quota_of_the_source_and_keeps_its_others(vo
     (void)state;
     expect_quota(NEW_LINK("QUOTA", QUOTA("r", "STORAGE 1 100")),
                  NEW_LINK("QUOTA", QUOTA("\"\"", "STORAGE 0 10 MESSAGE 0 30 MAILBOX 1 5"),
-                          {"SETQUOTA \"\" (STORAGE 100 MESSAGE 30 MAILBOX 5)", "= OK\r\n"},
+                          {"SETQUOTA \"\" (STORAGE 100 MESSAGE 30 MAILBOX 5)",
+                           "* QUOTA \"\" (STORAGE 0 100 MESSAGE 0 30)\r\n= OK\r\n"},
                           QUOTA("\"\"", "STORAGE 0 100 MESSAGE 0 30")),
                  50 * 1024, 40,
                  "quota-small -1: the source holds 40 messages, the target takes 30\n");
@@ -188,7 +266,8 @@ static void test_a_quota_that_cannot_be_set_is_told(void **state)
     (void)state;
     expect_quota(NEW_LINK("QUOTA", QUOTA("r", "STORAGE 1 100")),
                  NEW_LINK("QUOTA", QUOTA("r", "STORAGE 0 10"),
-                          {"SETQUOTA \"r\" (STORAGE 100)", "= NO [NOPERM] not you\r\n"}),
+                          {"SETQUOTA \"r\" (STORAGE 100)", "= NO [NOPERM] not you\r\n"},
+                          QUOTA("r", "STORAGE 0 10")),
                  10 * 1024 + 1024, 0,
                  "quota -1: STORAGE is 100 at the source, 10 at the target; [NOPERM] not you\n"
                  "quota-small -1: the source holds 11 KiB, the target takes 10\n");
@@ -223,10 +302,8 @@ static void test_a_break_while_carrying_is_an_error(void **state)
     struct err err;
 
     (void)state;
-    assert_int_equal(mailboxes_carry_acl(NULL, 1, &broken, &fine, SLICE("f"), SLICE("t"), &err),
-                     -1);
-    assert_int_equal(
-        mailboxes_carry_metadata(NULL, 1, &broken, &fine, SLICE("f"), SLICE("t"), &err), -1);
+    assert_int_equal(mailboxes_carry_acl(NULL, &broken, &fine, one, 1, &err), -1);
+    assert_int_equal(mailboxes_carry_metadata(NULL, &broken, &fine, one, 1, &err), -1);
     assert_int_equal(mailboxes_carry_quota(NULL, &broken, &fine, 1, 1, &err), -1);
     expect_issues("");
     end_link(&broken);
@@ -242,7 +319,11 @@ int main(void)
         TEST(test_rights_that_the_target_does_not_know_are_told),
         TEST(test_rights_are_left_alone_where_a_server_does_not_tell_them),
         TEST(test_the_owner_is_the_one_whose_mail_it_is),
+        TEST(test_rights_of_many_folders_are_asked_for_and_given_together),
+        TEST(test_what_was_found_before_a_break_is_not_told),
         TEST(test_annotations_that_the_target_lacks_or_has_otherwise_are_set),
+        TEST(test_annotations_of_many_folders_go_together),
+        TEST(test_a_target_that_does_not_tell_annotations_is_no_matter_where_there_are_none),
         TEST(test_annotations_that_are_too_long_or_not_told_are_noted),
         TEST(test_equal_quotas_are_left_alone),
         TEST(test_the_target_gets_the_quota_of_the_source_and_keeps_its_others),

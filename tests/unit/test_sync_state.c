@@ -232,6 +232,28 @@ static void without_a_rate_nobody_pauses(void **state)
     sync_report_free(&report);
 }
 
+static void connections_to_the_source_are_never_more_than_allowed(void **state)
+{
+    struct world w = {.params = {.lanes = 4}};
+    struct sync_report *report;
+
+    (void)state;
+    begin(&w);
+    sync_lanes(w.sync, 2);
+    assert_int_equal(sync_sources_take(w.sync, 1), 1);
+    assert_int_equal(sync_sources_take(w.sync, 2), 1);
+    assert_int_equal(sync_sources_take(w.sync, 1), 0);
+    sync_sources_give(w.sync, 1);
+    sync_lanes(w.sync, -1); /* who ends leaves his own */
+    assert_int_equal(sync_sources_take(w.sync, 8), 2);
+    sync_sources_give(w.sync, 3);
+    sync_source_is_full(w.sync);
+    assert_int_equal(sync_sources_take(w.sync, 1), 0);
+    sync_lanes(w.sync, -1);
+    report = end(&w);
+    sync_report_free(&report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,6 +263,7 @@ int main(void)
         cmocka_unit_test(exceptions_count_before_they_are_listed_and_once),
         cmocka_unit_test(a_rate_is_kept_to_over_all_lanes),
         cmocka_unit_test(without_a_rate_nobody_pauses),
+        cmocka_unit_test(connections_to_the_source_are_never_more_than_allowed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

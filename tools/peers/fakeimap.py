@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from .fakemessages import Messages, Selected
+from .fakeshared import Shared
 from .fakestore import SYSTEM_FLAGS, Store, StoredFolder, Ways
 from .fakewords import (
     LITERAL_AT_END,
@@ -71,7 +72,7 @@ WRITING = {
 }  # fmt: skip
 
 
-class Session(Messages):
+class Session(Messages, Shared):
     """One connection."""
 
     def __init__(self, connection: Connection, server: FakeImap) -> None:
@@ -81,6 +82,7 @@ class Session(Messages):
         self.store = server.store
         self.is_logged_in = False
         self.has_condstore = False
+        self.has_qresync = False
         self.selected: Selected | None = None
         self.commands = 0
         self.tag = b"*"
@@ -257,9 +259,12 @@ class Session(Messages):
         return f"OK [CAPABILITY {self.capability_words().decode()}] Logged in"
 
     def do_enable(self, tokens: list) -> None:
+        if self.selected:
+            raise self.violation("ENABLE with an open folder")
         words = [text(token).upper() for token in tokens]
-        known = [word for word in words if word in ("CONDSTORE",) and self.ways.can(word)]
-        self.has_condstore |= "CONDSTORE" in known
+        known = [word for word in words if word in ("CONDSTORE", "QRESYNC") and self.ways.can(word)]
+        self.has_condstore |= bool(known)
+        self.has_qresync |= "QRESYNC" in known
         self.untagged(" ".join(["ENABLED", *known]).encode())
 
     # ---- folders ----
@@ -425,9 +430,10 @@ class Session(Messages):
         selected = self.open_folder()
         there = {id(one) for one in selected.folder.messages}
         for number in range(len(selected.seen), 0, -1):
-            if id(selected.seen[number - 1]) not in there:
+            if id(one := selected.seen[number - 1]) not in there:
                 del selected.seen[number - 1]
-                self.untagged(b"%d EXPUNGE" % number)
+                told = b"VANISHED %d" % one.uid if self.has_qresync else b"%d EXPUNGE" % number
+                self.untagged(told)
         if len(selected.seen) != len(selected.folder.messages):
             selected.seen = list(selected.folder.messages)
             self.untagged(b"%d EXISTS" % len(selected.seen))

@@ -16,6 +16,7 @@ from .fakewords import (
     append_messages,
     fields_of,
     in_set,
+    set_of,
     text,
 )
 
@@ -43,6 +44,7 @@ class Messages:
     store: Store
     selected: Selected | None
     has_condstore: bool
+    has_qresync: bool
     tag: bytes
     send: Callable[..., None]
     untagged: Callable[..., None]
@@ -64,6 +66,8 @@ class Messages:
             self.need("CONDSTORE")
             since = int(text(tokens[2][1]))
             self.has_condstore = True
+            if len(tokens[2]) > 2:
+                self.tell_vanished(text(tokens[2][2]), since, text(tokens[0]), by_uid)
         asked = tokens[1] if isinstance(tokens[1], list) else [tokens[1]]
         items = [text(item).upper() for item in asked]
         if by_uid and "UID" not in items:
@@ -81,6 +85,16 @@ class Messages:
                 self.send(bytes(waiting))
                 waiting.clear()
         self.send(bytes(waiting))
+
+    def tell_vanished(self, word: str, since: int, words: str, by_uid: bool) -> None:
+        if not (self.has_qresync and by_uid and word == "VANISHED"):
+            raise self.violation(f"a modifier of FETCH: {word}")
+        folder = self.open_folder().folder
+        is_in = in_set(words, folder.messages[-1].uid if folder.messages else 0)
+        gone = [uid for uid in folder.vanished(since) if is_in(uid)]
+        for told in self.ways.vanished(gone) if self.ways.vanished else [set_of(gone)]:
+            if told:
+                self.untagged(f"VANISHED (EARLIER) {told}".encode())
 
     def do_uid_fetch(self, tokens: list) -> None:
         self.do_fetch(tokens, by_uid=True)
@@ -176,8 +190,9 @@ class Messages:
         if selected.is_read_only:
             raise Refused("NO [READ-ONLY] The folder is open for reading")
         folder = selected.folder
-        folder.messages = [one for one in folder.messages if not is_chosen(one)]
         folder.modseq += 1
+        folder.gone |= {one.uid: folder.modseq for one in folder.messages if is_chosen(one)}
+        folder.messages = [one for one in folder.messages if one.uid not in folder.gone]
         if silently:
             selected.seen = list(folder.messages)
         else:

@@ -33,7 +33,8 @@ class Stored:
 
 @dataclass
 class StoredFolder:
-    """A folder; `wire` is its name in modified UTF-7. `gone` has UIDs of what was expunged."""
+    """A folder; `wire` is its name in modified UTF-7. `gone` has the UIDs of what was expunged, with the
+    MODSEQ of that, as far as it is remembered."""
 
     wire: str
     uidvalidity: int
@@ -43,6 +44,9 @@ class StoredFolder:
     is_subscribed: bool = False
     is_selectable: bool = True
     use: str = ""
+    gone: dict[int, int] = field(default_factory=dict)
+    acl: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)  # annotations
 
     def add(self, raw: bytes, flags: Iterable[str], date: str) -> Stored:
         self.modseq += 1
@@ -54,6 +58,15 @@ class StoredFolder:
     def touch(self, stored: Stored) -> None:
         self.modseq += 1
         stored.modseq = self.modseq
+
+    def vanished(self, since: int) -> list[int]:
+        """The UIDs of what has gone since; and of all that is not there, whose end is not remembered."""
+        there = {one.uid for one in self.messages}
+        return [
+            uid
+            for uid in range(1, self.uidnext)
+            if uid not in there and self.gone.get(uid, since + 1) > since
+        ]
 
     def keywords(self) -> set[str]:
         return {flag for one in self.messages for flag in one.flags if not flag.startswith("\\")}
@@ -99,6 +112,7 @@ class Store:
             for uid, message in enumerate(folder.messages, 1):
                 message.uid = uid
             folder.uidnext = len(folder.messages) + 1
+            folder.gone.clear()
 
     def bytes(self) -> int:
         return sum(len(one.raw) for folder in self.folders.values() for one in folder.messages)
@@ -110,6 +124,8 @@ class Ways:
 
     `refuses` is asked for every message of an APPEND, with its bytes, flags and date: what follows
     NO, or None. `stores` says what becomes of the bytes, None: nothing, though the answer is OK.
+    `vanished` is given the UIDs of what has gone, and returns the sets that are told by VANISHED
+    (EARLIER), where QRESYNC is offered (by `offers`), enabled and asked for.
     `on_command` is asked before each command after the login, with the number that it has among all
     that the server was given, its name and its arguments: a tagged answer in place of the usual one,
     without the tag, b"" for the end of the connection without a word, or None.
@@ -119,6 +135,7 @@ class Ways:
     offers: Collection[str] = ()  # further ones, such as LITERAL-, which are obeyed too
     refuses: Callable[[bytes, set[str], str], bytes | None] | None = None
     stores: Callable[[bytes], bytes | None] = lambda raw: raw
+    vanished: Callable[[list[int]], list[str]] | None = None
     on_command: Callable[[int, str, str], bytes | None] | None = None
     answers_early: bool = False  # NO comes at the bad message, the others of the batch are passed over
     quota: int | None = None  # bytes of the account

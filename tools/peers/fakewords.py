@@ -80,6 +80,17 @@ def in_set(words: str, highest: int) -> Callable[[int], bool]:
     return lambda number: any(first <= number <= last for first, last in ranges)
 
 
+def set_of(numbers: list[int]) -> str:
+    """Ascending numbers as a set."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in ranges)
+
+
 def wire_string(octets: bytes) -> bytes:
     if re.search(rb'[\x00-\x1f\x7f-\xff"\\]', octets):
         return b"{%d}\r\n%s" % (len(octets), octets)

@@ -18,6 +18,7 @@ from .process import BACKEND_PORT, free_address
 
 READ_AT_ONCE = 256 << 10
 QUEUED_MOST = 64 << 20
+PIECE_S = 0.02  # what a slow connection passes on at once
 
 
 @dataclass
@@ -52,9 +53,11 @@ class Way:
 
 class Relay:
     """Listens at `address` and `port` and passes all on to a server, `delay_ms` later in each
-    direction, whatever the amount; with `rate` at most so many bytes a second. `troubles` are for
-    the next connections, one each, in the order of their coming; those behind are sound.
-    `connections` counts them, `up` and `down` are the bytes of all that have gone through."""
+    direction, whatever the amount; with `rate` at most so many bytes a second of each connection and
+    direction, of which it holds `queued` bytes that nobody takes. `troubles` are for the next
+    connections, one each, in the order of their coming; those behind are sound. `connections` counts
+    them, `most` is how many there were at a time, `up` and `down` are the bytes of all that have gone
+    through."""
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Relay:
         *,
         delay_ms: float = 0,
         rate: float = 0,
+        queued: int = QUEUED_MOST,
         address: str | None = None,
         port: int = BACKEND_PORT,
         troubles: list[Trouble] | None = None,
@@ -69,10 +73,12 @@ class Relay:
         self.target = target
         self.delay_s = delay_ms / 1000
         self.rate = rate
+        self.at_once = max(1, int(rate * PIECE_S)) if rate else READ_AT_ONCE
+        self.queued = queued
         self.address = address or free_address(port)
         self.port = port
         self.troubles = deque(troubles or ())
-        self.connections = 0
+        self.connections = self.most = 0
         self.up = self.down = 0
         self.listener = socket.create_server((self.address, port), backlog=128)
         self.poll = select.epoll()
@@ -149,6 +155,7 @@ class Relay:
         down = Way(False, server, client, trouble.cut_down, trouble.stall_down)
         self.ways[client.fileno()] = (up, down)
         self.ways[server.fileno()] = (down, up)
+        self.most = max(self.most, len(self.ways) // 2)
         for connected in (client, server):
             self.poll.register(connected, select.EPOLLIN)
 
@@ -161,7 +168,7 @@ class Relay:
 
     def _read(self, way: Way, descriptor: int) -> None:
         try:
-            octets = way.reader.recv(READ_AT_ONCE)
+            octets = way.reader.recv(self.at_once)
         except BlockingIOError:
             return
         except OSError:
@@ -226,7 +233,7 @@ class Relay:
                 continue
             reads, writes = self.ways[descriptor]
             events = 0
-            if not reads.has_ended and reads.queued < QUEUED_MOST:
+            if not reads.has_ended and reads.queued < self.queued:
                 events |= select.EPOLLIN
             is_late = writes.waiting and writes.waiting[0][0] == 0.0
             if is_late and self._room(writes):

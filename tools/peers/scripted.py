@@ -84,6 +84,7 @@ class Connection:
             raise PeerClosed from error
         if not octets:
             raise PeerClosed
+        self.server.reads += 1
         self.buffer += octets
         if not isinstance(self.socket, ssl.SSLSocket) and len(self.server.in_clear) < CLEAR_MOST:
             self.server.in_clear += octets
@@ -113,7 +114,8 @@ class ScriptedServer:
     """Listens on an address of its own and runs `script` for each connection.
 
     `connections` counts them, `commands` has the lines that Connection.command() read, `in_clear`
-    the first MiB of what came without TLS.
+    the first MiB of what came without TLS. `reads` counts how often all that had come was used up:
+    what a client says in one go is read in one.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class ScriptedServer:
         self.address = address or free_address(port)
         self.port = port
         self.connections = 0
+        self.reads = 0
         self.commands: list[bytes] = []
         self.in_clear = bytearray()
         self.errors: list[Exception] = []
