@@ -283,14 +283,16 @@ static bool turn(struct carry *c)
     return !sync_is_stopping(c->p->sync);
 }
 
-/* How much may be asked for, by how fast it has come. It goes down by halves, since a target that
- * has to write it all to its disk says nothing for a while. */
-static void set_depth(struct carry *c)
+/* How much may be asked for, by how fast it has come. It goes up as soon as enough has come; it goes
+ * down when the period is over, and by halves, since a target that has to write it all to its disk
+ * says nothing for a while. */
+static void set_depth(struct carry *c, bool is_over)
 {
     uint64_t depth = DEPTH_PERIODS * c->pace.bytes;
+    uint64_t least = is_over ? c->depth / 2 : c->depth;
 
-    if (depth < c->depth / 2)
-        depth = c->depth / 2;
+    if (depth < least)
+        depth = least;
     if (depth < DEPTH_LEAST)
         depth = DEPTH_LEAST;
     c->depth = depth < DEPTH_MOST ? depth : DEPTH_MOST;
@@ -302,10 +304,13 @@ static void look_at_pace(struct carry *c)
     uint64_t now_ms = loop_now_ms(c->loop), ms = now_ms - c->pace_began_ms;
     bool is_paused = c->now_ms < c->paused_until_ms;
 
-    if (c->pace_began_ms == 0 || (ms < PERIOD_MS && !is_paused))
+    if (c->pace_began_ms == 0)
+        return;
+    if (!is_paused)
+        set_depth(c, ms >= PERIOD_MS);
+    if (ms < PERIOD_MS && !is_paused)
         return;
     if (!is_paused) {
-        set_depth(c);
         c->pace.ms = ms;
         c->pace.next = c->next;
         if (c->next < c->p->n && c->p->told.pace && c->p->told.pace(c->p->told.arg, &c->pace))
