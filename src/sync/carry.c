@@ -283,9 +283,9 @@ static bool turn(struct carry *c)
     return !sync_is_stopping(c->p->sync);
 }
 
-/* How much may be asked for, by how fast it has come. It goes up as soon as enough has come; it goes
- * down when the period is over, and by halves, since a target that has to write it all to its disk
- * says nothing for a while. */
+/* How much may be asked for, by how fast it has come. It goes up as soon as enough has come; it
+ * goes down when the period is over, and by halves, since a target that has to write it all to its
+ * disk says nothing for a while. */
 static void set_depth(struct carry *c, bool is_over)
 {
     uint64_t depth = DEPTH_PERIODS * c->pace.bytes;
