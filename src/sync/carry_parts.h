@@ -31,10 +31,9 @@ enum {
     DEPTH_PERIODS = 4,
     PERIOD_MS = 500,
     /* Of a batch: one APPEND. Large, since a target pays for each with a lock and a sync of its
-     * disk, and since the next is begun when it has been answered: what is refused could not keep
-     * its place else. Not larger, since what is refused is sent again by halves; so that each one
-     * that a target has taken makes the next twice as large, up to so many times, until the first
-     * is refused. */
+     * disk. Not larger, since what is refused is sent again by halves; so that each one that a
+     * target has taken makes the next twice as large, up to so many times, until the first is
+     * refused. */
     BATCH_MESSAGES = CARRY_BATCH,
     BATCH_BYTES = 16 << 20,
     BATCH_TIMES = 8,
