@@ -244,7 +244,10 @@ static int connect_one(struct lane *lane, bool is_from, void *arg, struct err *e
     struct opening *o = &((struct opening *)arg)[is_from ? 0 : 1];
 
     (void)err;
-    if (link_is_open(l) || open_link(lane, l, is_from, o) == 0)
+    if (link_is_open(l))
+        return 0;
+    link_close(l); /* it may have broken when all of a folder was done */
+    if (open_link(lane, l, is_from, o) == 0)
         return 0;
     /* The source's failure is told first, whichever comes first; and then the target is not tried
      * any longer. */

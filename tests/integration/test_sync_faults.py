@@ -185,6 +185,28 @@ def test_a_quota_that_is_used_up_ends_it_and_more_room_lets_it_go_on(syncing, st
     assert_same(source, target)
 
 
+@pytest.mark.parametrize("words", [b"", b"BAD What is that?"])
+def test_a_link_that_breaks_behind_the_work_is_opened_again(syncing, start_fake, words):
+    """The subjects of what was refused are looked at when a folder is done, and are not worth a
+    further try; the next folder needs the link."""
+    source, target = filled(start_fake()), start_fake(Ways(refuses=lambda raw, flags, date: b"No"))
+    broken: list[int] = []
+
+    def breaks(number: int, name: str, arguments: str) -> bytes | None:
+        if "SUBJECT" not in arguments or broken:
+            return None
+        broken.append(number)
+        return words
+
+    source.ways.on_command = breaks
+    report = syncing.run(source, target, "--connections", "1")
+    assert broken
+    assert report.reasons()["append-refused"] == source.read().messages()
+    target.ways.refuses = None
+    syncing.synced(source, target)
+    assert_same(source, target)
+
+
 def test_a_limit_on_the_messages_of_an_append_is_found(syncing, start_fake):
     source, target = filled(start_fake()), start_fake(Ways(batch_most=7))
     syncing.synced(source, target, "--timeout", "10")
